@@ -1,0 +1,98 @@
+// Package serverstest starts real servers for a test: each ends with the test,
+// its folder goes too, and a program that is not installed fails the test with
+// what to install. It never skips.
+package serverstest
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers"
+)
+
+// Redis starts a redis-server on a free port; args are added to its command
+// line ("--appendonly", "yes").
+func Redis(t testing.TB, args ...string) *servers.Redis {
+	t.Helper()
+	r, err := servers.StartRedis(t.Context(), servers.RedisOptions{Dir: Dir(t), Args: args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	atEnd(t, r.LogTail, r.Kill)
+	return r
+}
+
+// Nginx starts nginx; an empty Dir in opts becomes a folder of the test.
+func Nginx(t testing.TB, opts servers.NginxOptions) *servers.Nginx {
+	t.Helper()
+	if opts.Dir == "" {
+		opts.Dir = Dir(t)
+	}
+	n, err := servers.StartNginx(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	atEnd(t, n.LogTail, n.Kill)
+	return n
+}
+
+// atEnd kills the server when the test is over: nothing that it could still
+// do in order is of use to anybody. A failed test shows the end of its log.
+func atEnd(t testing.TB, logTail func() string, kill func() error) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the server's log ends:\n%s", logTail())
+		}
+		if err := kill(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Dir makes a folder that goes with the test. Unlike t.TempDir its path is
+// short, whatever the test's name: a unix socket's path may have 107 bytes.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// Ports returns n free ports on loopback.
+func Ports(t testing.TB, n int) []int {
+	t.Helper()
+	ports, err := servers.FreePorts(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ports
+}
+
+// Eventually asks until the condition returns nil, and fails the test with its
+// last answer when it has not within that time. It asks at once, then after 1
+// to 5 ms. The condition runs on the test's goroutine.
+func Eventually(t testing.TB, within time.Duration, condition func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	for pause := time.Millisecond; ; pause = min(pause+time.Millisecond, 5*time.Millisecond) {
+		err := condition()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %v", within, err)
+		case <-time.After(pause):
+		}
+	}
+}
