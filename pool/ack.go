@@ -1,0 +1,104 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Ack is what one load balancer says of itself: what its Nginx is proven to serve.
+type Ack struct {
+	ID         string
+	Host       string
+	Rev        int64    // of the snapshot it serves
+	Generation int64    // of the configuration it serves
+	Held       []string // nodes it goes on serving against the registry's word, sorted
+	Draining   int      // old workers of its Nginx that have not ended: they may still send to nodes taken out
+	Apply      string   // how it applies: reload or live
+	Error      string   // the last error, "" when all is well
+	At         time.Time
+}
+
+// LB is a load balancer as the pool knows it.
+type LB struct {
+	Ack
+	Silent bool // its Ack has expired: nobody knows what its Nginx does
+}
+
+// WriteAck says it, for ttl: two writes in one round trip.
+func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) error {
+	if err := CheckID(a.ID); err != nil {
+		return err
+	}
+	held, err := json.Marshal(append([]string{}, a.Held...))
+	if err != nil {
+		return fmt.Errorf("encode ack: %w", err)
+	}
+	_, unix := stamp()
+	pipe := p.rdb.TxPipeline()
+	pipe.SAdd(ctx, p.keys.lbs(), a.ID)
+	pipe.HSet(ctx, p.keys.lb(a.ID), "rev", a.Rev, "generation", a.Generation, "held", string(held),
+		"draining", a.Draining, "apply", a.Apply, "error", cut(a.Error), "host", a.Host, "at", unix)
+	pipe.PExpire(ctx, p.keys.lb(a.ID), ttl)
+	_, err = pipe.Exec(ctx)
+	return p.Explain(err)
+}
+
+// LBs returns every load balancer ever seen and not forgotten, sorted by id.
+func (p *Pool) LBs(ctx context.Context) ([]LB, error) {
+	ids, err := p.rdb.SMembers(ctx, p.keys.lbs()).Result()
+	if err != nil {
+		return nil, p.Explain(err)
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return CheckID(id) != nil })
+	slices.Sort(ids)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	pipe := p.rdb.Pipeline()
+	hashes := make([]*redis.MapStringStringCmd, len(ids))
+	for i, id := range ids {
+		hashes[i] = pipe.HGetAll(ctx, p.keys.lb(id))
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, p.Explain(err)
+	}
+	lbs := make([]LB, len(ids))
+	for i, id := range ids {
+		lbs[i] = decodeLB(id, hashes[i].Val())
+	}
+	return lbs, nil
+}
+
+func decodeLB(id string, h map[string]string) LB {
+	number := func(k string) int64 { n, _ := strconv.ParseInt(h[k], 10, 64); return n }
+	b := LB{Silent: len(h) == 0, Ack: Ack{ID: id, Host: cut(h["host"]), Rev: number("rev"), Generation: number("generation"),
+		Draining: int(number("draining")), Apply: cut(h["apply"]), Error: cut(h["error"])}}
+	if json.Unmarshal([]byte(h["held"]), &b.Held) != nil {
+		b.Held = nil
+	}
+	if at, err := strconv.ParseFloat(h["at"], 64); err == nil {
+		b.At = unixTime(at)
+	}
+	return b
+}
+
+// ForgetLB removes a load balancer that will not come back; nothing waits for it any more.
+func (p *Pool) ForgetLB(ctx context.Context, id string) error {
+	pipe := p.rdb.TxPipeline()
+	n := pipe.SRem(ctx, p.keys.lbs(), id)
+	pipe.Del(ctx, p.keys.lb(id))
+	if _, err := pipe.Exec(ctx); err != nil {
+		return p.Explain(err)
+	}
+	if n.Val() == 0 {
+		return fmt.Errorf("no such load balancer: %s", shown(id))
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Kinds of events. The first four are the original system's.
+const (
+	NodeRegistered = "node_registered"
+	NodeRemoved    = "node_removed"
+	NodeFrozen     = "node_frozen"
+	NodeUnfrozen   = "node_unfrozen"
+	FreezeLifted   = "freeze_lifted" // in the stream only: the operator's freeze is lifted, the node's own stays
+)
+
+// Event is what the channel carries, and the stream keeps. It is a hint: anyone who may write to Redis may publish
+// one, so decide by a Snapshot.
+type Event struct {
+	Kind        string   `json:"event"`
+	NodeID      string   `json:"node_id"`
+	Timestamp   string   `json:"timestamp"` // RFC 3339, UTC, by the writer's clock
+	Reason      string   `json:"reason"`
+	ActiveNodes []string `json:"active_nodes,omitempty"` // left out with more than 1,000
+	ActiveCount int      `json:"active_count,omitempty"`
+	DataCenter  string   `json:"data_center,omitempty"`
+	NodePort    int      `json:"node_port,omitempty"`
+	Rev         int64    `json:"rev,omitempty"`  // 0: not one of ours; written before Redis says it
+	Prev        int64    `json:"prev,omitempty"` // the revision before
+	By          string   `json:"by,omitempty"`
+}
+
+// Wake is one reason to look at the pool.
+type Wake struct {
+	Subscribed bool   // the subscription was made, or made again after a break: events may have been missed
+	Event      *Event // nil when Subscribed, or when the message was not an event
+}
+
+// eventMost bounds what is read of one message, in bytes; an event of 1,000 nodes has at most 130,000.
+const eventMost = 256 << 10
+
+// Watch calls fn for each subscription and each message on the channel until ctx ends, in order and from one
+// goroutine; fn must be quick. It reconnects by itself, and pings so that a connection that died silently is noticed
+// within seconds. It never depends on keyspace notifications. The error is ctx's.
+func (p *Pool) Watch(ctx context.Context, fn func(Wake)) error {
+	sub := p.rdb.Subscribe(ctx, p.channel)
+	defer sub.Close()
+	messages := sub.ChannelWithSubscriptions(redis.WithChannelHealthCheckInterval(time.Second))
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case m, ok := <-messages:
+			if !ok {
+				return errors.New("watch: subscription closed")
+			}
+			switch m := m.(type) {
+			case *redis.Subscription:
+				fn(Wake{Subscribed: true})
+			case *redis.Message:
+				fn(Wake{Event: decodeEvent(m.Payload)})
+			}
+		}
+	}
+}
+
+// decodeEvent returns nil for what is not an event.
+func decodeEvent(payload string) *Event {
+	var e Event
+	if len(payload) > eventMost || json.Unmarshal([]byte(payload), &e) != nil || e.Kind == "" {
+		return nil
+	}
+	return &e
+}
+
+// Recorded is an event as the stream keeps it.
+type Recorded struct {
+	StreamID string    `json:"stream_id"`
+	At       time.Time `json:"at"` // by Redis's clock
+	Event
+}
+
+// Events returns the newest events of the stream that come after a stream id ("" for any), oldest first, at most n.
+func (p *Pool) Events(ctx context.Context, after string, n int64) ([]Recorded, error) {
+	stop := "-"
+	if after != "" {
+		stop = "(" + after
+	}
+	entries, err := p.rdb.XRevRangeN(ctx, p.keys.events(), "+", stop, n).Result()
+	if err != nil {
+		return nil, p.Explain(fmt.Errorf("read events: %w", err))
+	}
+	recs := make([]Recorded, len(entries))
+	for i, e := range entries {
+		recs[len(entries)-1-i] = decodeRecord(e)
+	}
+	return recs, nil
+}
+
+// Follow calls fn for each event written to the stream after a stream id, until ctx ends; "$" means from now on.
+func (p *Pool) Follow(ctx context.Context, after string, fn func(Recorded)) error {
+	for ctx.Err() == nil {
+		// A short block: a cancelled context does not interrupt a command that waits.
+		res, err := p.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{p.keys.events(), after}, Count: 100, Block: time.Second}).Result()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			return p.Explain(fmt.Errorf("follow events: %w", err))
+		}
+		for _, stream := range res {
+			for _, e := range stream.Messages {
+				after = e.ID
+				fn(decodeRecord(e))
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func decodeRecord(m redis.XMessage) Recorded {
+	text := func(k string) string { s, _ := m.Values[k].(string); return cut(s) }
+	r := Recorded{StreamID: m.ID, Event: Event{Kind: text("event"), NodeID: text("node_id"),
+		Timestamp: text("timestamp"), Reason: text("reason"), By: text("by")}}
+	var ms, seq int64
+	if _, err := fmt.Sscanf(m.ID, "%d-%d", &ms, &seq); err == nil {
+		r.At = time.UnixMilli(ms).UTC()
+	}
+	_, _ = fmt.Sscan(text("rev"), &r.Rev) // no rev is rev 0
+	return r
+}

@@ -1,0 +1,135 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	freezeScript   = script("freeze.lua")
+	unfreezeScript = script("unfreeze.lua")
+	cleanupScript  = script("cleanup.lua")
+	forgetScript   = script("forget.lua")
+)
+
+// Change is what an operator's call came to.
+type Change struct {
+	ID      string
+	Changed bool  // false: it was so already
+	Rev     int64 // the revision that holds the change; a load balancer that serves it or a later one knows of it
+	// Own is the reason for which the node froze itself, when an unfreeze left that in place; "" otherwise.
+	Own string
+}
+
+func noSuch(id string) error {
+	return fmt.Errorf("node %s: %w", shown(id), ErrNoSuchNode)
+}
+
+// Freeze takes the node out of traffic until an operator's Unfreeze, whatever its agent says. by names the operator.
+// The error is ErrNoSuchNode for a node that never registered.
+func (p *Pool) Freeze(ctx context.Context, id, by, reason string) (Change, error) {
+	if err := CheckID(id); err != nil {
+		return Change{}, err
+	}
+	rfc, unix := stamp()
+	by, reason = cut(by), cut(reason)
+	record, err := json.Marshal(Freeze{By: by, At: rfc, Reason: reason})
+	if err != nil {
+		return Change{}, fmt.Errorf("encode freeze: %w", err)
+	}
+	k := p.keys
+	r, err := p.run(ctx, "freeze", freezeScript,
+		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id)},
+		id, p.channel, rfc, unix, by, reason, string(record))
+	return p.change(id, r, err)
+}
+
+// Unfreeze lifts an operator's freeze, and any freeze of a Python node. A freeze that an agent of ours put on itself
+// stays: Change.Own then says why.
+func (p *Pool) Unfreeze(ctx context.Context, id, by string) (Change, error) {
+	if err := CheckID(id); err != nil {
+		return Change{}, err
+	}
+	rfc, unix := stamp()
+	tell, err := json.Marshal(map[string]string{"type": "unfreeze", "by": cut(by)})
+	if err != nil {
+		return Change{}, fmt.Errorf("encode command: %w", err)
+	}
+	k := p.keys
+	r, err := p.run(ctx, "unfreeze", unfreezeScript,
+		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.heartbeat(id)},
+		id, p.channel, rfc, unix, cut(by), string(tell))
+	c, err := p.change(id, r, err)
+	if err == nil && r.word() == "self" {
+		c.Changed, c.Own = r.at(3) == "1", r.at(2)
+		if c.Own == "" {
+			c.Own = "no reason given"
+		}
+	}
+	return c, err
+}
+
+// Forget removes every trace of a node; any text is taken as its id, so that rubbish can be removed, too.
+func (p *Pool) Forget(ctx context.Context, id, by string) (Change, error) {
+	rfc, _ := stamp()
+	k := p.keys
+	r, err := p.run(ctx, "forget", forgetScript,
+		[]string{k.all(), k.active(), k.frozen(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.nodeIPs(), k.commands(id)},
+		id, p.channel, rfc, cut(by))
+	return p.change(id, r, err)
+}
+
+func (p *Pool) change(id string, r reply, err error) (Change, error) {
+	if err != nil {
+		return Change{}, p.Explain(err)
+	}
+	if r.word() == "none" {
+		return Change{}, noSuch(id)
+	}
+	return Change{ID: id, Changed: r.word() == "ok", Rev: r.rev(1)}, nil
+}
+
+// Cleanup takes every node that is active without a heartbeat out of nodes:active and returns their ids. Each is
+// checked again in Redis at the moment it is taken out. Three round trips at any fleet size.
+func (p *Pool) Cleanup(ctx context.Context, by string) ([]string, error) {
+	s, err := p.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var dead []string
+	for _, n := range s.Nodes {
+		if n.Active && !n.Alive {
+			dead = append(dead, n.ID)
+		}
+	}
+	if len(dead) == 0 {
+		return nil, nil
+	}
+	k := p.keys
+	rfc, _ := stamp()
+	var replies []*redis.Cmd
+	pipe := p.rdb.Pipeline()
+	pipe.ScriptLoad(ctx, source("cleanup.lua"))
+	for _, id := range dead {
+		replies = append(replies, cleanupScript.EvalSha(ctx, pipe,
+			[]string{k.active(), k.heartbeat(id), k.status(id), k.rev(), k.events()}, id, p.channel, rfc, cut(by)))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, p.Explain(fmt.Errorf("clean up: %w", err))
+	}
+	var gone []string
+	var errs []error
+	for i, cmd := range replies {
+		r, err := readReply(cmd)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("clean up %s: %w", dead[i], err))
+		} else if r.word() == "ok" {
+			gone = append(gone, dead[i])
+		}
+	}
+	return gone, errors.Join(errs...)
+}

@@ -1,0 +1,58 @@
+-- One heartbeat of our agent, which is also how it registers, freezes itself and comes back: it says what it is, and
+-- the script makes Redis say the same.
+-- KEYS: all, active, frozen, heartbeat, status, rev, events, node_ips
+-- ARGV: 1 id, 2 channel, 3 now (RFC 3339), 4 now (Unix seconds), 5 claim ('1': take the id over), 6 instance (with
+--       claim: its tail), 7 TTL in ms, 8 heartbeat JSON without its end, 9 the node's own reason to be frozen ('':
+--       well), 10 data center, 11 address, 12 port, 13 weight, 14 labels (JSON), 15 agent version
+-- Returns: {'ok', instance, rev of the node, '1' if active, operator's freeze (JSON) or ''}, or
+--          {'superseded', instance of the newer agent}
+local id, claim, instance, sick = ARGV[1], ARGV[5] == '1', ARGV[6], ARGV[9]
+local function number(i) return tonumber(string.match(i or '', '^%d+')) or 0 end
+
+local was = redis.call('HMGET', KEYS[5], 'instance', 'is_frozen', 'address', 'port', 'weight', 'labels', 'rev', 'data_center')
+if not claim and was[1] and was[1] ~= instance and number(was[1]) > number(instance) then
+  return {'superseded', was[1]}
+end
+if claim then instance = raise(KEYS[6]) .. '/' .. instance end
+
+local op = redis.call('HGET', KEYS[3], id)
+local active = not op and sick == ''
+local was_all = redis.call('SADD', KEYS[1], id) == 0
+local was_alive = redis.call('EXISTS', KEYS[4]) == 1
+local was_active
+if active then was_active = redis.call('SADD', KEYS[2], id) == 0 else was_active = redis.call('SREM', KEYS[2], id) == 1 end
+
+local frozen_text = tostring(not active)
+redis.call('SET', KEYS[4], ARGV[8] .. ',"is_frozen":' .. frozen_text .. ',"is_active":' .. tostring(active)
+  .. ',"instance":' .. cjson.encode(instance) .. '}', 'PX', ARGV[7])
+redis.call('HSET', KEYS[5], 'timestamp', ARGV[4], 'data_center', ARGV[10], 'is_frozen', frozen_text,
+  'is_active', tostring(active), 'self_freeze', sick, 'address', ARGV[11], 'port', ARGV[12],
+  'weight', ARGV[13], 'labels', ARGV[14], 'agent', ARGV[15], 'instance', instance)
+if ARGV[11] ~= '' then redis.call('HSET', KEYS[8], id, ARGV[11]) end
+
+local moved = was[3] ~= ARGV[11] or was[4] ~= ARGV[12] or was[5] ~= ARGV[13] or was[6] ~= ARGV[14] or was[8] ~= ARGV[10]
+local event
+if claim or not was_all or not was_alive or moved then
+  event = 'node_registered'
+elseif was[2] ~= frozen_text then
+  event = active and 'node_unfrozen' or 'node_frozen'
+elseif was_active ~= active then
+  event = active and 'node_registered' or 'node_frozen' -- Redis lost it, or somebody put a frozen node in
+end
+
+local rev = was[7] or '0'
+if event then
+  local reason = sick
+  if op then
+    local ok, f = pcall(cjson.decode, op)
+    if ok and type(f) == 'table' and type(f.reason) == 'string' then reason = f.reason end
+  end
+  redis.call('HSET', KEYS[5], 'status', active and 'active' or 'frozen', 'details', reason)
+  local fields
+  if event == 'node_registered' then
+    fields = ',"data_center":' .. cjson.encode(ARGV[10]) .. ',"node_port":' .. ARGV[12]
+  end
+  rev = announce({rev = KEYS[6], status = KEYS[5], active = KEYS[2], events = KEYS[7]},
+    {event = event, id = id, reason = reason, by = 'agent', now = ARGV[3], channel = ARGV[2], fields = fields})
+end
+return {'ok', instance, rev, active and '1' or '0', op or ''}

@@ -1,0 +1,47 @@
+-- Shared by all scripts: it stands before each of them. Numbers are doubles here; revisions (about 2^41) fit.
+
+-- raise lifts the revision to max(rev + 1, Redis TIME in ms), so that it never runs backwards, not even after a
+-- flush or a failover. Returns: the new and the former revision, as decimal text.
+local function raise(key)
+  local prev = tonumber(redis.call('GET', key)) or 0
+  local t = redis.call('TIME')
+  local rev = math.max(prev + 1, tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000))
+  local text = string.format('%.0f', rev)
+  redis.call('SET', key, text)
+  return text, string.format('%.0f', prev)
+end
+
+-- announce raises the revision, writes it into the node's hash, and says what happened on the channel (the original
+-- system's JSON) and in the bounded stream. e: event, id, reason, by, now, channel, fields (more JSON, from a comma on).
+-- k: rev, status, active, events (key names). Returns: the new revision as text.
+local function announce(k, e)
+  local rev, prev = raise(k.rev)
+  if redis.call('EXISTS', k.status) == 1 then redis.call('HSET', k.status, 'rev', rev) end
+  local count = redis.call('SCARD', k.active)
+  local names = ''
+  if count == 0 then
+    names = ',"active_nodes":[]'
+  elseif count <= 1000 then
+    local active = redis.call('SMEMBERS', k.active)
+    table.sort(active)
+    names = ',"active_nodes":' .. cjson.encode(active)
+  end
+  redis.call('PUBLISH', e.channel, '{"event":' .. cjson.encode(e.event) .. ',"node_id":' .. cjson.encode(e.id)
+    .. ',"timestamp":' .. cjson.encode(e.now) .. ',"reason":' .. cjson.encode(e.reason) .. names
+    .. ',"active_count":' .. count .. ',"rev":' .. rev .. ',"prev":' .. prev
+    .. ',"by":' .. cjson.encode(e.by) .. (e.fields or '') .. '}')
+  redis.call('XADD', k.events, 'MAXLEN', '~', 10000, '*', 'event', e.event, 'node_id', e.id, 'timestamp', e.now,
+    'reason', e.reason, 'by', e.by, 'rev', rev)
+  return rev
+end
+
+-- unqueue removes the freeze and unfreeze commands that wait in a node's queue, so that an older word cannot undo a
+-- newer one. It looks at the first 1000.
+local function unqueue(key)
+  for _, raw in ipairs(redis.call('LRANGE', key, 0, 999)) do
+    local ok, c = pcall(cjson.decode, raw)
+    if ok and type(c) == 'table' and (c.type == 'freeze' or c.type == 'unfreeze') then
+      redis.call('LREM', key, 1, raw)
+    end
+  end
+end

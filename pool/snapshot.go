@@ -1,0 +1,169 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Snapshot is one look at the whole pool.
+type Snapshot struct {
+	Rev     int64     // read before all else: the nodes are at least as new as it says
+	Taken   time.Time // when the look ended, by our clock
+	Took    time.Duration
+	Nodes   []Node // sorted by id
+	Refused []Refusal
+}
+
+// Refusal is an entry that is no node at all: its id is not allowed.
+type Refusal struct {
+	ID  string // as found; hostile text, print it only escaped
+	Why string
+}
+
+// heartbeatMost bounds how much of a heartbeat is read, in bytes; ours have about 300.
+const heartbeatMost = 8 << 10
+
+// statusFields are read of a node's hash, in this order.
+var statusFields = []string{"status", "details", "timestamp", "data_center", "is_frozen", "address", "port", "weight",
+	"labels", "agent", "instance", "rev", "self_freeze"}
+
+// Snapshot looks at the pool in two round trips, whatever its size: the sets, then all nodes in one pipeline. Each
+// command in it is short, so Redis goes on serving others between them; one script over all nodes would not.
+func (p *Pool) Snapshot(ctx context.Context) (*Snapshot, error) {
+	began := time.Now()
+	pipe := p.rdb.Pipeline()
+	rev := pipe.Get(ctx, p.keys.rev())
+	all, active := pipe.SMembersMap(ctx, p.keys.all()), pipe.SMembersMap(ctx, p.keys.active())
+	frozen := pipe.HGetAll(ctx, p.keys.frozen())
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, p.Explain(err)
+	}
+	s := &Snapshot{}
+	s.Rev, _ = strconv.ParseInt(rev.Val(), 10, 64)
+
+	ids := make(map[string]bool, len(all.Val()))
+	for id := range all.Val() {
+		ids[id] = true
+	}
+	for id := range active.Val() {
+		ids[id] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		if err := CheckID(id); err != nil {
+			s.Refused = append(s.Refused, Refusal{ID: id, Why: err.Error()})
+			continue
+		}
+		_, in := all.Val()[id]
+		_, on := active.Val()[id]
+		s.Nodes = append(s.Nodes, Node{ID: id, Registered: in, Active: on, Freeze: decodeFreeze(frozen.Val(), id)})
+	}
+	if err := p.fill(ctx, s.Nodes); err != nil {
+		return nil, p.Explain(err)
+	}
+	s.Taken = time.Now()
+	s.Took = s.Taken.Sub(began)
+	return s, nil
+}
+
+// Node looks at one node. The error is ErrNoSuchNode when it is neither registered nor active.
+func (p *Pool) Node(ctx context.Context, id string) (*Node, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	pipe := p.rdb.Pipeline()
+	all, active := pipe.SIsMember(ctx, p.keys.all(), id), pipe.SIsMember(ctx, p.keys.active(), id)
+	frozen := pipe.HGet(ctx, p.keys.frozen(), id)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, p.Explain(err)
+	}
+	if !all.Val() && !active.Val() {
+		return nil, noSuch(id)
+	}
+	n := Node{ID: id, Registered: all.Val(), Active: active.Val()}
+	if frozen.Err() == nil {
+		n.Freeze = decodeFreeze(map[string]string{id: frozen.Val()}, id)
+	}
+	nodes := []Node{n}
+	if err := p.fill(ctx, nodes); err != nil {
+		return nil, p.Explain(err)
+	}
+	return &nodes[0], nil
+}
+
+// fill reads heartbeats and hashes of nodes in one round trip.
+func (p *Pool) fill(ctx context.Context, nodes []Node) error {
+	if len(nodes) == 0 {
+		return nil
+	}
+	type read struct {
+		ttl    *redis.DurationCmd
+		beat   *redis.StringCmd
+		status *redis.SliceCmd
+	}
+	reads := make([]read, len(nodes))
+	pipe := p.rdb.Pipeline()
+	for i := range nodes {
+		id := nodes[i].ID
+		reads[i] = read{
+			pipe.PTTL(ctx, p.keys.heartbeat(id)),
+			pipe.GetRange(ctx, p.keys.heartbeat(id), 0, heartbeatMost-1),
+			pipe.HMGet(ctx, p.keys.status(id), statusFields...),
+		}
+	}
+	// A key of a wrong type is that node's fault; Exec returns the first error of any command, so look at each.
+	if _, err := pipe.Exec(ctx); err != nil && !ofOneCommand(err) {
+		return err
+	}
+	now := time.Now()
+	for i := range nodes {
+		n, r := &nodes[i], reads[i]
+		if err := errors.Join(r.ttl.Err(), r.beat.Err(), r.status.Err()); err != nil {
+			if !ofOneCommand(err) {
+				return err
+			}
+			n.Fault = "its keys in Redis are of a wrong type: " + err.Error()
+			continue
+		}
+		n.decodeHeartbeat(r.ttl.Val(), r.beat.Val(), now)
+		n.decodeStatus(r.status.Val())
+	}
+	return nil
+}
+
+// ofOneCommand reports whether err is what Redis answered to one command because of the key it found.
+func ofOneCommand(err error) bool {
+	return redis.HasErrorPrefix(err, "WRONGTYPE") || errors.Is(err, redis.Nil)
+}
+
+// NodeIPs returns what bazbeans:node_ips says of ids, as found there, in one round trip. An id without an entry is
+// not in the map.
+func (p *Pool) NodeIPs(ctx context.Context, ids []string) (map[string]string, error) {
+	found := make(map[string]string, len(ids))
+	if len(ids) == 0 {
+		return found, nil
+	}
+	// Chunks in one pipeline, so that no single command runs long.
+	const chunk = 1000
+	pipe := p.rdb.Pipeline()
+	var cmds []*redis.SliceCmd
+	for part := range slices.Chunk(ids, chunk) {
+		cmds = append(cmds, pipe.HMGet(ctx, p.keys.nodeIPs(), part...))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, p.Explain(err)
+	}
+	for i, cmd := range cmds {
+		for j, v := range cmd.Val() {
+			if text, ok := v.(string); ok {
+				found[ids[i*chunk+j]] = text
+			}
+		}
+	}
+	return found, nil
+}
