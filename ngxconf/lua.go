@@ -18,7 +18,9 @@ func (l *Lexer) luaBody() (Token, error) {
 		case bytes.HasPrefix(rest, []byte("--")):
 			skip = luaComment(rest)
 		case rest[0] == '[':
-			skip = max(1, luaLong(rest))
+			if n := luaLong(rest); n != 0 {
+				skip = n
+			}
 		case rest[0] == '"' || rest[0] == '\'':
 			skip = luaString(rest)
 		}

@@ -74,7 +74,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestParseDeepNesting(t *testing.T) {
-	const depth = 1 << 20
+	const depth = 1 << 16
 	src := strings.Repeat("a{", depth) + strings.Repeat("}", depth)
 	if list, err := Parse([]byte(src)); err != nil || len(list) != 1 {
 		t.Fatalf("%d statements, %v", len(list), err)
