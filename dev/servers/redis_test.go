@@ -28,7 +28,7 @@ func client(t *testing.T, r *servers.Redis) *redis.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.MaxRetries = -1
+	opts.MaxRetries, opts.ContextTimeoutEnabled = -1, true
 	c := redis.NewClient(opts)
 	t.Cleanup(func() { c.Close() })
 	return c
