@@ -13,7 +13,11 @@ local was = redis.call('HMGET', KEYS[5], 'instance', 'is_frozen', 'address', 'po
 if not claim and was[1] and was[1] ~= instance and number(was[1]) > number(instance) then
   return {'superseded', was[1]}
 end
-if claim then instance = raise(KEYS[6]) .. '/' .. instance end
+local raised, prev
+if claim then
+  raised, prev = raise(KEYS[6])
+  instance = raised .. '/' .. instance
+end
 
 local op = redis.call('HGET', KEYS[3], id)
 local active = not op and sick == ''
@@ -53,6 +57,7 @@ if event then
     fields = ',"data_center":' .. cjson.encode(ARGV[10]) .. ',"node_port":' .. ARGV[12]
   end
   rev = announce({rev = KEYS[6], status = KEYS[5], active = KEYS[2], events = KEYS[7]},
-    {event = event, id = id, reason = reason, by = 'agent', now = ARGV[3], channel = ARGV[2], fields = fields})
+    {event = event, id = id, reason = reason, by = 'agent', now = ARGV[3], channel = ARGV[2],
+      fields = fields, rev = raised, prev = prev})
 end
 return {'ok', instance, rev, active and '1' or '0', op or ''}

@@ -12,10 +12,12 @@ local function raise(key)
 end
 
 -- announce raises the revision, writes it into the node's hash, and says what happened on the channel (the original
--- system's JSON) and in the bounded stream. e: event, id, reason, by, now, channel, fields (more JSON, from a comma on).
+-- system's JSON) and in the bounded stream. e: event, id, reason, by, now, channel, fields (more JSON, from a comma on),
+-- rev and prev when the revision was raised already.
 -- k: rev, status, active, events (key names). Returns: the new revision as text.
 local function announce(k, e)
-  local rev, prev = raise(k.rev)
+  local rev, prev = e.rev, e.prev
+  if not rev then rev, prev = raise(k.rev) end
   if redis.call('EXISTS', k.status) == 1 then redis.call('HSET', k.status, 'rev', rev) end
   local count = redis.call('SCARD', k.active)
   local names = ''

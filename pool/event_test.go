@@ -1,0 +1,192 @@
+package pool_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+func TestEventJSON(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		sub := w.rdb.Subscribe(ctx, "bazbeans:lb_events")
+		defer sub.Close()
+		if _, err := sub.Receive(ctx); err != nil {
+			t.Fatal(err)
+		}
+		m := w.register(t, "web1")
+		if _, err := w.Freeze(ctx, "web1", "ann", `a "b" \ ü`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Unfreeze(ctx, "web1", "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Leave(ctx, "bye"); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			`map[active_count:1 active_nodes:[web1] by:agent data_center:dc1 event:node_registered node_id:web1 node_port:8000 reason:]`,
+			`map[active_count:0 active_nodes:[] by:ann event:node_frozen node_id:web1 reason:a "b" \ ü]`,
+			`map[active_count:1 active_nodes:[web1] by:ann event:node_unfrozen node_id:web1 reason:]`,
+			`map[active_count:0 active_nodes:[] by:agent event:node_removed node_id:web1 reason:bye]`,
+		}
+		last := 0.0
+		for i, want := range want {
+			msg, err := sub.ReceiveMessage(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var e map[string]any
+			if err := json.Unmarshal([]byte(msg.Payload), &e); err != nil {
+				t.Fatalf("%s: %v", msg.Payload, err)
+			}
+			if ts, _ := e["timestamp"].(string); !strings.HasSuffix(ts, "Z") {
+				t.Errorf("timestamp %q", ts)
+			} else if _, err := time.Parse(time.RFC3339, ts); err != nil {
+				t.Error(err)
+			}
+			if e["prev"].(float64) != last || e["rev"].(float64) <= last {
+				t.Errorf("event %d: prev %v rev %v, want prev %v", i, e["prev"], e["rev"], last)
+			}
+			last = e["rev"].(float64)
+			delete(e, "timestamp")
+			delete(e, "rev")
+			delete(e, "prev")
+			if got := fmt.Sprint(e); got != want {
+				t.Errorf("event %d\n got %s\nwant %s", i, got, want)
+			}
+		}
+		recs, err := w.Events(ctx, "", 3)
+		if err != nil || len(recs) != 3 || recs[0].Kind != pool.NodeFrozen || recs[2].Kind != pool.NodeRemoved || recs[2].Rev != int64(last) || recs[0].By != "ann" {
+			t.Errorf("stream %+v, %v", recs, err)
+		}
+		if more, err := w.Events(ctx, recs[1].StreamID, 10); err != nil || len(more) != 1 {
+			t.Errorf("after %s: %+v, %v", recs[1].StreamID, more, err)
+		}
+	})
+}
+
+// collect runs Watch until the test ends and returns what came so far.
+func collect(t *testing.T, p *pool.Pool) func() []string {
+	var mu sync.Mutex
+	var got []string
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		done <- p.Watch(ctx, func(w pool.Wake) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case w.Subscribed:
+				got = append(got, "subscribed")
+			case w.Event == nil:
+				got = append(got, "rubbish")
+			default:
+				got = append(got, w.Event.Kind)
+			}
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("watch ended with %v", err)
+		}
+	})
+	return func() []string { mu.Lock(); defer mu.Unlock(); return append([]string{}, got...) }
+}
+
+func TestWatchTellsOfEverySubscription(t *testing.T) {
+	srv := serverstest.Redis(t)
+	w := open(t, srv.Addr())
+	got := collect(t, w.Pool)
+	wait := func(want string) {
+		t.Helper()
+		serverstest.Eventually(t, 20*time.Second, func() error {
+			if g := fmt.Sprint(got()); g != want {
+				return fmt.Errorf("got %s, want %s", g, want)
+			}
+			return nil
+		})
+	}
+	wait("[subscribed]")
+	w.rdb.Publish(t.Context(), "bazbeans:lb_events", "{not json")
+	w.register(t, "web1")
+	wait("[subscribed rubbish node_registered]")
+	if err := srv.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wait("[subscribed rubbish node_registered subscribed]")
+}
+
+func TestCommands(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		w.register(t, "web1")
+		sent := pool.NewCommand("exec", "ann", time.Minute, map[string]any{"command": "ls -l"})
+		if err := w.Send(ctx, "web1", sent); err != nil {
+			t.Fatal(err)
+		}
+		w.rdb.RPush(ctx, "bazbeans:node:web1:commands", `{"type": "freeze", "reason": "by python"}`, `[1]`, `{"no": "type"}`)
+		c, ok, err := w.Take(ctx, "web1", time.Second)
+		if err != nil || !ok || c.Type != "exec" || c.ID != sent.ID || c.By != "ann" || c.Text("command") != "ls -l" || c.Expires.Sub(c.Issued) != time.Minute {
+			t.Errorf("took %+v, %t, %v", c, ok, err)
+		}
+		c, ok, err = w.Take(ctx, "web1", time.Second)
+		if err != nil || !ok || c.Type != "freeze" || c.Text("reason") != "by python" || !c.Expires.IsZero() || c.ID != "" {
+			t.Errorf("took %+v, %t, %v", c, ok, err)
+		}
+		for range 2 {
+			var bad *pool.BadCommandError
+			if _, ok, err = w.Take(ctx, "web1", time.Second); ok || !errors.As(err, &bad) {
+				t.Errorf("rubbish: %t, %v", ok, err)
+			}
+		}
+		if _, ok, err = w.Take(ctx, "web1", time.Second); ok || err != nil {
+			t.Errorf("empty queue: %t, %v", ok, err)
+		}
+		// A freeze removes older words about freezing, and nothing else.
+		w.rdb.RPush(ctx, "bazbeans:node:web1:commands", `{"type":"unfreeze"}`, `{"type":"exec"}`, `rubbish`)
+		if _, err := w.Freeze(ctx, "web1", "ann", ""); err != nil {
+			t.Fatal(err)
+		}
+		if q := w.rdb.LRange(ctx, "bazbeans:node:web1:commands", 0, -1).Val(); fmt.Sprint(q) != `[{"type":"exec"} rubbish]` {
+			t.Errorf("queue %q", q)
+		}
+	})
+}
+
+func TestAcks(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		a := pool.Ack{ID: "lb1", Host: "h1", Rev: 1700000000123, Generation: 7, Held: []string{"web2"}, Draining: 1, Apply: "reload", Error: "e"}
+		if err := w.WriteAck(ctx, a, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		w.rdb.SAdd(ctx, "bazbeans:lbs", "lb2", "evil\nid")
+		lbs, err := w.LBs(ctx)
+		if err != nil || len(lbs) != 2 || !lbs[1].Silent || lbs[1].ID != "lb2" {
+			t.Fatalf("%+v, %v", lbs, err)
+		}
+		if lbs[0].At.IsZero() || lbs[0].Silent {
+			t.Errorf("%+v", lbs[0])
+		}
+		lbs[0].At = time.Time{}
+		if fmt.Sprint(lbs[0].Ack) != fmt.Sprint(a) {
+			t.Errorf("got %+v, want %+v", lbs[0].Ack, a)
+		}
+		if err := w.ForgetLB(ctx, "lb2"); err != nil {
+			t.Error(err)
+		}
+		if err := w.ForgetLB(ctx, "lb2"); err == nil {
+			t.Error("forgot it twice")
+		}
+	})
+}
