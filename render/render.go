@@ -22,24 +22,24 @@ func (s *Set) Render(v View) ([]byte, error) {
 	src, ok := s.sources[v.template]
 	if !ok {
 		return nil, step.Errorf(step.Render, "there is "+strings.Join(s.Names(), ", "),
-			"render upstream %s: no template %q", v.Name, v.template)
+			"upstream %s: no template %q", v.Name, v.template)
 	}
 	if src.err != nil {
 		return nil, step.Errorf(step.Render, "mend the template, or remove it to use the built-in one if there is one of that name",
-			"render upstream %s: %w", v.Name, src.err)
+			"upstream %s: %w", v.Name, src.err)
 	}
 	out := output{room: maxOutput}
 	out.WriteString(Header)
 	if err := src.tmpl.Execute(&out, v); err != nil {
 		return nil, step.Errorf(step.Render, "docs/templates.md lists the fields and functions",
-			"render upstream %s: %w", v.Name, inTemplate(src, err))
+			"upstream %s: %w", v.Name, inTemplate(src, err))
 	}
 	if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
 		out.WriteString("\n")
 	}
 	if err := Check(v, out.Bytes()); err != nil {
 		return nil, step.Errorf(step.Render, "docs/templates.md says what a template may write",
-			"render upstream %s: template %s: %w", v.Name, src.path, err)
+			"upstream %s: template %s: %w", v.Name, src.path, err)
 	}
 	return out.Bytes(), nil
 }

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/templates"
 )
 
@@ -65,32 +64,6 @@ func (u Upstream) Validate() error {
 		if err := checkAddr(addr); err != nil {
 			return fmt.Errorf("upstream %s: fallback %w", u.Name, err)
 		}
-	}
-	return nil
-}
-
-// check returns an error when s, which the caller should have typed at the door, is not fit for a configuration.
-func (s Server) check() error {
-	if err := pool.CheckID(s.ID); err != nil {
-		return err
-	}
-	if err := checkAddr(s.Addr); err != nil {
-		return fmt.Errorf("node %s: %w", s.ID, err)
-	}
-	if s.Weight < 0 || s.Weight > pool.MaxWeight {
-		return fmt.Errorf("node %s: weight %d is not a number from 0 to %d", s.ID, s.Weight, pool.MaxWeight)
-	}
-	for name := range s.Labels {
-		if err := pool.CheckID(name); err != nil {
-			return fmt.Errorf("node %s: label name %.80q is not allowed: use 1 to 128 of A-Z a-z 0-9 . _ -", s.ID, name)
-		}
-	}
-	return nil
-}
-
-func checkAddr(addr netip.AddrPort) error {
-	if ip := addr.Addr(); !ip.IsValid() || ip.Zone() != "" || ip.IsUnspecified() || addr.Port() == 0 {
-		return fmt.Errorf("address %s is not an IP address with a port (like 10.0.1.10:8000 or [fd00::10]:8000)", addr)
 	}
 	return nil
 }

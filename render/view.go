@@ -11,7 +11,6 @@ package render
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -25,16 +24,6 @@ import (
 // Placeholder is the server that stands in an upstream without one that can be used, marked `down`: Nginx refuses an
 // upstream block without any.
 const Placeholder = "127.0.0.1:9"
-
-// Server is one node that should be in the upstream, already typed at the door.
-type Server struct {
-	ID         string // passes pool.CheckID, unique
-	Addr       netip.AddrPort
-	Weight     int  // 0 to pool.MaxWeight; 0: down
-	Down       bool // keeps its place and gets nothing: a frozen node, where Balance.KeepsPlaces
-	DataCenter Text
-	Labels     map[string]Text // names pass pool.CheckID
-}
 
 // View is what a template sees: its fields, and those of Line, are the names that template authors use. They are
 // explained for authors in docs/templates.md. Only NewView makes one that can be rendered.
@@ -81,7 +70,7 @@ func (l Line) Label(name string, otherwise ...Text) Text {
 // them begin with the same node; where they do (Balance.KeepsPlaces) the order is by id. An error is a *step.Error.
 func NewView(u Upstream, servers []Server, seed string) (View, error) {
 	if err := u.Validate(); err != nil {
-		return View{}, step.Errorf(step.Render, "", "make view: %w", err)
+		return View{}, step.Errorf(step.Render, "", "%w", err)
 	}
 	v := View{
 		Name:        u.Name,
@@ -100,7 +89,7 @@ func NewView(u Upstream, servers []Server, seed string) (View, error) {
 			err = fmt.Errorf("node %s is there twice", s.ID)
 		}
 		if err != nil {
-			return View{}, step.Errorf(step.Render, "", "make view of upstream %s: %w", u.Name, err)
+			return View{}, step.Errorf(step.Render, "", "upstream %s: %w", u.Name, err)
 		}
 		seen[s.ID] = true
 		line := newLine(s.Addr, u.Server, max(s.Weight, 1), s.Down || s.Weight == 0, false)
@@ -117,28 +106,6 @@ func NewView(u Upstream, servers []Server, seed string) (View, error) {
 	}
 	v.ZoneSize = zoneSize(len(v.Servers))
 	return v, nil
-}
-
-// inOrder returns the servers in the order in which Nginx shall have them, whatever order they came in.
-func inOrder(b Balance, servers []Server, seed string) []Server {
-	type keyed struct {
-		key string
-		Server
-	}
-	list := make([]keyed, len(servers))
-	for i, s := range servers {
-		list[i] = keyed{s.ID, s}
-		if !b.KeepsPlaces() {
-			hash := sha256.Sum256([]byte(seed + "\x00" + s.ID))
-			list[i].key = string(hash[:])
-		}
-	}
-	slices.SortFunc(list, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
-	sorted := make([]Server, len(list))
-	for i, k := range list {
-		sorted[i] = k.Server
-	}
-	return sorted
 }
 
 var nginxDefaults = ServerParams{MaxFails: 1, FailTimeout: 10e9}
