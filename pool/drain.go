@@ -1,0 +1,137 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ErrNoLB says that no load balancer ever wrote an Ack, so that nobody can say what is served.
+var ErrNoLB = errors.New("no load balancer is known to this redis")
+
+// Blocker is one load balancer that a wait is not done with.
+type Blocker struct {
+	LB  string // "" when Redis itself did not answer
+	Why string // for people; may hold foreign text
+}
+
+// WaitError is a wait that ended before it was done.
+type WaitError struct {
+	Blockers []Blocker // as of the last look; sorted by LB
+	Err      error     // the context's
+}
+
+func (e *WaitError) Error() string {
+	why := make([]string, len(e.Blockers))
+	for i, b := range e.Blockers {
+		why[i] = strings.TrimPrefix(b.LB+": "+b.Why, ": ")
+	}
+	if len(why) == 0 {
+		why = []string{"no look at the load balancers was possible"}
+	}
+	return fmt.Sprintf("%s (%v)", strings.Join(why, "; "), e.Err)
+}
+
+func (e *WaitError) Unwrap() error { return e.Err }
+
+// WaitDrained returns nil once no load balancer sends anything to ids any more: every one ever seen and not forgotten
+// is proven to serve revision rev or a later one, holds none of ids against it, and has had no old worker left since.
+// One that is silent blocks: its Nginx may still be sending. rev is the Change.Rev of the freezes, the highest of them.
+//
+// ctx should have a deadline; its end makes a *WaitError that names who is missing. ErrNoLB means that there is nobody
+// to wait for. An error of Redis is waited out, as a Blocker. report, if not nil, is called after each look that found
+// blockers, from this goroutine.
+func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report func([]Blocker)) error {
+	// Old workers of a later reload never knew the nodes: once none was left, later ones do not count.
+	ended := map[string]bool{}
+	return p.waitLBs(ctx, report, func(b *LB) string {
+		switch {
+		case b.Silent:
+			return "silent, its Nginx may still send"
+		case b.Rev < rev:
+			delete(ended, b.ID) // also after a roll back
+			return behind(b)
+		}
+		if i := slices.IndexFunc(ids, func(id string) bool { return slices.Contains(b.Held, id) }); i >= 0 {
+			delete(ended, b.ID)
+			return fmt.Sprintf("holds %s: its guard goes on serving it", ids[i])
+		}
+		if b.Draining == 0 {
+			ended[b.ID] = true
+		}
+		if !ended[b.ID] {
+			return fmt.Sprintf("%s still draining", plural(b.Draining, "old worker"))
+		}
+		return ""
+	})
+}
+
+// WaitServed is WaitDrained for a change that adds: it returns nil once every load balancer serves revision rev or a
+// later one.
+func (p *Pool) WaitServed(ctx context.Context, rev int64, report func([]Blocker)) error {
+	return p.waitLBs(ctx, report, func(b *LB) string {
+		switch {
+		case b.Silent:
+			return "silent"
+		case b.Rev < rev:
+			return behind(b)
+		}
+		return ""
+	})
+}
+
+// waitLBs looks until why has nothing ("") to say of any load balancer. Acks are not announced by an event, so it
+// looks every 20 ms at first and every 250 ms later.
+func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB) string) error {
+	var blockers []Blocker
+	for pause := 20 * time.Millisecond; ; pause = min(pause*3/2, 250*time.Millisecond) {
+		lbs, err := p.LBs(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return &WaitError{Blockers: blockers, Err: ctx.Err()}
+		case err != nil:
+			blockers = []Blocker{{Why: err.Error()}}
+		case len(lbs) == 0:
+			return ErrNoLB
+		default:
+			if blockers = blocking(lbs, why); len(blockers) == 0 {
+				return nil
+			}
+		}
+		if report != nil {
+			report(blockers)
+		}
+		select {
+		case <-ctx.Done():
+			return &WaitError{Blockers: blockers, Err: ctx.Err()}
+		case <-time.After(pause):
+		}
+	}
+}
+
+func blocking(lbs []LB, why func(*LB) string) (blockers []Blocker) {
+	for i := range lbs {
+		if w := why(&lbs[i]); w != "" {
+			blockers = append(blockers, Blocker{LB: lbs[i].ID, Why: w})
+		}
+	}
+	return blockers
+}
+
+func behind(b *LB) string {
+	s := fmt.Sprintf("still serves rev %d", b.Rev)
+	if b.Error != "" {
+		s += ", its last error: " + b.Error
+	}
+	return s
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
