@@ -1,0 +1,80 @@
+// Package resolvers finds the address of each node: the main extension point. It holds the contract, the chain that
+// asks several resolvers in the config's order, the door that every answer must pass, and the resolvers that ship:
+// redis and static. It does not decide which nodes get traffic, and it keeps nothing on disk.
+package resolvers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// Resolver says where nodes are. There are three possible outcomes for a node:
+//
+//   - an address: the answer's Addr is valid;
+//   - "not mine": the node is not in the answers, and the next resolver of the chain is asked;
+//   - "cannot know" (a time-out, a server that fails): the answer's Err is set, or, for all nodes without an answer,
+//     the returned error is. The chain then keeps the address last known.
+//
+// An answer whose Err is a *RefusedError is a fourth thing: there is an answer, and it is not acceptable. It ends the
+// search for that node, so that a bad entry never falls through to a fallback.
+//
+// The caller may assume: one call for the whole batch, which is bounded in time by ctx; answers for nodes that were
+// not asked about are ignored; Resolve may be called again at once, but never twice at the same time by one chain.
+// Resolve must not keep or change nodes. A resolver that holds something open also implements io.Closer, and whoever
+// made it closes it.
+type Resolver interface {
+	Resolve(ctx context.Context, nodes []pool.Node) (Answers, error)
+}
+
+// Answers maps node ids to what a resolver found.
+type Answers map[string]Answer
+
+// Answer is one outcome.
+type Answer struct {
+	Endpoint
+	Err error
+}
+
+// Endpoint is where a node is.
+type Endpoint struct {
+	Addr   netip.Addr
+	Port   uint16 // 0: the resolver does not say; the node's registration or the config does
+	Weight int    // 0: the resolver does not say
+}
+
+// ParseEndpoint reads "IP", "IP:port" or "[IPv6]:port".
+func ParseEndpoint(s string) (Endpoint, error) {
+	if a, err := pool.ParseAddress(s); err == nil {
+		return Endpoint{Addr: a}, nil
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil || ap.Port() == 0 || ap.Addr().Zone() != "" {
+		return Endpoint{}, refusedf("%.80q is not an IP address, or one with a port (like 10.0.1.10 or 10.0.1.10:8000)", s)
+	}
+	return Endpoint{Addr: ap.Addr().Unmap(), Port: ap.Port()}, nil
+}
+
+// RefusedError says that an answer is not acceptable.
+type RefusedError struct{ Why string }
+
+func (e *RefusedError) Error() string { return e.Why }
+
+func refusedf(format string, args ...any) *RefusedError {
+	return &RefusedError{Why: fmt.Sprintf(format, args...)}
+}
+
+// IsRefused reports whether err says that an answer is not acceptable.
+func IsRefused(err error) bool {
+	var r *RefusedError
+	return errors.As(err, &r)
+}
+
+// Func makes a function a Resolver.
+type Func func(ctx context.Context, nodes []pool.Node) (Answers, error)
+
+// Resolve calls f.
+func (f Func) Resolve(ctx context.Context, nodes []pool.Node) (Answers, error) { return f(ctx, nodes) }
