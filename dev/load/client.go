@@ -47,6 +47,9 @@ const (
 )
 
 func (g *Generator) verdict(due, now time.Time) verdict {
+	if !g.planned.IsZero() && !due.Before(g.planned) {
+		return pastTheEnd
+	}
 	select {
 	case <-g.over:
 		if !due.Before(g.end) {

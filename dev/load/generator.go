@@ -17,10 +17,11 @@ type Generator struct {
 	addr      string
 	get, post []byte
 
-	next  atomic.Int64  // the slot of the schedule that the next free connection takes
-	start time.Time     // of the schedule; set before any connection works
-	over  chan struct{} // closed when nothing more falls due
-	end   time.Time     // of the schedule; set before over is closed
+	next    atomic.Int64  // the slot of the schedule that the next free connection takes
+	start   time.Time     // of the schedule; set before any connection works
+	planned time.Time     // its end, likewise; zero without a Duration
+	over    chan struct{} // closed when nothing more falls due
+	end     time.Time     // of the schedule as it came; set before over is closed
 
 	mu      sync.Mutex // for all below
 	running bool       // start is set
@@ -94,25 +95,25 @@ func (g *Generator) begin() error {
 	}
 	g.running = true
 	g.start = time.Now()
+	if g.opts.Duration > 0 {
+		g.planned = g.start.Add(g.opts.Duration)
+	}
 	return nil
 }
 
-// waitForEnd returns the end of the schedule. A schedule of a given length
-// ends exactly then, however late we wake: the number of its requests is fixed.
+// waitForEnd returns the end of the schedule: the planned one, however late we
+// wake, or when ctx was done before that.
 func (g *Generator) waitForEnd(ctx context.Context) time.Time {
-	if g.opts.Duration > 0 {
+	if !g.planned.IsZero() {
 		var cancel context.CancelFunc
-		end := g.start.Add(g.opts.Duration)
-		ctx, cancel = context.WithDeadline(ctx, end)
+		ctx, cancel = context.WithDeadline(ctx, g.planned)
 		defer cancel()
-		<-ctx.Done()
-		if !time.Now().Before(end) {
-			return end
-		}
-		return time.Now()
 	}
 	<-ctx.Done()
-	return time.Now()
+	if now := time.Now(); g.planned.IsZero() || now.Before(g.planned) {
+		return now
+	}
+	return g.planned
 }
 
 // Counts returns the counts so far. It may be called at any time.
