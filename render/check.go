@@ -13,7 +13,7 @@ import (
 //   - an upstream block of the view's name;
 //   - over all upstream blocks every server of v.Servers, and no other; in one block none more often than in v;
 //   - `down` on exactly those that are Down, and `backup` on every fallback (a template may give a node `backup`);
-//   - the placeholder, marked down, is welcome in any block;
+//   - in each block a server that is no backup; the placeholder, marked down, is welcome in any;
 //   - in a server line no parameter but those of serverParams, in an upstream block no directive but upstreamDirectives;
 //   - nowhere a directive that makes the mere test of a configuration read, write or run something else (see forbidden).
 //
@@ -80,6 +80,7 @@ func (c *checker) upstream(u ngxconf.Statement) error {
 	}
 	c.named = c.named || u.Words[1].Text == c.view.Name
 	here := map[entry]int{}
+	primary := false
 	for _, s := range u.Block {
 		if s.HasBlock || !slices.Contains(upstreamDirectives, s.Name()) {
 			return refuse(s, "has no place in an upstream block")
@@ -87,29 +88,32 @@ func (c *checker) upstream(u ngxconf.Statement) error {
 		if s.Name() != "server" {
 			continue
 		}
-		e, err := c.server(s)
+		e, backup, err := c.server(s)
 		if err != nil {
 			return err
 		}
+		primary = primary || !backup
 		if here[e]++; here[e] > c.meant[e] && e != placeholder {
 			return refuse(s, "stands there more often than it was meant")
 		}
 		c.found[e]++
 	}
+	if !primary {
+		return refuse(u, "needs a server that is no backup, if only the placeholder")
+	}
 	return nil
 }
 
 // server checks one server line of an upstream block.
-func (c *checker) server(s ngxconf.Statement) (e entry, err error) {
+func (c *checker) server(s ngxconf.Statement) (e entry, backup bool, err error) {
 	if len(s.Words) < 2 {
-		return e, refuse(s, "has no address")
+		return e, false, refuse(s, "has no address")
 	}
 	e.addr = s.Words[1].Text
-	backup := false
 	for _, w := range s.Words[2:] {
 		name, _, _ := strings.Cut(w.Text, "=")
 		if !slices.Contains(serverParams, name) {
-			return e, refuse(s, fmt.Sprintf("has the unknown parameter %.80q", w.Text))
+			return e, backup, refuse(s, fmt.Sprintf("has the unknown parameter %.80q", w.Text))
 		}
 		e.down = e.down || w.Text == "down"
 		backup = backup || w.Text == "backup"
@@ -118,15 +122,15 @@ func (c *checker) server(s ngxconf.Statement) (e entry, err error) {
 	switch {
 	case e == placeholder:
 	case c.meant[e] == 0 && c.meant[other] == 0:
-		return e, refuse(s, "is none of the servers that were meant")
+		return e, backup, refuse(s, "is none of the servers that were meant")
 	case c.meant[e] == 0 && e.down:
-		return e, refuse(s, "must not be down")
+		return e, backup, refuse(s, "must not be down")
 	case c.meant[e] == 0:
-		return e, refuse(s, "must be down")
+		return e, backup, refuse(s, "must be down")
 	case !backup && !c.primary[e.addr]:
-		return e, refuse(s, "must be backup: it is a fallback")
+		return e, backup, refuse(s, "must be backup: it is a fallback")
 	}
-	return e, nil
+	return e, backup, nil
 }
 
 // complete reports what should have been there and was not.

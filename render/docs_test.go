@@ -84,11 +84,13 @@ func TestPageExamples(t *testing.T) {
 			t.Errorf("%s writes\n%s\nthe page says\n%s", e.name, got, e.output)
 		}
 		nginxTest(t, out)
-		empty, err := set.Render(view(t, u, nil, "lb1"))
-		if err != nil {
-			t.Errorf("%s without a node: %v", e.name, err)
+		for _, less := range [][]render.Server{nil, servers[1:2], servers[2:]} { // none, only the canary, only dc2
+			out, err := set.Render(view(t, u, less, "lb1"))
+			if err != nil {
+				t.Errorf("%s with less nodes: %v", e.name, err)
+			}
+			nginxTest(t, out)
 		}
-		nginxTest(t, empty)
 	}
 }
 

@@ -25,7 +25,7 @@ func (s *Set) Render(v View) ([]byte, error) {
 			"upstream %s: no template %q", v.Name, v.template)
 	}
 	if src.err != nil {
-		return nil, step.Errorf(step.Render, "mend the template, or remove it to use the built-in one if there is one of that name",
+		return nil, step.Errorf(step.Render, "mend the template, or remove it: then a built-in one of that name is used",
 			"upstream %s: %w", v.Name, src.err)
 	}
 	out := output{room: maxOutput}

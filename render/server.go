@@ -41,7 +41,7 @@ func (s Server) check() error {
 
 func checkAddr(addr netip.AddrPort) error {
 	if ip := addr.Addr().Unmap(); !ip.IsValid() || ip.Zone() != "" || ip.IsUnspecified() || addr.Port() == 0 {
-		return fmt.Errorf("address %s is not an IP address with a port (like 10.0.1.10:8000 or [fd00::10]:8000)", addr)
+		return fmt.Errorf("address %q is not an IP address with a port (like 10.0.1.10:8000 or [fd00::10]:8000)", addr.String())
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bazbeans/bazbeans/step"
 	"github.com/bazbeans/bazbeans/templates"
@@ -108,7 +109,7 @@ func NewView(u Upstream, servers []Server, seed string) (View, error) {
 	return v, nil
 }
 
-var nginxDefaults = ServerParams{MaxFails: 1, FailTimeout: 10e9}
+var nginxDefaults = ServerParams{MaxFails: 1, FailTimeout: 10 * time.Second}
 
 // newLine fills a line; what is Nginx's default is left out of Params, so that what is special stands out.
 func newLine(addr netip.AddrPort, p ServerParams, weight int, down, backup bool) Line {
