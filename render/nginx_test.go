@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// nginxConf includes one rendered file and touches nothing outside its prefix. The variables are those that the
-// examples of docs/templates.md leave to the operator.
+// nginxConf includes one rendered file and touches nothing outside its prefix. Even a test opens the listener, and a
+// unix socket's path is relative to the working directory.
 const nginxConf = `pid nginx.pid;
 error_log stderr;
 events {}
@@ -33,7 +33,9 @@ func nginxTest(t testing.TB, rendered []byte) {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command(nginx, "-e", "stderr", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-t").CombinedOutput()
+	cmd := exec.Command(nginx, "-e", "stderr", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-t")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("nginx refuses it: %s\n%s", out, rendered)
 	}
