@@ -47,20 +47,13 @@ const (
 )
 
 func (g *Generator) verdict(due, now time.Time) verdict {
-	if !g.planned.IsZero() && !due.Before(g.planned) {
+	end := g.end.Load()
+	switch {
+	case end != nil && !due.Before(*end):
 		return pastTheEnd
-	}
-	select {
-	case <-g.over:
-		if !due.Before(g.end) {
-			return pastTheEnd
-		}
-		if now.Sub(g.end) > g.opts.Timeout {
-			return tooLate
-		}
-	default:
-	}
-	if now.Sub(due).Seconds()*g.opts.Rate > float64(g.opts.MaxWaiting) {
+	case end != nil && now.Sub(*end) > g.opts.Timeout:
+		return tooLate
+	case now.Sub(due).Seconds()*g.opts.Rate > float64(g.opts.MaxWaiting):
 		return tooLate
 	}
 	return send

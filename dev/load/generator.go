@@ -17,11 +17,9 @@ type Generator struct {
 	addr      string
 	get, post []byte
 
-	next    atomic.Int64  // the slot of the schedule that the next free connection takes
-	start   time.Time     // of the schedule; set before any connection works
-	planned time.Time     // its end, likewise; zero without a Duration
-	over    chan struct{} // closed when nothing more falls due
-	end     time.Time     // of the schedule as it came; set before over is closed
+	next  atomic.Int64              // the slot of the schedule that the next free connection takes
+	start time.Time                 // of the schedule; set before any connection works
+	end   atomic.Pointer[time.Time] // of the schedule: the planned one until ctx is done before it; nil while unknown
 
 	mu      sync.Mutex // for all below
 	running bool       // start is set
@@ -43,7 +41,6 @@ func New(opts Options) (*Generator, error) {
 		addr:   address(u),
 		get:    requestText(http.MethodGet, u, nil),
 		post:   requestText(http.MethodPost, u, opts.Body),
-		over:   make(chan struct{}),
 		counts: Counts{ByMethod: map[string]Outcome{}, ByReason: map[string]int64{}, ByNode: map[string]int64{}},
 	}, nil
 }
@@ -68,8 +65,7 @@ func (g *Generator) Run(ctx context.Context) (Report, error) {
 	for _, c := range clients {
 		working.Go(c.work)
 	}
-	g.end = g.waitForEnd(ctx)
-	close(g.over)
+	end := g.waitForEnd(ctx)
 	for _, c := range clients {
 		c.alarm.wake()
 	}
@@ -79,7 +75,7 @@ func (g *Generator) Run(ctx context.Context) (Report, error) {
 	defer g.mu.Unlock()
 	return Report{
 		Rate:    g.opts.Rate,
-		Seconds: g.end.Sub(g.start).Seconds(),
+		Seconds: end.Sub(g.start).Seconds(),
 		Counts:  g.counts.clone(),
 		Latency: g.latency.clone(),
 		Service: g.service.clone(),
@@ -96,24 +92,28 @@ func (g *Generator) begin() error {
 	g.running = true
 	g.start = time.Now()
 	if g.opts.Duration > 0 {
-		g.planned = g.start.Add(g.opts.Duration)
+		end := g.start.Add(g.opts.Duration)
+		g.end.Store(&end)
 	}
 	return nil
 }
 
-// waitForEnd returns the end of the schedule: the planned one, however late we
-// wake, or when ctx was done before that.
+// waitForEnd returns the end of the schedule once it has come: the planned one,
+// however late we wake, or when ctx was done before that.
 func (g *Generator) waitForEnd(ctx context.Context) time.Time {
-	if !g.planned.IsZero() {
+	planned := g.end.Load()
+	if planned != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, g.planned)
+		ctx, cancel = context.WithDeadline(ctx, *planned)
 		defer cancel()
 	}
 	<-ctx.Done()
-	if now := time.Now(); g.planned.IsZero() || now.Before(g.planned) {
-		return now
+	now := time.Now()
+	if planned != nil && !now.Before(*planned) {
+		return *planned
 	}
-	return g.planned
+	g.end.Store(&now)
+	return now
 }
 
 // Counts returns the counts so far. It may be called at any time.
@@ -131,12 +131,10 @@ func (g *Generator) Counts() Counts {
 // lastArrival is now, or just before the end of the schedule once that has
 // passed.
 func (g *Generator) lastArrival(now time.Time) time.Time {
-	select {
-	case <-g.over:
-		return g.end.Add(-1)
-	default:
-		return now
+	if end := g.end.Load(); end != nil && now.After(*end) {
+		return end.Add(-1)
 	}
+	return now
 }
 
 // due is when the request in slot n of the schedule is to be sent.

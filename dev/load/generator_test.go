@@ -44,11 +44,29 @@ func stalling(t *testing.T) (s *script, release func()) {
 	return s, release
 }
 
+// start begins a run; wait returns its report.
+func start(t *testing.T, ctx context.Context, opts load.Options) (g *load.Generator, wait func() load.Report) {
+	t.Helper()
+	g, err := load.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := make(chan load.Report, 1)
+	go func() {
+		r, err := g.Run(ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		reports <- r
+	}()
+	return g, func() load.Report { return <-reports }
+}
+
 func TestStalledServerDoesNotSlowArrivals(t *testing.T) {
 	s, release := stalling(t)
 	var mu sync.Mutex
 	var samples []load.Sample
-	g, err := load.New(load.Options{
+	g, wait := start(t, t.Context(), load.Options{
 		URL: "http://" + s.addr, Rate: 1000, Conns: 2, Duration: 200 * time.Millisecond,
 		OnDone: func(s load.Sample) {
 			mu.Lock()
@@ -56,12 +74,6 @@ func TestStalledServerDoesNotSlowArrivals(t *testing.T) {
 			samples = append(samples, s)
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r load.Report
-	var running sync.WaitGroup
-	running.Go(func() { r, err = g.Run(t.Context()) })
 	serverstest.Eventually(t, 10*time.Second, func() error {
 		if c := g.Counts(); c.Waiting < 50 || c.Sent != 2 {
 			return fmt.Errorf("%d waiting and %d sent, want 50 and 2", c.Waiting, c.Sent)
@@ -70,9 +82,9 @@ func TestStalledServerDoesNotSlowArrivals(t *testing.T) {
 	})
 	released := time.Now()
 	release()
-	running.Wait()
-	if err != nil || r.OK != 200 {
-		t.Fatalf("%+v %v, want 200 OK", r.Counts, err)
+	r := wait()
+	if r.OK != 200 {
+		t.Fatalf("%+v, want 200 OK", r.Counts)
 	}
 
 	slices.SortFunc(samples, func(a, b load.Sample) int { return a.Scheduled.Compare(b.Scheduled) })
@@ -92,13 +104,7 @@ func TestStalledServerDoesNotSlowArrivals(t *testing.T) {
 
 func TestTooManyWaitingAreDropped(t *testing.T) {
 	s, release := stalling(t)
-	g, err := load.New(load.Options{URL: "http://" + s.addr, Rate: 1000, Conns: 1, MaxWaiting: 5, Duration: 100 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r load.Report
-	var running sync.WaitGroup
-	running.Go(func() { r, err = g.Run(t.Context()) })
+	g, wait := start(t, t.Context(), load.Options{URL: "http://" + s.addr, Rate: 1000, Conns: 1, MaxWaiting: 5, Duration: 100 * time.Millisecond})
 	serverstest.Eventually(t, 10*time.Second, func() error {
 		if c := g.Counts(); c.Waiting < 90 {
 			return fmt.Errorf("%d waiting, want 90", c.Waiting)
@@ -106,11 +112,11 @@ func TestTooManyWaitingAreDropped(t *testing.T) {
 		return nil
 	})
 	release()
-	running.Wait()
+	r := wait()
 	// One was sent before the stall and 90 were waiting when it ended. Of them 5 at
 	// the most could still be sent, and the last 9 of the schedule.
-	if err != nil || r.Dropped < 85 || r.Sent+r.Dropped != 100 || r.OK != r.Sent {
-		t.Errorf("%+v %v, want at least 85 of 100 dropped", r.Counts, err)
+	if r.Dropped < 85 || r.Sent+r.Dropped != 100 || r.OK != r.Sent {
+		t.Errorf("%+v, want at least 85 of 100 dropped", r.Counts)
 	}
 }
 
@@ -126,14 +132,8 @@ func TestRunEndsThoughRequestsWait(t *testing.T) {
 
 func TestRunUntilCancelled(t *testing.T) {
 	b := startBackend(t, "n1")
-	g, err := load.New(load.Options{URL: "http://" + b.Addr() + "/x", Rate: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
-	var r load.Report
-	var running sync.WaitGroup
-	running.Go(func() { r, err = g.Run(ctx) })
+	g, wait := start(t, ctx, load.Options{URL: "http://" + b.Addr() + "/x", Rate: 1000})
 	serverstest.Eventually(t, 10*time.Second, func() error {
 		if c := g.Counts(); c.OK < 50 {
 			return fmt.Errorf("%d answered, want 50", c.OK)
@@ -141,10 +141,9 @@ func TestRunUntilCancelled(t *testing.T) {
 		return nil
 	})
 	cancel()
-	running.Wait()
-	c := g.Counts()
-	if err != nil || r.OK < 50 || r.OK != r.Sent || r.Sent != b.Served() || c.Waiting != 0 || c.Sent != r.Sent {
-		t.Errorf("%+v %v, then %+v; want all that were sent to be answered", r.Counts, err, c)
+	r, c := wait(), g.Counts()
+	if r.OK < 50 || r.OK != r.Sent || r.Sent != b.Served() || c.Waiting != 0 || c.Sent != r.Sent {
+		t.Errorf("%+v, then %+v; want all that were sent to be answered", r.Counts, c)
 	}
 	if _, err := g.Run(t.Context()); err == nil {
 		t.Error("a second Run: no error")

@@ -36,14 +36,14 @@ func newScale(log bool, smallest, largest, left, width float64) scale {
 // steps are the round numbers of a decade.
 var steps = []float64{1, 2, 5}
 
-// linearTicks go from 0 to the first tick at or above largest: 4 to 10 steps.
+// linearTicks go from 0 to the first tick at or above largest: 3 to 7 steps.
 func linearTicks(largest float64) []float64 {
 	if largest <= 0 {
 		largest = 1
 	}
 	decade := math.Pow(10, math.Floor(math.Log10(largest))-1)
 	step := decade
-	for i := 0; largest/step > 9; i++ {
+	for i := 0; largest/step > 7; i++ {
 		step = steps[i%3] * decade * math.Pow(10, float64(i/3))
 	}
 	ticks := []float64{0}
