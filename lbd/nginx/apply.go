@@ -1,0 +1,148 @@
+package nginx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// Apply brings Nginx to serve files: test, install, reload, verify. With several files there is one test and one
+// reload. It may be called again and again with the same files: what is done and proven is not done again, and what
+// failed is tried again though the files on disk are equal.
+//
+// An error names its step. Before "install" it means that nothing was changed; after it, that the former files were
+// put back and are served again, or the error says that they could not be.
+func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
+	out := Outcome{Took: map[step.Name]time.Duration{}}
+	unlock, err := n.lock(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer unlock()
+	b, err := n.build(ctx)
+	if err != nil {
+		return out, err
+	}
+	outs, err := n.outputs(files)
+	if err != nil {
+		return out, err
+	}
+	if len(differing(outs)) == 0 {
+		m, err := n.master(b)
+		if err == nil && n.proven(m, outs) {
+			return n.serving(out, m), nil
+		}
+		if a := new(absence); errors.As(err, &a) {
+			return out, nil
+		}
+		if err != nil {
+			return out, step.Wrap(step.Verify, err)
+		}
+	}
+	n.sweep(b, outs)
+	defer discard(outs)
+	err = n.change(ctx, b, outs, &out)
+	return out, err
+}
+
+func (n *Nginx) serving(out Outcome, m process) Outcome {
+	workers, draining := m.crew()
+	out.Running, out.Workers, out.Draining = true, len(workers), draining
+	return out
+}
+
+// change takes outs through the steps. What differs from the live path is installed; the reload is asked for in any
+// case.
+func (n *Nginx) change(ctx context.Context, b build, outs []*output, out *Outcome) error {
+	began := time.Now()
+	if err := stage(outs); err != nil {
+		return err
+	}
+	t, err := n.test(ctx, b, outs)
+	var changed []*output
+	if err == nil {
+		changed, err = n.order(ctx, b, outs)
+	}
+	out.Took[step.Test] = time.Since(began)
+	if err != nil {
+		return err
+	}
+
+	began = time.Now()
+	err = n.install(changed)
+	if err == nil && !t.unchanged() {
+		err = n.again(ctx, b, changed)
+	}
+	out.Took[step.Install] = time.Since(began)
+	if err != nil {
+		return err
+	}
+	out.Changed = len(changed) > 0
+	now := identify(outs)
+
+	synced := make(chan error, 1)
+	go func() { synced <- syncDirs(changed) }() // the disk writes while Nginx reloads
+	defer func() {
+		if err := <-synced; err != nil {
+			n.log.Error("the new files may be lost in a power failure", "step", step.Install, "err", err)
+		}
+	}()
+
+	m, err := n.master(b)
+	if a := new(absence); errors.As(err, &a) {
+		return nil
+	}
+	if err == nil {
+		err = n.reload(ctx, b, m, t, out)
+	}
+	if err == nil {
+		out.Reloaded, out.Running = true, true
+		n.record(m, now)
+		return nil
+	}
+	if ctx.Err() != nil { // lbd stops: nothing is known to be wrong, and the next lbd proves it
+		return step.Wrap(step.Verify, err)
+	}
+	if len(changed) == 0 {
+		return step.Wrap(step.Verify, err)
+	}
+	return n.back(ctx, b, m, t, outs, out, step.Wrap(step.Verify, err))
+}
+
+// again is the second test, for when something beside our files changed since the first one.
+func (n *Nginx) again(ctx context.Context, b build, changed []*output) error {
+	why, err := n.testLive(ctx, b)
+	if err == nil && why != "" {
+		err = step.Errorf(step.Test, "mend it until `nginx -t` passes; the former files were put back, no reload was asked for",
+			"somebody changed the configuration during the test, and nginx refuses it now: %s", why)
+	}
+	if err != nil {
+		if undo := restore(changed); undo != nil {
+			err = errors.Join(err, undo)
+		}
+	}
+	return err
+}
+
+// back puts the former files back after a failed reload and proves that Nginx serves them. It returns cause, with
+// what came of that.
+func (n *Nginx) back(ctx context.Context, b build, m process, t *tree, outs []*output, out *Outcome, cause error) error {
+	failed := func(err error) error {
+		return fmt.Errorf("%w; and the former files are not proven to be served: %w", cause, err)
+	}
+	if err := restore(outs); err != nil {
+		return failed(err)
+	}
+	out.Changed = false
+	now := identify(outs)
+	undone := Outcome{Took: out.Took}
+	if err := n.reload(ctx, b, m, t, &undone); err != nil {
+		return failed(err)
+	}
+	out.Workers, out.Draining = undone.Workers, undone.Draining
+	n.record(m, now)
+	return cause
+}

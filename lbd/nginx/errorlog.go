@@ -1,0 +1,93 @@
+package nginx
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/bazbeans/bazbeans/ngxconf"
+)
+
+// errorLog is the end of a log file that Nginx may write its refusal to.
+type errorLog struct {
+	path   string
+	id     fileID // of the file that offset is in
+	offset int64  // all before it is old, or has been read
+}
+
+// errorLogs returns the files that the master may write to: the one it has now and those of the configuration to
+// come, where the refusal of a taken port goes. What is not a regular file cannot be read.
+func (n *Nginx) errorLogs(b build, m process, t *tree) []*errorLog {
+	// The master's standard error is its error log.
+	paths := []string{"/proc/" + strconv.Itoa(m.PID) + "/fd/2"}
+	if path, err := os.Readlink(paths[0]); err == nil {
+		paths[0] = path
+	}
+	t.mainly(func(st *ngxconf.Statement) {
+		if st.Name() == "error_log" && len(st.Words) > 1 {
+			paths = append(paths, under(n.prefix(b), st.Words[1].Text))
+		}
+	})
+	if len(paths) == 1 {
+		paths = append(paths, under(n.prefix(b), b.errorLog))
+	}
+	var logs []*errorLog
+	seen := map[string]bool{}
+	for _, path := range paths {
+		if seen[path] {
+			continue
+		}
+		seen[path] = true
+		l := &errorLog{path: path}
+		if info, err := os.Stat(path); err == nil {
+			if !info.Mode().IsRegular() {
+				continue
+			}
+			l.id, l.offset = idOf(info), info.Size()
+		}
+		logs = append(logs, l)
+	}
+	return logs
+}
+
+// fresh returns the lines of severity emerg and alert that process pid has written since the last call.
+func (l *errorLog) fresh(pid int) []string {
+	info, err := os.Stat(l.path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	if id := idOf(info); id.Dev != l.id.Dev || id.Ino != l.id.Ino || id.Size < l.offset { // rotated
+		l.id, l.offset = id, 0
+	}
+	if info.Size() == l.offset {
+		return nil
+	}
+	file, err := os.Open(l.path)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	const most = 1 << 20 // at once; a site under load may write much
+	text, err := io.ReadAll(io.NewSectionReader(file, l.offset, min(info.Size()-l.offset, most)))
+	if err != nil {
+		return nil
+	}
+	end := bytes.LastIndexByte(text, '\n') + 1
+	l.offset += int64(end)
+	var lines []string
+	mark := "] " + strconv.Itoa(pid) + "#"
+	for line := range strings.Lines(string(text[:end])) {
+		if (strings.Contains(line, "[emerg] ") || strings.Contains(line, "[alert] ")) && strings.Contains(line, mark) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// final tells whether a line of the log ends a reload. A taken port does not yet: Nginx tries it five times, then
+// says "still could not bind()".
+func final(line string) bool {
+	return strings.Contains(line, "[emerg] ") && !strings.Contains(line, "(98: ") // EADDRINUSE
+}

@@ -1,0 +1,162 @@
+package nginx
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// shadow is a second main configuration file that reads the same files as the first one, but for the differing
+// outputs, which are read from where they are staged. Only the files on the way to them are copied, and in the
+// copies only the include statements differ.
+type shadow struct {
+	dir     string // the copies; "" when there are none
+	conf    string // what to give to nginx -c
+	main    string // the copy of the main file, to be removed; "" when there is none
+	paths   map[*source]string
+	names   []string // path in the test, path that the operator knows, and so on: for strings.NewReplacer
+	markers []marker
+}
+
+// marker is what `nginx -T` prints if it has read the staged output.
+type marker struct {
+	out  *output
+	text []byte
+}
+
+const shadowMark = "shadow-" // in StateDir
+
+// newShadow writes the copies for t. When nothing differs the shadow is the configuration itself.
+func (n *Nginx) newShadow(t *tree) (*shadow, error) {
+	sh := &shadow{conf: t.main.name, paths: map[*source]string{}}
+	if !t.main.leads {
+		return sh, nil
+	}
+	var err error
+	if sh.dir, err = os.MkdirTemp(n.opt.StateDir, shadowMark); err != nil {
+		return nil, step.Errorf(step.Test, wayOut(err, sh.dir), "make folder for the test: %w", err)
+	}
+	data, err := sh.rewritten(t.main)
+	if err == nil {
+		err = sh.writeMain(t.main.name, data)
+	}
+	if err != nil {
+		sh.remove()
+		return nil, err
+	}
+	return sh, nil
+}
+
+// path returns where the test reads s; it writes the copy if there must be one.
+func (sh *shadow) path(s *source) (string, error) {
+	if path, ok := sh.paths[s]; ok {
+		return path, nil
+	}
+	sh.paths[s] = s.name // until we know better: a cycle of includes ends here, and Nginx refuses it anyway
+	path, data := s.name, s.data
+	ours := s.out != nil && s.out.differs()
+	switch {
+	case ours && s.out.Remove:
+		path = filepath.Join(sh.dir, "removed", filepath.Base(s.name)) // not there, as it will be
+	case s.leads:
+		var err error
+		if data, err = sh.rewritten(s); err != nil {
+			return "", err
+		}
+		path = filepath.Join(sh.dir, strconv.Itoa(len(sh.paths))+"-"+filepath.Base(s.name))
+		if err := writeNew(path, data); err != nil {
+			return "", step.Errorf(step.Test, wayOut(err, path), "copy %s for the test: %w", s.name, err)
+		}
+	case ours:
+		path = s.out.staged
+	}
+	if path != s.name {
+		sh.paths[s] = path
+		sh.names = append(sh.names, path, s.name)
+	}
+	if ours && !s.out.Remove {
+		header := "# configuration file " + path + ":\n"
+		sh.markers = append(sh.markers, marker{s.out, append([]byte(header), data...)})
+	}
+	return path, nil
+}
+
+// rewritten returns the text of s with the include statements that lead to outputs naming the files of the test.
+// Lines keep their numbers.
+func (sh *shadow) rewritten(s *source) ([]byte, error) {
+	var b bytes.Buffer
+	at := 0
+	for _, inc := range s.includes {
+		if !inc.leads() {
+			continue
+		}
+		b.Write(s.data[at:inc.start])
+		for _, target := range inc.targets {
+			path, err := sh.path(target)
+			if err != nil {
+				return nil, err
+			}
+			if !inc.literal {
+				path = escapeGlob(path)
+			}
+			b.WriteString(`include "` + quoter.Replace(path) + `";`)
+		}
+		at = inc.end
+		b.WriteString(strings.Repeat("\n", bytes.Count(s.data[inc.start:at], []byte{'\n'})))
+	}
+	b.Write(s.data[at:])
+	return b.Bytes(), nil
+}
+
+// quoter escapes what Nginx would not take for itself between double quotes.
+var quoter = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+
+// writeMain puts the copy of the main file where relative includes in it mean the same: into the folder of the
+// main file. Where lbd may not write there, a link made once, .nginx.conf.lbd, leads to a place where it may.
+func (sh *shadow) writeMain(conf string, data []byte) error {
+	dir, base := filepath.Split(conf)
+	link := dir + "." + base + ".lbd"
+	sh.main, sh.conf = dotName(conf), ""
+	if target, err := os.Readlink(link); err == nil {
+		if !filepath.IsAbs(target) {
+			target = dir + target
+		}
+		sh.main, sh.conf = target, link
+		_ = os.Remove(target) // of a killed lbd
+	} else {
+		sh.conf = sh.main
+	}
+	sh.names = append(sh.names, sh.conf, conf)
+	if err := writeNew(sh.main, data); err != nil {
+		hint := "let lbd write in " + dir + ", or make once a link from " + link + " to a file in a folder of lbd's"
+		return step.Errorf(step.Test, hint, "copy %s for the test: %w", conf, err)
+	}
+	return nil
+}
+
+// writeNew writes a file that only we can read: the operator's configuration may hold secrets.
+func writeNew(path string, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = file.Write(data); err != nil {
+		file.Close()
+		return err
+	}
+	return file.Close()
+}
+
+// remove is for the copies what discard is for the staged files.
+func (sh *shadow) remove() {
+	if sh.dir != "" {
+		_ = os.RemoveAll(sh.dir) // what stays is swept before the next Apply
+	}
+	if sh.main != "" {
+		_ = os.Remove(sh.main)
+	}
+}
