@@ -20,9 +20,10 @@ const (
 
 // process is a child in a process group of its own, its output in a file.
 type process struct {
-	pid  int
-	done chan struct{} // closed when the child has ended and was waited for
-	err  error         // how it ended; read after done
+	pid   int
+	child *os.Process
+	done  chan struct{} // closed when the child has ended and was waited for
+	err   error         // how it ended; read after done
 }
 
 // spawn starts the child with its output appended to the file log. When this
@@ -48,7 +49,7 @@ func spawn(argv []string, dir, log string, orphaned syscall.Signal) (*process, e
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		if err == nil {
-			p.pid = cmd.Process.Pid
+			p.pid, p.child = cmd.Process.Pid, cmd.Process
 		}
 		started <- err
 		if err != nil {
@@ -72,14 +73,9 @@ func (p *process) alive() bool {
 	}
 }
 
-// signal sends one signal to the child alone. Once the child was waited for,
-// its number may belong to a stranger: then nothing is sent.
-func (p *process) signal(sig syscall.Signal) error {
-	if !p.alive() {
-		return os.ErrProcessDone
-	}
-	return syscall.Kill(p.pid, sig)
-}
+// signal sends one signal to the child alone, never to a stranger who got its
+// number since: then it is os.ErrProcessDone.
+func (p *process) signal(sig syscall.Signal) error { return p.child.Signal(sig) }
 
 // stop ends the child with sig and waits; one that does not heed it is killed
 // with its whole group, which is an error.

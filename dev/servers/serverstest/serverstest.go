@@ -4,7 +4,6 @@
 package serverstest
 
 import (
-	"context"
 	"os"
 	"testing"
 	"time"
@@ -82,17 +81,15 @@ func Ports(t testing.TB, n int) []int {
 // to 5 ms. The condition runs on the test's goroutine.
 func Eventually(t testing.TB, within time.Duration, condition func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
-	defer cancel()
+	deadline := time.Now().Add(within)
 	for pause := time.Millisecond; ; pause = min(pause+time.Millisecond, 5*time.Millisecond) {
 		err := condition()
 		if err == nil {
 			return
 		}
-		select {
-		case <-ctx.Done():
+		if time.Now().After(deadline) {
 			t.Fatalf("not within %v: %v", within, err)
-		case <-time.After(pause):
 		}
+		time.Sleep(pause)
 	}
 }
