@@ -1,0 +1,177 @@
+package ctl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// eventView is a recorded event in JSON and YAML; its keys are public (docs/bbctl.md).
+type eventView struct {
+	StreamID string    `json:"stream_id"`
+	At       time.Time `json:"at"` // by Redis's clock
+	Event    string    `json:"event"`
+	NodeID   string    `json:"node_id"`
+	By       string    `json:"by"`
+	Reason   string    `json:"reason"`
+	Rev      int64     `json:"rev"`
+}
+
+func newEventView(r pool.Recorded) eventView {
+	return eventView{r.StreamID, r.At, r.Kind, r.NodeID, r.By, r.Reason, r.Rev}
+}
+
+func (s *session) eventsCmd() *cobra.Command {
+	var n int
+	var follow bool
+	var node string
+	cmd := &cobra.Command{
+		Use: "events", GroupID: look,
+		Short: "Show what happened to the pool: who did what, when.",
+		Long: `The oldest first; times are UTC by Redis's clock. What Python tools do is not recorded. With --follow it
+goes on until you stop it; -o json then prints one object a line.`,
+		Example: "  bbctl events -n 50 --node web3\n  bbctl events --follow",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n < 0 || n > recordedMost {
+				return usagef(cmd, "-n %d is not a number from 0 to %d", n, recordedMost)
+			}
+			if node != "" {
+				if _, err := checkIDs(cmd, []string{node}); err != nil {
+					return err
+				}
+			}
+			if follow {
+				return s.followEvents(cmd.Context(), node, n)
+			}
+			return s.events(cmd.Context(), node, n)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVarP(&n, "lines", "n", 20, "how many, the newest")
+	f.BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
+	f.StringVar(&node, "node", "", "only those of one `NODE`")
+	if err := cmd.RegisterFlagCompletionFunc("node", s.completeNodes); err != nil {
+		panic(err) // the flag does not exist: a mistake of ours, seen at the first start
+	}
+	return cmd
+}
+
+const timeFormat = "2006-01-02 15:04:05" // UTC
+
+// recordedMost is how far back it looks: about what the stream keeps.
+const recordedMost = 10000
+
+// lastEvents returns the newest n events, of one node if id is not "", the oldest first, and the stream id to follow
+// from: nothing is missed after it, and nothing comes twice.
+func lastEvents(ctx context.Context, p *pool.Pool, id string, n int) (views []eventView, after string, err error) {
+	most := max(n, 1)
+	if id != "" {
+		most = recordedMost
+	}
+	recs, err := p.Events(ctx, "", int64(most))
+	if err != nil {
+		return nil, "", err
+	}
+	views, after = []eventView{}, "0-0"
+	for _, r := range recs {
+		after = r.StreamID
+		if id == "" || r.NodeID == id {
+			views = append(views, newEventView(r))
+		}
+	}
+	return views[max(0, len(views)-n):], after, nil
+}
+
+func (s *session) events(ctx context.Context, id string, n int) error {
+	var views []eventView
+	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
+		views, _, err = lastEvents(ctx, p, id, n)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(views) == 0 {
+		s.say("no events")
+	}
+	return s.show(views, func(w *bytes.Buffer) {
+		if len(views) > 0 {
+			s.eventsTable(w, views)
+		}
+	})
+}
+
+func (s *session) eventsTable(w *bytes.Buffer, views []eventView) {
+	t := table{columns: []column{{name: "TIME", keep: true}, {name: "EVENT", keep: true}, {name: "NODE", keep: true}, {name: "BY"}}}
+	wide := s.output == asWide
+	if wide {
+		t.columns = append(t.columns, column{name: "REV", right: true})
+	}
+	t.columns = append(t.columns, column{name: "REASON", least: 12})
+	for _, v := range views {
+		row := []string{v.At.Format(timeFormat), v.Event, v.NodeID, dash(v.By)}
+		if wide {
+			row = append(row, strconv.FormatInt(v.Rev, 10))
+		}
+		t.add(append(row, v.Reason)...)
+	}
+	s.render(w, &t, nil)
+}
+
+// followEvents prints the newest n, then each as it comes, until ctx ends: that is how it is meant to end.
+func (s *session) followEvents(ctx context.Context, id string, n int) error {
+	var views []eventView
+	var after string
+	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
+		views, after, err = lastEvents(ctx, p, id, n)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, v := range views {
+		if err := s.record(v); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err = s.pool.Follow(ctx, after, func(r pool.Recorded) {
+		if id == "" || r.NodeID == id {
+			if err := s.record(newEventView(r)); err != nil {
+				cancel(err)
+			}
+		}
+	})
+	if errors.Is(err, context.Canceled) {
+		if err = context.Cause(ctx); errors.Is(err, context.Canceled) {
+			return nil
+		}
+	}
+	return err
+}
+
+// record prints one event of a stream: a line of text, a line of JSON, or a document of YAML.
+func (s *session) record(v eventView) error {
+	switch s.output {
+	case asJSON:
+		return s.print(v, "")
+	case asYAML:
+		return s.print([]eventView{v}, "  ") // a list that goes on
+	}
+	line := cli.Printable(fmt.Sprintf("%s  %-15s  %s  %s  %s", v.At.Format(timeFormat), v.Event, v.NodeID, dash(v.By), v.Reason), 1000)
+	if s.width > 0 && s.output != asWide {
+		line = cut(line, s.width)
+	}
+	return s.write([]byte(strings.TrimRight(line, " ") + "\n"))
+}

@@ -1,0 +1,139 @@
+package ctl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// statusView is what status shows; its keys are public (docs/bbctl.md).
+type statusView struct {
+	nodeView
+	HeldBy []string    `json:"held_by"` // load balancers that serve it against the registry's word
+	Events []eventView `json:"events"`  // the last ones, the oldest first
+}
+
+func (s *session) statusCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "status NODE", GroupID: look,
+		Short:             "Show everything about one node, with its last events.",
+		Example:           "  bbctl status web3\n  bbctl status web3 -o json",
+		Args:              oneArg("NODE"),
+		ValidArgsFunction: s.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, err := checkIDs(cmd, args)
+			if err != nil {
+				return err
+			}
+			return s.status(cmd.Context(), ids[0])
+		},
+	}
+}
+
+func (s *session) status(ctx context.Context, id string) error {
+	var n *pool.Node
+	v := statusView{HeldBy: []string{}}
+	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
+		if n, err = p.Node(ctx, id); errors.Is(err, pool.ErrNoSuchNode) {
+			return nearest(ctx, p, id, err)
+		} else if err != nil {
+			return err
+		}
+		ips, err := p.NodeIPs(ctx, pythonNodes([]pool.Node{*n}))
+		if err != nil {
+			return err
+		}
+		v.nodeView = newNodeView(n, ips[id])
+		lbs, err := p.LBs(ctx)
+		if err != nil {
+			return err
+		}
+		for _, b := range lbs {
+			if slices.Contains(b.Held, id) {
+				v.HeldBy = append(v.HeldBy, b.ID)
+			}
+		}
+		v.Events, _, err = lastEvents(ctx, p, id, 5)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.show(v, func(w *bytes.Buffer) { s.statusText(w, n, &v) })
+}
+
+func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
+	now := s.now()
+	line := func(key, text string) {
+		if text != "" {
+			fmt.Fprintf(w, "%-13s%s\n", key, text)
+		}
+	}
+	free := func(text string) string { return cli.Printable(text, 256) }
+	state := string(v.State)
+	if s.colour {
+		state = stateColour(v.State).paint(state)
+	}
+	if v.Since != nil {
+		state += ", for " + age(now, v.Since)
+	}
+	line("node", v.ID)
+	line("state", state)
+	line("why", free(v.Why))
+	line("traffic", yesNo(v.Traffic))
+	for _, b := range v.HeldBy {
+		line("held by", b+": its guard goes on serving it")
+	}
+	if v.Freeze != nil {
+		line("frozen by", free(v.Freeze.By)+" at "+free(v.Freeze.At))
+	}
+	line("own freeze", free(v.SelfFreeze))
+	line("fault", free(v.Fault))
+	line("data center", free(v.DataCenter))
+	line("address", free(v.endpoint()))
+	if v.Agent != "" {
+		line("weight", strconv.Itoa(v.Weight))
+		line("labels", free(labels(v.Labels)))
+	}
+	line("agent", free(v.agent()))
+	line("instance", free(v.Instance))
+	line("heartbeat", heartbeat(now, n))
+	if v.Alive {
+		line("load", fmt.Sprintf("cpu %s, memory %s, disk %s", percent(v.CPU), percent(v.Memory), percent(v.Disk)))
+	}
+	line("registered", yesNo(v.Registered))
+	line("active", yesNo(v.Active))
+	line("revision", strconv.FormatInt(v.Rev, 10))
+	line("status", free(v.Status))
+	line("details", free(v.Details))
+	if len(v.Events) > 0 {
+		fmt.Fprintln(w, "\nLast events:")
+		s.eventsTable(w, v.Events)
+	}
+}
+
+func heartbeat(now time.Time, n *pool.Node) string {
+	switch {
+	case !n.Alive:
+		return "none: its agent is down, or cannot reach Redis"
+	case n.Expires.IsZero():
+		return fmt.Sprintf("%s ago, never expires", age(now, known(n.Beat)))
+	}
+	return fmt.Sprintf("%s ago, expires in %s", age(now, known(n.Beat)), short(max(0, n.Expires.Sub(now))))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

@@ -1,0 +1,131 @@
+package ctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// waiting are the flags of a verb that can wait for the load balancers.
+type waiting struct {
+	on       bool
+	deadline time.Duration
+}
+
+func (w *waiting) bind(cmd *cobra.Command, usage string) {
+	cmd.Flags().BoolVar(&w.on, "wait", false, usage)
+	cmd.Flags().DurationVar(&w.deadline, "deadline", 30*time.Second, "with --wait: the longest to wait")
+}
+
+func (w *waiting) check(cmd *cobra.Command) error {
+	switch {
+	case !w.on && cmd.Flags().Changed("deadline"):
+		return usagef(cmd, "--deadline says how long to --wait: give both")
+	case w.deadline <= 0:
+		return usagef(cmd, "--deadline %s is no time to wait (write 30s or 2m)", w.deadline)
+	}
+	return nil
+}
+
+// waitDrained waits for the nodes that are frozen now, and notes in their outcomes what came of it.
+func (s *session) waitDrained(ctx context.Context, all outcomes, deadline time.Duration, began time.Time) {
+	ids, rev := all.with(frozen, alreadyFrozen)
+	s.wait(ctx, all, ids, deadline, began, "drained, no load balancer sends to it any more", "not drained, stays frozen",
+		func(ctx context.Context, report func([]pool.Blocker)) error {
+			return s.pool.WaitDrained(ctx, rev, ids, report)
+		})
+}
+
+// waitServed waits for the load balancers to know that nodes are back.
+func (s *session) waitServed(ctx context.Context, all outcomes, deadline time.Duration, began time.Time) {
+	ids, rev := all.with(unfrozen, notFrozen)
+	s.wait(ctx, all, ids, deadline, began, "back, every load balancer knows", "not every load balancer knows",
+		func(ctx context.Context, report func([]pool.Blocker)) error {
+			return s.pool.WaitServed(ctx, rev, report)
+		})
+}
+
+func (s *session) wait(ctx context.Context, all outcomes, ids []string, deadline time.Duration, began time.Time, done, not string,
+	until func(context.Context, func([]pool.Blocker)) error) {
+	if len(ids) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	news := progress{s: s, began: time.Now(), said: map[string]string{}}
+	err := until(ctx, news.report)
+	took := s.now().Sub(began).Seconds()
+	confirmed, code := err == nil, cli.Done
+	if errors.Is(err, context.DeadlineExceeded) {
+		code = cli.Deadline
+	} else if err != nil {
+		code = cli.Failed
+	}
+	for i := range all {
+		if !slices.Contains(ids, all[i].ID) {
+			continue
+		}
+		all[i].Confirmed, all[i].code = &confirmed, max(all[i].code, code)
+		if confirmed && !s.output.data() {
+			fmt.Fprintf(s.stdout, "%s: %s (%.2f s)\n", all[i].ID, done, took)
+		}
+	}
+	if err != nil {
+		s.say("%s: %s: %s", strings.Join(ids, ", "), not, news.whyNot(err, deadline))
+	}
+}
+
+// progress says who is missing and why: a line when a load balancer is new or its reason is.
+type progress struct {
+	s     *session
+	began time.Time
+	said  map[string]string // load balancer -> reason
+}
+
+// report is for a wait to call. What is done within a moment needs no words.
+func (p *progress) report(blockers []pool.Blocker) {
+	const moment = 300 * time.Millisecond
+	if time.Since(p.began) >= moment {
+		p.say(blockers)
+	}
+}
+
+func (p *progress) say(blockers []pool.Blocker) (names []string) {
+	for _, b := range blockers {
+		name := b.LB
+		if name == "" {
+			name = "redis"
+		}
+		names = append(names, name)
+		if p.said[name] != b.Why {
+			p.said[name] = b.Why
+			p.s.say("waiting for %s: %s", name, cli.Printable(b.Why, 300))
+		}
+	}
+	return names
+}
+
+// whyNot says what ended a wait, and who was missing.
+func (p *progress) whyNot(err error, deadline time.Duration) string {
+	var we *pool.WaitError
+	if !errors.As(err, &we) {
+		return err.Error()
+	}
+	missing := p.say(we.Blockers)
+	why := "interrupted"
+	if errors.Is(err, context.DeadlineExceeded) {
+		why = fmt.Sprintf("deadline of %s passed", deadline)
+	}
+	if len(missing) > 0 {
+		why += ", missing: " + strings.Join(missing, ", ")
+	}
+	return why
+}
