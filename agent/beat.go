@@ -80,6 +80,9 @@ func (b *beater) run(ctx context.Context) error {
 		case <-tick.C:
 			b.sample(ctx)
 		case <-b.a.health.changed:
+			if b.a.health.reason() == b.told {
+				continue
+			}
 		case <-retry.C:
 		}
 		err := b.say(ctx)

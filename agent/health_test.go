@@ -1,0 +1,174 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+const interval = 10 * time.Second // of heartbeats, by default
+
+func TestThresholdsFreezeAndUnfreeze(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.machine.set(99, 10) // the first sample has no interval behind it
+		s.start()
+		after(interval + time.Second)
+		s.wantTold("") // one bad sample is noise
+		s.machine.set(95.04, 10)
+		after(interval)
+		const hot = " > cpu 95.0% is above 90%"
+		s.wantTold(hot)
+		s.machine.set(99.9, 90)
+		after(interval)
+		s.wantTold(hot) // another figure is no change
+		after(interval)
+		both := hot + hot + "; memory 90.0% is above 85%"
+		s.wantTold(both)
+		s.machine.set(90, 85) // at the threshold is not above it
+		after(2 * interval)
+		s.wantTold(both)
+		after(interval)
+		s.wantTold(both + " > ")
+		s.wantStop()
+		if n := s.log.count("unhealthy: cpu"); n != 2 {
+			t.Errorf("%d lines of the log say unhealthy, want one for each change:\n%s", n, s.log)
+		}
+	})
+}
+
+func TestOperatorsFreezeStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var healthy atomic.Bool
+		s.agent.HealthCheck("app", func(context.Context) error {
+			if healthy.Load() {
+				return nil
+			}
+			return errSick
+		})
+		freeze := &pool.Freeze{By: "eve", Reason: "new disk"}
+		s.pool.freeze = freeze
+		s.start()
+		after(interval + time.Second)
+		healthy.Store(true)
+		after(3 * interval)
+		s.wantTold("check app: no answer from the application > ")
+		if s.pool.freeze != freeze {
+			t.Errorf("the operator's freeze became %v", s.pool.freeze)
+		}
+		if s.log.count("frozen by eve: new disk") != 1 {
+			t.Errorf("log:\n%s", s.log)
+		}
+		s.wantStop()
+	})
+}
+
+func TestChecksHoldUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		release := make(chan struct{})
+		s.agent.HealthCheck("deaf", func(context.Context) error { <-release; return nil })
+		s.agent.HealthCheck("broken", func(context.Context) error { panic("no such table") })
+		s.agent.HealthCheck("slow", func(ctx context.Context) error { <-ctx.Done(); return nil })
+		s.agent.HealthCheck("app", func(context.Context) error { return nil })
+		began := time.Now()
+		s.start()
+		after(checkMost + time.Millisecond)
+		// Not registered as well before the checks have answered.
+		if len(s.pool.registered) != 1 {
+			t.Fatalf("registered %d times after %v", len(s.pool.registered), time.Since(began))
+		}
+		reason := s.told()
+		for _, want := range []string{"check broken: panicked: no such table; check deaf: no answer within 5s"} {
+			if !strings.Contains(reason, want) {
+				t.Errorf("reason %q, want %q in it", reason, want)
+			}
+		}
+		after(10 * interval)
+		for i, at := range s.pool.beats {
+			if want := time.Duration(i) * interval; at.Sub(s.pool.beats[0]) != want {
+				t.Errorf("heartbeat %d after %v, want %v", i, at.Sub(s.pool.beats[0]), want)
+			}
+		}
+		if n := len(s.pool.beats); n < 10 {
+			t.Errorf("%d heartbeats", n)
+		}
+		s.wantStop()
+		close(release)
+	})
+}
+
+func TestHangingSamplerHoldsUpNoHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s := newSite(t, func(c *Config) {
+			c.Sampler = func(context.Context) (pool.Metrics, error) { <-release; return pool.Metrics{}, errors.New("late") }
+		})
+		s.start()
+		after(4*interval + time.Second)
+		if n := len(s.pool.beats); n != 5 {
+			t.Errorf("%d heartbeats, want 5", n)
+		}
+		if s.log.count("no figures of this machine") != 1 {
+			t.Errorf("log:\n%s", s.log)
+		}
+		close(release)
+		s.wantStop()
+	})
+}
+
+func TestReasonIsBoundedAndStable(t *testing.T) {
+	h := newHealth(90, 85)
+	h.result("z", errors.New("first\x1b[31m"))
+	h.result("z", errors.New("second"))
+	h.result("a", errors.New(strings.Repeat("x", 1000)))
+	got := h.reason()
+	if want := "check a: " + strings.Repeat("x", whyMost) + `…; check z: first\x1b[31m`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestReload(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.Labels = map[string]string{"zone": "a"} })
+	next := s.agent.cfg
+	next.Labels = map[string]string{"zone": "b"}
+	next.CPUThreshold, next.NodePort, next.Redis.URL = 50, 9000, "redis://10.0.0.9:6379/0"
+	restart, err := s.agent.Reload(next)
+	if err != nil || strings.Join(restart, " ") != "redis node_port labels" {
+		t.Errorf("restart for %q, error %v", restart, err)
+	}
+	for range fall {
+		s.agent.health.see(pool.Metrics{CPU: 60}, true)
+	}
+	if got := s.agent.health.reason(); got != "cpu 60.0% is above 50%" {
+		t.Errorf("reason %q", got)
+	}
+	next.CPUThreshold, next.MemoryThreshold = 99, 0
+	if _, err := s.agent.Reload(next); err == nil || s.agent.health.cpu.threshold != 50 {
+		t.Errorf("bad config: error %v, threshold %v", err, s.agent.health.cpu.threshold)
+	}
+}
+
+func TestSystemSample(t *testing.T) {
+	s := &system{dir: "/no/such/folder"}
+	for range 2 {
+		m, err := s.sample(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Memory <= 0 || m.Memory >= 100 || m.Disk <= 0 || m.Disk > 100 || m.CPU < 0 || m.CPU > 100 {
+			t.Errorf("sample %+v", m)
+		}
+	}
+	if got := bounds(pool.Metrics{CPU: math.NaN(), Memory: math.Inf(1), Disk: 12.345}); got != (pool.Metrics{Memory: 100, Disk: 12.3}) {
+		t.Errorf("bounds: %+v", got)
+	}
+}
