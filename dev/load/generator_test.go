@@ -96,9 +96,8 @@ func TestStalledServerDoesNotSlowArrivals(t *testing.T) {
 			t.Errorf("request %d ended before the server answered anything", i)
 		}
 	}
-	if stalled := released.Sub(samples[0].Scheduled); r.Latency.Max() < stalled || r.Latency.Quantile(0.1) <= r.Service.Quantile(0.1) {
-		t.Errorf("latency up to %v after a stall of %v, tenth percentile %v, of service alone %v: the wait does not show",
-			r.Latency.Max(), stalled, r.Latency.Quantile(0.1), r.Service.Quantile(0.1))
+	if stalled := released.Sub(samples[0].Scheduled); r.Latency.Max() < stalled {
+		t.Errorf("latency up to %v after a stall of %v: the wait does not show", r.Latency.Max(), stalled)
 	}
 }
 
@@ -125,8 +124,8 @@ func TestTooManyWaitingAreDropped(t *testing.T) {
 func TestRunEndsThoughRequestsWait(t *testing.T) {
 	s, _ := stalling(t)
 	r := run(t, s.addr, 500, load.Options{Rate: 5000, Timeout: 20 * time.Millisecond, MaxWaiting: 1000})
-	if r.Failed != r.Sent || r.ByReason["timeout"] != r.Sent || r.Dropped < 450 {
-		t.Errorf("%+v, want time-outs and the rest dropped", r.Counts)
+	if r.Failed != r.Sent || r.ByReason["timeout"] != r.Sent || r.Connects != r.Sent || r.Dropped < 450 {
+		t.Errorf("%+v, want time-outs, each with its connection given up, and the rest dropped", r.Counts)
 	}
 }
 
