@@ -80,14 +80,10 @@ var (
 
 func (w *walker) walk(n *yaml.Node, t reflect.Type, path string) {
 	for t != nil && t.Kind() == reflect.Pointer {
-		if t.Implements(unmarshaler) {
-			t = nil
-			break
-		}
 		t = t.Elem()
 	}
-	if t != nil && (t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)) {
-		t = nil // it checks its own keys
+	if t != nil && reflect.PointerTo(t).Implements(unmarshaler) && (t.Kind() != reflect.Struct || len(fieldsOf(t)) == 0) {
+		t = nil // it reads its own form
 	}
 	if path != "" && !w.flow {
 		w.keys[n.Line] = path // the innermost wins: in block style each has a line of its own

@@ -1,0 +1,163 @@
+package lbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/render"
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// apply has the engine bring the plan into Nginx, and notes what is proven then. If Nginx refuses what new templates
+// made, the plan is made again with those proven before, so that a bad template holds up no change of the pool.
+func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
+	if p.hash != l.wanted.Hash {
+		l.wanted = generation{N: l.wanted.N + 1, Hash: p.hash}
+	}
+	began := time.Now()
+	out, err := l.engine.Apply(ctx, p)
+	took := time.Since(began)
+	l.lastCheck = time.Now()
+	if out.Reloaded || err != nil {
+		l.lastApply = l.lastCheck
+	}
+	for s, d := range out.Took {
+		l.metrics.took(s, d)
+	}
+	l.metrics.applied(out, err)
+	l.note(p, out, err, took)
+	if err != nil {
+		l.settled = false
+		return out, err
+	}
+	l.settled = true
+	before := l.running
+	l.running = l.wanted
+	if p.Complete {
+		l.rev, l.held = p.Rev, p.heldIDs()
+	}
+	l.logApplied(p, out, took, before)
+	for _, u := range l.upstreams {
+		if set, ok := p.Sets[u.Name]; ok {
+			u.history.add(time.Now(), l.cfg.Guard.Window, set)
+			u.unknown = false
+		}
+	}
+	if out.Changed || before != l.running {
+		if err := l.remember(p.Sets); err != nil {
+			l.log.Error("can't remember what is served: after a restart the guard begins anew", "error", err)
+		}
+	}
+	return out, nil
+}
+
+// settle does what the plan asks for, if anything, and if it may already: the first change after quiet goes in at
+// once; while changes keep coming there is one reload in min_interval. What must wait is on the agenda.
+func (l *LB) settle(ctx context.Context, f *facts, p *Plan) {
+	now := time.Now()
+	if p.hash == l.running.Hash && l.settled && now.Sub(l.lastCheck) < l.cfg.Timing.Resync {
+		if p.Complete {
+			l.rev, l.held = p.Rev, p.heldIDs()
+		}
+		l.lastErr = errors.Join(p.Errors...)
+		return
+	}
+	if next := l.lastApply.Add(l.cfg.Timing.MinInterval); now.Before(next) {
+		l.agenda.at(next)
+		return
+	}
+	if l.fails.n > 0 && l.fails.hash == p.hash && now.Before(l.fails.next) {
+		l.agenda.at(l.fails.next)
+		return
+	}
+	_, err := l.apply(ctx, p)
+	if err != nil && step.Of(err) == step.Test && !l.templates.Equal(l.proven) {
+		older := l.plan(f, l.proven, now)
+		if older.hash != p.hash {
+			older.Errors = append(older.Errors, fmt.Errorf("changed templates are not used: %w", err))
+			if _, err2 := l.apply(ctx, older); err2 == nil {
+				p, err = older, nil
+			}
+		}
+	} else if err == nil && len(p.Errors) == 0 {
+		l.proven = l.templates
+	}
+	if err == nil {
+		l.fails.reset()
+		l.lastErr = errors.Join(p.Errors...)
+	} else {
+		l.lastErr = err
+		l.agenda.at(l.fails.failed(now, p.hash))
+	}
+	l.say.change("apply", l.lastErr, "nginx keeps what it serves", "nginx serves what is wanted again")
+}
+
+func (p *Plan) heldIDs() []string {
+	var ids []string
+	for _, v := range p.Held {
+		for _, s := range v.kept {
+			ids = append(ids, s.ID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// logApplied says at Info what a change was, and nothing when there was none.
+func (l *LB) logApplied(p *Plan, out nginx.Outcome, took time.Duration, before generation) {
+	if !out.Changed && !out.Reloaded {
+		return
+	}
+	attrs := []any{"rev", p.Rev, "generation", l.running.N, "took_ms", took.Milliseconds()}
+	for _, u := range l.upstreams {
+		if set, ok := p.Sets[u.Name]; ok {
+			if d := difference(u.history.newest(), set); d != "" {
+				attrs = append(attrs, slog.Group(u.Name, "change", d, "serving", countUp(set)))
+			}
+		}
+	}
+	msg := "applied"
+	switch {
+	case !out.Running:
+		msg = "installed: nginx is not running"
+	case before == l.running:
+		msg = "reloaded: nginx did not serve what is on disk"
+	}
+	l.log.Info(msg, attrs...)
+}
+
+// difference says which servers came, went or changed, like "+web3 -web1 ~web2".
+func difference(old map[string]render.Server, set []render.Server) string {
+	now := map[string]render.Server{}
+	for _, s := range set {
+		if !s.Down && s.Weight > 0 {
+			now[s.ID] = s
+		}
+	}
+	var words []string
+	for _, id := range slices.Sorted(maps.Keys(now)) {
+		was, ok := old[id]
+		switch {
+		case !ok:
+			words = append(words, "+"+id)
+		case was.Addr != now[id].Addr || was.Weight != now[id].Weight:
+			words = append(words, "~"+id)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(old)) {
+		if _, ok := now[id]; !ok {
+			words = append(words, "-"+id)
+		}
+	}
+	const most = 20
+	if len(words) > most {
+		words = append(words[:most], fmt.Sprintf("and %d more", len(words)-most))
+	}
+	return fmt.Sprint(words)[1 : len(fmt.Sprint(words))-1]
+}

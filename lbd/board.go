@@ -1,0 +1,181 @@
+package lbd
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// board is what the loop shows to others: a copy of its state, made at the end of each turn.
+type board struct {
+	mu     sync.Mutex
+	status Status
+	turned time.Time // when the loop last came round
+}
+
+// Status is the JSON of /status.
+type Status struct {
+	ID          string       `json:"id"`
+	Rev         int64        `json:"rev"`     // of the last look that is served in full
+	Wanted      int64        `json:"wanted"`  // generation that the pool asks for
+	Written     int64        `json:"written"` // generation on disk
+	Running     int64        `json:"running"` // generation that Nginx is proven to serve; 0: none
+	Nodes       []NodeStatus `json:"nodes"`
+	Quarantined []Quarantine `json:"quarantined"`
+	Guard       GuardStatus  `json:"guard"`
+	LastApply   ApplyStatus  `json:"last_apply"`
+	Redis       RedisStatus  `json:"redis"`
+	Nginx       NginxStatus  `json:"nginx"`
+	Resolvers   []string     `json:"resolvers"`
+	Problems    []string     `json:"problems"` // why it is not ready; empty: it is
+}
+
+// GuardStatus says what the guard keeps against the pool's word.
+type GuardStatus struct {
+	Held  bool     `json:"held"`
+	Nodes []string `json:"nodes"`
+	Why   []string `json:"why"`
+}
+
+// ApplyStatus is the last apply that did anything.
+type ApplyStatus struct {
+	At         *time.Time `json:"at"`   // null: none yet
+	Step       step.Name  `json:"step"` // the last step it came to
+	DurationMS float64    `json:"duration_ms"`
+	Error      string     `json:"error"`
+}
+
+// RedisStatus is how lbd's last look went.
+type RedisStatus struct {
+	Connected bool       `json:"connected"`
+	LastLook  *time.Time `json:"last_look"`
+	Error     string     `json:"error"`
+}
+
+// NginxStatus is what Nginx does right now.
+type NginxStatus struct {
+	Running  bool   `json:"running"`
+	Master   int    `json:"master"`
+	Workers  int    `json:"workers"`
+	Draining int    `json:"draining"`
+	Error    string `json:"error"`
+}
+
+func (b *board) away(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turned = time.Now()
+	b.status.Redis.Connected, b.status.Redis.Error = false, err.Error()
+}
+
+// looked puts up what a turn came to.
+func (b *board) looked(l *LB, f *facts, p *Plan) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turned = time.Now()
+	s := &b.status
+	at := f.at.UTC()
+	s.Redis = RedisStatus{Connected: true, LastLook: &at}
+	s.ID, s.Rev, s.Resolvers = l.cfg.ID, l.rev, l.chain.Names()
+	s.Wanted, s.Nodes, s.Quarantined = l.wanted.N, p.Nodes, p.Quarantined
+	if p.hash != l.wanted.Hash {
+		s.Wanted++ // it waits for its turn
+	}
+	s.Guard = GuardStatus{Held: len(p.Held) > 0, Nodes: p.heldIDs()}
+	for name, v := range p.Held {
+		s.Guard.Why = append(s.Guard.Why, name+": "+v.why)
+	}
+	slices.Sort(s.Guard.Why)
+	s.Problems = nil
+	if l.lastErr != nil {
+		s.Problems = strings.Split(l.lastErr.Error(), "\n")
+	}
+}
+
+// note puts up an apply that did something or failed.
+func (l *LB) note(p *Plan, out nginx.Outcome, err error, took time.Duration) {
+	b := &l.board
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := &b.status
+	if err == nil {
+		s.Written = l.wanted.N
+		if s.Running = 0; out.Running {
+			s.Running = l.wanted.N
+		}
+	}
+	if !out.Changed && !out.Reloaded && err == nil {
+		return
+	}
+	now := time.Now().UTC()
+	s.LastApply = ApplyStatus{At: &now, Step: step.Verify, DurationMS: float64(took.Microseconds()) / 1000}
+	if err == nil && !out.Running {
+		s.LastApply.Step = step.Install
+	}
+	if err != nil {
+		s.LastApply.Step, s.LastApply.Error = step.Of(err), err.Error()
+	}
+}
+
+func (b *board) nginx(state nginx.State, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turned = time.Now()
+	b.status.Nginx = NginxStatus{Running: state.Master != 0, Master: state.Master, Workers: state.Workers, Draining: state.Draining, Error: state.Why}
+	if err != nil {
+		b.status.Nginx.Error = err.Error()
+	}
+	if state.Master == 0 {
+		b.status.Running = 0
+	}
+}
+
+// read returns a copy, with the problems of the moment, and how long ago the loop last came round.
+func (b *board) read(cfg *Config) (s Status, since time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s = b.status
+	s.Problems = slices.Clone(s.Problems)
+	add := func(text string) { s.Problems = append(s.Problems, text) }
+	switch look := s.Redis.LastLook; {
+	case !s.Redis.Connected && s.Redis.Error == "":
+		add("the pool was not looked at yet")
+	case !s.Redis.Connected:
+		add(s.Redis.Error)
+	case look != nil && time.Since(*look) > 2*cfg.Timing.Resync+lookTimeout:
+		add("the last look at redis is too old")
+	}
+	if !s.Nginx.Running {
+		add("nginx is not running: " + s.Nginx.Error)
+	} else if s.Running != s.Wanted {
+		add("nginx does not serve what is wanted yet")
+	}
+	for _, why := range s.Guard.Why {
+		add("held: " + why)
+	}
+	// Lists, not null, for those who read them with a program.
+	s.Nodes = append([]NodeStatus{}, s.Nodes...)
+	s.Quarantined = append([]Quarantine{}, s.Quarantined...)
+	s.Guard.Nodes = append([]string{}, s.Guard.Nodes...)
+	s.Guard.Why = append([]string{}, s.Guard.Why...)
+	s.Problems = append([]string{}, s.Problems...)
+	return s, time.Since(b.turned)
+}
+
+func joined(errs []error) error { return errors.Join(errs...) }
+
+// sayHeld logs the guard's word when it changes.
+func (l *LB) sayHeld(p *Plan) {
+	var errs []error
+	for _, u := range l.upstreams {
+		if v, ok := p.Held[u.Name]; ok {
+			errs = append(errs, errors.New(u.Name+": "+v.why))
+		}
+	}
+	l.say.change("guard", errors.Join(errs...), "the guard keeps servers against the pool's word", "the guard keeps nothing any more")
+}

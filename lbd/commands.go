@@ -1,0 +1,218 @@
+package lbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/diff"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/resolvers"
+)
+
+// once is `lbd once`.
+func once(ctx context.Context, l *LB, stdout io.Writer) error {
+	changed, held, err := l.Once(ctx)
+	if err != nil {
+		return err
+	}
+	word := "unchanged"
+	if changed {
+		word = "changed"
+	}
+	fmt.Fprintln(stdout, word)
+	var errs []error
+	for name, v := range held {
+		errs = append(errs, fmt.Errorf("upstream %s: %s", name, v.why))
+	}
+	if len(errs) > 0 {
+		return &cli.Error{Code: cli.Refused, Err: errors.Join(errs...)}
+	}
+	return nil
+}
+
+// check is `lbd check`: it goes on after a failure as far as that makes sense, and prints a line for each thing.
+func check(ctx context.Context, l *LB, stdout io.Writer) error {
+	var errs []error
+	line := func(what string, err error, detail string) bool {
+		if err != nil {
+			fmt.Fprintf(stdout, "FAIL  %-10s %v\n", what, err)
+			errs = append(errs, errors.New(what))
+			return false
+		}
+		fmt.Fprintf(stdout, "ok    %-10s %s\n", what, detail)
+		return true
+	}
+	line("config", nil, fmt.Sprintf("%s, %d upstream(s)", l.cfg.ID, len(l.upstreams)))
+	line("templates", l.TemplateError(), fmt.Sprint(l.templates.Names()))
+	f, err := l.look(ctx)
+	detail := ""
+	if f != nil {
+		detail = fmt.Sprintf("%s, rev %d, %d node(s)", l.pool.Where(), f.rev, len(f.nodes))
+	}
+	if !line("redis", err, detail) {
+		// Rendering and Nginx can be tried all the same.
+		f = &facts{at: time.Now()}
+	} else {
+		found := 0
+		for i := range f.nodes {
+			if f.nodes[i].Found() {
+				found++
+			}
+		}
+		line("resolvers", nil, fmt.Sprintf("%v, %d address(es) found", l.chain.Names(), found))
+	}
+	p := l.plan(f, l.templates, time.Now())
+	line("render", errors.Join(p.Errors...), fmt.Sprintf("%d file(s), %d entry(ies) in quarantine", len(p.Files), len(p.Quarantined)))
+	for _, q := range p.Quarantined {
+		fmt.Fprintf(stdout, "      %-10s %s: %s\n", "", cli.Printable(q.ID, 40), cli.Printable(q.Why, 200))
+	}
+	line("nginx -t", l.engine.Test(ctx, p), l.cfg.Nginx.Conf)
+	if len(errs) > 0 {
+		return fmt.Errorf("%d of the checks failed: %w", len(errs), errors.Join(errs...))
+	}
+	return nil
+}
+
+// printRendered is `lbd render`; with --diff its exit codes are those of diff.
+func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Writer) int {
+	trouble := func(err error) int {
+		code := cli.Report(stderr, "lbd", err)
+		if cmd.diff {
+			return 2
+		}
+		return code
+	}
+	var f *facts
+	var err error
+	if cmd.fixture != "" {
+		f, err = readFixture(cmd.fixture)
+	} else {
+		f, err = l.look(ctx)
+	}
+	if err != nil {
+		return trouble(err)
+	}
+	p := l.plan(f, l.templates, time.Now())
+	if err := errors.Join(append([]error{l.TemplateError()}, p.Errors...)...); err != nil {
+		return trouble(err)
+	}
+	for _, q := range p.Quarantined {
+		fmt.Fprintf(stderr, "lbd: %s is refused: %s\n", cli.Printable(q.ID, 40), cli.Printable(q.Why, 200))
+	}
+	if cmd.diff {
+		differs, err := printDiff(stdout, p.Files)
+		if err != nil {
+			return trouble(err)
+		}
+		if differs {
+			return 1
+		}
+		return 0
+	}
+	for _, file := range p.Files {
+		if len(l.upstreams) > 1 {
+			fmt.Fprintf(stdout, "# ==> %s\n", file.Path)
+		}
+		fmt.Fprintf(stdout, "%s", file.Data)
+	}
+	return cli.Done
+}
+
+func printDiff(w io.Writer, files []nginx.File) (differs bool, err error) {
+	for _, f := range files {
+		old, err := os.ReadFile(f.Path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return differs, err
+		}
+		if d := diff.Diff(f.Path, old, f.Path+" (wanted)", f.Data); d != nil {
+			differs = true
+			fmt.Fprintf(w, "%s", d)
+		}
+	}
+	return differs, nil
+}
+
+// readFixture reads nodes from a file: a list, or a mapping with the list under `nodes`, as /status has it. A node
+// without a state is active, without a weight has weight 1.
+func readFixture(path string) (*facts, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &cli.Error{Code: cli.Usage, Err: err}
+	}
+	var nodes []fixtureNode
+	if err := yaml.Unmarshal(src, &nodes); err != nil {
+		var doc struct {
+			Nodes []fixtureNode `yaml:"nodes"`
+		}
+		if err := yaml.Unmarshal(src, &doc); err != nil {
+			return nil, cli.Usagef("%s: %w (want a list of nodes with id and address, as in /status)", path, err)
+		}
+		nodes = doc.Nodes
+	}
+	f := &facts{at: time.Now()}
+	for i, n := range nodes {
+		fact, err := n.fact()
+		if err != nil {
+			return nil, cli.Usagef("%s: node %d: %w", path, i+1, err)
+		}
+		f.nodes = append(f.nodes, fact)
+	}
+	slices.SortFunc(f.nodes, func(a, b fact) int { return strings.Compare(a.ID, b.ID) })
+	return f, nil
+}
+
+// fixtureNode is a NodeStatus in which a missing weight differs from 0.
+type fixtureNode struct {
+	NodeStatus `yaml:",inline"`
+	Weight     *int `yaml:"weight"`
+}
+
+func (n fixtureNode) fact() (fact, error) {
+	if err := pool.CheckID(n.ID); err != nil {
+		return fact{}, err
+	}
+	node := pool.Node{ID: n.ID, DataCenter: n.DataCenter, Port: n.Port, Weight: 1, Labels: n.Labels, Agent: "fixture",
+		Registered: true, Active: true, Alive: true}
+	if n.Weight != nil {
+		node.Weight = *n.Weight
+	}
+	if node.Weight < 0 || node.Weight > pool.MaxWeight {
+		return fact{}, fmt.Errorf("%s: weight %d is not a number from 0 to %d", n.ID, node.Weight, pool.MaxWeight)
+	}
+	var at resolvers.Endpoint
+	if n.Address != "" {
+		addr, err := pool.ParseAddress(n.Address)
+		if err != nil {
+			return fact{}, fmt.Errorf("%s: %w", n.ID, err)
+		}
+		at.Addr = addr
+	}
+	switch pool.State(n.State) {
+	case "", pool.Active:
+	case pool.Frozen:
+		node.Freeze, node.Active = &pool.Freeze{}, false
+	case pool.Unhealthy:
+		node.IsFrozen, node.Active = true, false
+	case pool.Dead:
+		node.Alive = false
+	case pool.Inactive, pool.Faulty:
+		node.Active = false
+	default:
+		return fact{}, fmt.Errorf("%s: state %.40q is not one of active, frozen, unhealthy, dead, inactive, faulty", n.ID, n.State)
+	}
+	r := resolvers.Resolution{Endpoint: at, Link: "fixture"}
+	if !at.Addr.IsValid() {
+		r.Err = errors.New("the fixture gives it no address")
+	}
+	return fact{Node: node, Resolution: r}, nil
+}

@@ -1,0 +1,134 @@
+package lbd
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/bazbeans/bazbeans/render"
+)
+
+// history is what an upstream was proven to serve, newest last. Sets older than the window are dropped, but never the
+// newest.
+type history struct {
+	sets      []served
+	heldSince time.Time // when too much was lost at once; zero: not so now
+}
+
+// served is one proven set: id -> server, those that are Down left out.
+type served struct {
+	at      time.Time
+	servers map[string]render.Server
+}
+
+// verdict is what the guard makes of a wanted set.
+type verdict struct {
+	kept []render.Server // servers that stay against the pool's word, sorted by id
+	why  string          // "" when nothing is kept
+}
+
+// judge decides whether an upstream may lose what the pool says it should. It is pure.
+//
+// From many to none is suspicious: agents cut off from Redis, a flushed Redis or a failover look like a fleet that
+// died, one by one or at once. So the wanted set is compared with the largest set proven within the window. If more
+// than max_shrink of that was lost (see fact.lost), what is served still and was lost is kept for `hold`, counted from
+// the first look that said so; after that the facts are believed. And fewer than min_nodes servers are never reached:
+// nodes of the present set stay, living ones first, until the facts change, even if operators froze them all.
+//
+// lost and alive are asked about ids that are served now and not wanted.
+func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, lost, alive func(id string) bool) verdict {
+	current := h.newest()
+	up := map[string]bool{}
+	for _, s := range want {
+		if !s.Down && s.Weight > 0 {
+			up[s.ID] = true
+		}
+	}
+	keep := map[string]bool{}
+	why := ""
+
+	base := h.largest(now, cfg.Window)
+	gone := 0
+	for id := range base {
+		if !up[id] && lost(id) {
+			gone++
+		}
+	}
+	if limit := float64(cfg.MaxShrink) / 100 * float64(len(base)); gone > 0 && float64(gone) > limit {
+		if h.heldSince.IsZero() {
+			h.heldSince = now
+		}
+		if now.Sub(h.heldSince) < cfg.Hold {
+			why = fmt.Sprintf("%d of %d nodes were lost within %s, more than max_shrink %g%%: kept until %s have passed",
+				gone, len(base), cfg.Window, float64(cfg.MaxShrink), cfg.Hold)
+			for id := range current {
+				if !up[id] && lost(id) {
+					keep[id] = true
+				}
+			}
+		}
+	} else {
+		h.heldSince = time.Time{}
+	}
+
+	if missing := min(cfg.MinNodes, len(current)) - len(up) - len(keep); missing > 0 {
+		rest := slices.DeleteFunc(slices.Sorted(maps.Keys(current)), func(id string) bool { return up[id] || keep[id] })
+		slices.SortStableFunc(rest, func(a, b string) int { return rank(alive(a)) - rank(alive(b)) })
+		for _, id := range rest[:min(missing, len(rest))] {
+			keep[id] = true
+		}
+		why = fmt.Sprintf("%d nodes are left, fewer than min_nodes %d: kept until the facts change", len(up), cfg.MinNodes)
+	}
+	v := verdict{why: why}
+	for _, id := range slices.Sorted(maps.Keys(keep)) {
+		v.kept = append(v.kept, current[id])
+	}
+	if len(v.kept) == 0 {
+		v.why = ""
+	}
+	return v
+}
+
+func rank(alive bool) int {
+	if alive {
+		return 0
+	}
+	return 1
+}
+
+// add notes what is served from now on.
+func (h *history) add(now time.Time, window time.Duration, servers []render.Server) {
+	set := served{at: now, servers: map[string]render.Server{}}
+	for _, s := range servers {
+		if !s.Down && s.Weight > 0 {
+			set.servers[s.ID] = s
+		}
+	}
+	// A set counts for the window from when it ended, which is when the next one began.
+	for len(h.sets) > 1 && now.Sub(h.sets[1].at) > window {
+		h.sets = h.sets[1:]
+	}
+	h.sets = append(h.sets, set)
+}
+
+func (h *history) newest() map[string]render.Server {
+	if len(h.sets) == 0 {
+		return nil
+	}
+	return h.sets[len(h.sets)-1].servers
+}
+
+// largest is the largest set that was served at any moment of the window.
+func (h *history) largest(now time.Time, window time.Duration) map[string]render.Server {
+	most := h.newest()
+	for i, s := range h.sets {
+		if i+1 < len(h.sets) && now.Sub(h.sets[i+1].at) > window {
+			continue
+		}
+		if len(s.servers) > len(most) {
+			most = s.servers
+		}
+	}
+	return most
+}

@@ -1,0 +1,61 @@
+package lbd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// stuck is after how long without a turn the loop counts as dead. A turn may hold a look of lookTimeout, a test of 30 s
+// and a reload with its proof.
+const stuck = 2 * time.Minute
+
+func listen(addr string) (net.Listener, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("status.listen: %w (choose another with --status-listen, or \"\" for none)", err)
+	}
+	return ln, nil
+}
+
+// serve answers /healthz, /readyz, /status and /metrics until ctx ends.
+func (l *LB) serve(ctx context.Context, ln net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if _, since := l.board.read(&l.cfg); since > stuck {
+			http.Error(w, fmt.Sprintf("the loop has not come round for %s", since.Round(time.Second)), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if s, _ := l.board.read(&l.cfg); len(s.Problems) > 0 {
+			http.Error(w, strings.Join(s.Problems, "\n"), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		s, _ := l.board.read(&l.cfg)
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(s) // the reader has gone
+	})
+	mux.Handle("GET /metrics", l.metrics.handler())
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() }) // nothing that it serves is worth waiting for
+	defer stop()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve status: %w", err)
+	}
+	return nil
+}

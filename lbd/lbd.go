@@ -1,0 +1,223 @@
+package lbd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/ngxconf"
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/render"
+	"github.com/bazbeans/bazbeans/resolvers"
+)
+
+// Engine brings a plan into one Nginx. What stands above it does not know how: by files and a reload, or live.
+type Engine interface {
+	// Test says whether Nginx would take the plan. Nothing changes.
+	Test(ctx context.Context, p *Plan) error
+	// Apply makes Nginx serve the plan and proves it, or leaves it serving what it did. It is cheap when the plan is
+	// served already, and then also finds out whether that is still true.
+	Apply(ctx context.Context, p *Plan) (nginx.Outcome, error)
+	// State is what Nginx does right now; cheap.
+	State(ctx context.Context) (nginx.State, error)
+}
+
+// reloads is the engine that writes files and reloads.
+type reloads struct{ *nginx.Nginx }
+
+func (r reloads) Test(ctx context.Context, p *Plan) error { return r.Nginx.Test(ctx, p.Files) }
+func (r reloads) Apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
+	return r.Nginx.Apply(ctx, p.Files)
+}
+
+// LB keeps the upstreams of one Nginx in step with the pool. Make it with New, then call Run or Once, then Close.
+type LB struct {
+	cfg       Config
+	log       *slog.Logger
+	pool      *pool.Pool
+	chain     *resolvers.Chain
+	engine    Engine
+	upstreams []*upstream
+	metrics   *metrics
+	board     board // what others may read while the loop runs
+	agenda    *agenda
+	say       *sayer
+
+	// What follows belongs to the loop alone.
+	templates *render.Set // as the folder has them
+	proven    *render.Set // as Nginx was proven to serve them
+	wanted    generation
+	running   generation // wanted's older self, once proven
+	settled   bool       // the last apply did what the plan said
+	lastApply time.Time  // end of the last reload, for min_interval
+	lastCheck time.Time  // last time that the engine looked, for drift
+	fails     backoff    // of applies
+	lookFails backoff    // of looks
+	rev       int64      // of the last plan that is served in full
+	held      []string   // ids kept against the pool's word in that plan
+	lastErr   error
+	acks      acks
+}
+
+// generation numbers what was wanted: it goes up with each change of the files' content, and over restarts.
+type generation struct {
+	N    int64  `json:"generation"`
+	Hash string `json:"hash"`
+}
+
+// New checks cfg, loads templates and makes resolvers. It starts nothing and connects nowhere. Its errors are errors
+// of the configuration; a template that does not parse is none, but TemplateError tells.
+func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	nets, err := resolvers.ParseNetworks(cfg.AllowNetworks)
+	if err != nil {
+		return nil, err
+	}
+	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log)}
+	dir := cfg.templatesDir()
+	if dir != "" {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil, fmt.Errorf("templates: %s is not a folder that can be read (make it, or leave templates out to use the built-in ones)", dir)
+		}
+	}
+	set, err := render.Load(dir, nil)
+	l.templates, l.proven, l.lastErr = set, set, err
+	for _, c := range cfg.Upstreams {
+		view, err := c.render()
+		if err != nil {
+			return nil, err
+		}
+		if set.Source(view.Template) == "" && err == nil {
+			return nil, fmt.Errorf("upstream %s: there is no template %s (there are: %v)", c.Name, view.Template, set.Names())
+		}
+		l.upstreams = append(l.upstreams, &upstream{UpstreamConfig: c, view: view})
+	}
+	engine, err := nginx.New(nginx.Options{Binary: cfg.Nginx.Binary, Prefix: cfg.Nginx.Prefix, Conf: cfg.Nginx.Conf, PID: cfg.Nginx.PID,
+		Reload: cfg.Nginx.Reload, StateDir: filepath.Join(cfg.StateDir, "nginx"), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	l.engine = reloads{engine}
+	if l.pool, err = pool.Open(cfg.Redis); err != nil {
+		return nil, err
+	}
+	made, err := links(cfg.Resolvers, kinds, l.pool)
+	if err == nil {
+		l.chain, err = resolvers.NewChain(resolvers.Door{Networks: nets}, made...)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.pool.Close())
+	}
+	return l, nil
+}
+
+// TemplateError says which templates could not be read when the LB was made; nil when all could.
+func (l *LB) TemplateError() error { return l.lastErr }
+
+// Close lets go of Redis. Nginx goes on with what it has.
+func (l *LB) Close() error { return l.pool.Close() }
+
+// Run keeps Nginx in step until ctx ends. It returns an error only when it can't begin: later errors are states, shown
+// and retried.
+func (l *LB) Run(ctx context.Context) error {
+	unlock, err := l.begin()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ln, err := listen(l.cfg.Status.Listen)
+	if err != nil {
+		return err
+	}
+	l.log.Info("lbd keeps nginx in step", "id", l.cfg.ID, "redis", l.pool.Where(), "resolvers", l.chain.Names(),
+		"upstreams", len(l.upstreams), "nginx_conf", l.cfg.Nginx.Conf, "status", l.cfg.Status.Listen)
+	// All parts end with ctx, in any order: none needs another to end well.
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.loop(ctx) })
+	g.Go(func() error { return ignoreEnd(ctx, l.pool.Watch(ctx, l.hear)) })
+	g.Go(func() error { return l.watchTemplates(ctx) })
+	if ln != nil {
+		g.Go(func() error { return l.serve(ctx, ln) })
+	}
+	return g.Wait()
+}
+
+// ignoreEnd makes the end of ctx a good end.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Once looks, applies and returns: whether files changed, and what the guard holds back.
+func (l *LB) Once(ctx context.Context) (changed bool, held map[string]verdict, err error) {
+	unlock, err := l.begin()
+	if err != nil {
+		return false, nil, err
+	}
+	defer unlock()
+	f, err := l.look(ctx)
+	if err != nil {
+		return false, nil, err
+	}
+	p := l.plan(f, l.templates, time.Now())
+	out, err := l.apply(ctx, p)
+	if err == nil {
+		err = errors.Join(p.Errors...)
+	}
+	l.ack(ctx)
+	return out.Changed, p.Held, err
+}
+
+// begin takes the lock and remembers what was served before.
+func (l *LB) begin() (unlock func(), err error) {
+	if unlock, err = lock(l.cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if err := l.recall(); err != nil {
+		l.log.Warn("what was served before is not known: the guard begins anew", "error", err)
+	}
+	for _, u := range l.upstreams {
+		u.unknown = len(u.history.sets) == 0 && liveServers(u.Output, u.Name) > 0
+	}
+	return unlock, nil
+}
+
+// liveServers counts the servers that are not down in an upstream of a file; 0 when there is nothing to read.
+func liveServers(path, name string) int {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	statements, err := ngxconf.Parse(bytes.TrimPrefix(src, []byte("\xef\xbb\xbf")))
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, s := range statements {
+		if len(s.Words) != 2 || s.Words[0].Text != "upstream" || s.Words[1].Text != name {
+			continue
+		}
+		for _, server := range s.Block {
+			up := len(server.Words) > 1 && server.Words[0].Text == "server"
+			for _, w := range server.Words {
+				up = up && w.Text != "down"
+			}
+			if up {
+				n++
+			}
+		}
+	}
+	return n
+}

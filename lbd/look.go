@@ -1,0 +1,136 @@
+package lbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/resolvers"
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// facts are what one look at Redis and the resolvers found.
+type facts struct {
+	rev     int64
+	at      time.Time
+	nodes   []fact
+	refused []Quarantine // ids that are no ids
+}
+
+// fact is one node with its address.
+type fact struct {
+	pool.Node
+	resolvers.Resolution
+}
+
+// wanted reports whether the node should get traffic: it may, and its address is known.
+func (f *fact) wanted() bool { return f.Wanted() && f.Found() && f.weight() > 0 }
+
+// lost reports whether the node went away without anybody having wanted it: expired, its address gone, or taken out
+// by a tool that leaves no revision (a Python agent). What an operator or an agent of ours decided is not lost.
+func (f *fact) lost() bool {
+	switch f.State() {
+	case pool.Active:
+		return !f.Found()
+	case pool.Dead, pool.Faulty:
+		return true
+	case pool.Inactive:
+		return f.Node.Rev == 0
+	}
+	return false
+}
+
+func (f *fact) weight() int {
+	if f.Resolution.Weight > 0 {
+		return f.Resolution.Weight
+	}
+	return f.Node.Weight
+}
+
+// lookTimeout bounds a look; a Redis that is slower than this is as good as away.
+const lookTimeout = 5 * time.Second
+
+// look reads the pool and resolves the addresses of all nodes that serve, or would but for a freeze. What goes wrong
+// in a resolver is logged and is a fact of the nodes it concerns, not an error of the look.
+func (l *LB) look(ctx context.Context) (*facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	began := time.Now()
+	snap, err := l.pool.Snapshot(ctx)
+	if err != nil {
+		return nil, step.Wrap(step.Snapshot, err)
+	}
+	l.metrics.took(step.Snapshot, time.Since(began))
+
+	f := &facts{rev: snap.Rev, at: snap.Taken}
+	for _, r := range snap.Refused {
+		f.refused = append(f.refused, Quarantine{ID: r.ID, Why: r.Why})
+	}
+	began = time.Now()
+	var ask []pool.Node
+	for _, n := range snap.Nodes {
+		switch n.State() {
+		case pool.Active, pool.Frozen, pool.Unhealthy:
+			ask = append(ask, n)
+		}
+	}
+	found, err := l.chain.Resolve(ctx, ask)
+	l.say.change("resolvers", step.Wrap(step.Resolve, err), "a resolver cannot know: addresses last known are kept", "all resolvers answer again")
+	l.metrics.took(step.Resolve, time.Since(began))
+	for _, n := range snap.Nodes {
+		f.nodes = append(f.nodes, fact{Node: n, Resolution: found[n.ID]})
+	}
+	return f, nil
+}
+
+// port says which port of the node the upstream uses.
+func (u *UpstreamConfig) port(f *fact) (uint16, error) {
+	switch u.PortFrom {
+	case "config":
+		return u.Port, nil
+	case "node":
+		for _, p := range []uint16{f.Resolution.Port, f.Node.Port} {
+			if p != 0 {
+				return p, nil
+			}
+		}
+		return u.Port, nil
+	}
+	label := u.PortFrom[len("label:"):]
+	text, ok := f.Labels[label]
+	if !ok {
+		return 0, fmt.Errorf("it has no label %s to take the port from", label)
+	}
+	return pool.ParsePort(text)
+}
+
+// expires is when the first heartbeat of a node that serves expires; zero for never.
+func (f *facts) expires() time.Time {
+	var first time.Time
+	for i := range f.nodes {
+		n := &f.nodes[i]
+		if n.Wanted() && !n.Expires.IsZero() && (first.IsZero() || n.Expires.Before(first)) {
+			first = n.Expires
+		}
+	}
+	return first
+}
+
+// Quarantine is an entry that is refused, and why.
+type Quarantine struct {
+	ID  string `json:"id"`
+	Why string `json:"why"`
+}
+
+// refusal says why a node that should get traffic is refused; nil when there is nothing to say.
+func (f *fact) refusal() error {
+	switch {
+	case f.Fault != "":
+		return errors.New(f.Fault)
+	case f.Wanted() && !f.Found():
+		return f.Resolution.Err
+	}
+	return nil
+}

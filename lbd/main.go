@@ -1,0 +1,159 @@
+package lbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/bazbeans/bazbeans/cli"
+)
+
+const usage = `lbd keeps the upstreams of one Nginx in step with the node pool in Redis.
+
+Usage:
+  lbd [run]                 keep Nginx in step (the default)
+  lbd once                  look, apply, exit: 0 done, 1 failed, 5 the guard keeps servers
+  lbd check                 config, templates, resolvers, a render and nginx -t; changes nothing
+  lbd render                print what would be written; changes nothing
+      --fixture FILE        … for the nodes of a YAML or JSON file (the fields of /status "nodes") instead of the pool
+      --diff                … as a diff against the files there are: 0 same, 1 differs, 2 trouble
+  lbd version
+
+Examples:
+  lbd --redis-url redis://10.0.0.5:6379 --upstream-file /etc/nginx/conf.d/upstream.conf
+  lbd check --config /etc/lbd/lbd.yaml
+`
+
+// command is what the words on the command line ask for.
+type command struct {
+	fixture string
+	diff    bool
+}
+
+// Main is the lbd binary. A program that adds resolvers of its own calls it with their kinds.
+func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer, kinds ...Kind) int {
+	var cmd command
+	bind := func(fs *pflag.FlagSet, cfg *Config) {
+		flags(fs, cfg)
+		fs.StringVar(&cmd.fixture, "fixture", "", "render: a `file` with nodes")
+		fs.BoolVar(&cmd.diff, "diff", false, "render: show a diff")
+	}
+	cfg, common, fs, err := cli.ParseFlags("lbd", args, DefaultConfig, bind)
+	if err != nil {
+		return cli.Report(stderr, "lbd", err)
+	}
+	word := "run"
+	if fs.NArg() > 0 {
+		word = fs.Arg(0)
+	}
+	switch {
+	case common.Help || word == "help":
+		cli.PrintUsage(stdout, usage, fs)
+		return cli.Done
+	case common.Version || word == "version":
+		fmt.Fprintln(stdout, "lbd", cli.Version())
+		return cli.Done
+	case fs.NArg() > 1:
+		return cli.Report(stderr, "lbd", cli.Usagef("%q is one word too many (see lbd --help)", fs.Arg(1)))
+	case word != "render" && (cmd.diff || cmd.fixture != ""):
+		return cli.Report(stderr, "lbd", cli.Usagef("--fixture and --diff belong to lbd render"))
+	}
+	log, err := cli.Logger(stderr, common.LogFormat, common.LogLevel)
+	if err != nil {
+		return cli.Report(stderr, "lbd", err)
+	}
+	make := func(cfg Config) (*LB, error) {
+		l, err := New(cfg, log, kinds...)
+		if err != nil {
+			return nil, &cli.Error{Code: cli.Usage, Err: err}
+		}
+		return l, nil
+	}
+	switch word {
+	case "run":
+		reread := func() (Config, error) {
+			cfg, _, _, err := cli.ParseFlags("lbd", args, DefaultConfig, bind)
+			return cfg, err
+		}
+		return cli.Report(stderr, "lbd", run(ctx, cfg, log, make, reread))
+	case "once", "check", "render":
+		l, err := make(cfg)
+		if err != nil {
+			return cli.Report(stderr, "lbd", err)
+		}
+		defer l.Close()
+		switch word {
+		case "once":
+			return cli.Report(stderr, "lbd", once(ctx, l, stdout))
+		case "check":
+			return cli.Report(stderr, "lbd", check(ctx, l, stdout))
+		}
+		return printRendered(ctx, l, cmd, stdout, stderr)
+	}
+	return cli.Report(stderr, "lbd", cli.Usagef("%q is not a command (see lbd --help)", word))
+}
+
+// run runs LBs one after another: SIGHUP makes a new one from the config as it is then, if that can be used.
+func run(ctx context.Context, cfg Config, log *slog.Logger, make func(Config) (*LB, error), reread func() (Config, error)) error {
+	hup := notify(syscall.SIGHUP)
+	defer signal.Stop(hup)
+	l, err := make(cfg)
+	for err == nil {
+		if terr := l.TemplateError(); terr != nil {
+			log.Error("a template can't be read", "error", terr)
+		}
+		var next *LB
+		if next, err = runUntilHUP(ctx, l, log, hup, func() (*LB, error) {
+			cfg, err := reread()
+			if err != nil {
+				return nil, err
+			}
+			n, err := make(cfg)
+			if err == nil && n.TemplateError() != nil {
+				return nil, errors.Join(n.TemplateError(), n.Close())
+			}
+			return n, err
+		}); err != nil || next == nil {
+			return err
+		}
+		l = next
+	}
+	return err
+}
+
+// runUntilHUP runs l until ctx ends (next is nil then), it fails, or a SIGHUP brought a config that can be used.
+func runUntilHUP(ctx context.Context, l *LB, log *slog.Logger, hup <-chan os.Signal, remake func() (*LB, error)) (next *LB, err error) {
+	defer l.Close()
+	inner, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(inner) }()
+	for {
+		select {
+		case err := <-ended:
+			return nil, err
+		case <-hup:
+			next, err := remake()
+			if err != nil {
+				log.Error("SIGHUP: the new config can't be used, all stays as it was", "error", err)
+				continue
+			}
+			log.Info("SIGHUP: config and templates were read again")
+			stop()
+			return next, <-ended
+		}
+	}
+}
+
+func notify(s ...os.Signal) chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, s...)
+	return c
+}

@@ -1,0 +1,70 @@
+package lbd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/bazbeans/bazbeans/render"
+)
+
+// memory is what lbd knows over a restart: what it proved Nginx to serve.
+type memory struct {
+	generation
+	Sets map[string][]render.Server `json:"sets"` // upstream -> its servers
+}
+
+func (l *LB) memoryFile() string { return filepath.Join(l.cfg.StateDir, "lbd.json") }
+
+// recall puts the memory back. None at all is no error.
+func (l *LB) recall() error {
+	text, err := os.ReadFile(l.memoryFile())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var m memory
+	if err := json.Unmarshal(text, &m); err != nil {
+		return fmt.Errorf("%s: %w", l.memoryFile(), err)
+	}
+	l.wanted = m.generation
+	for _, u := range l.upstreams {
+		if set, ok := m.Sets[u.Name]; ok {
+			u.history.add(time.Now(), l.cfg.Guard.Window, set)
+		}
+	}
+	return nil
+}
+
+// remember writes the memory, whole or not at all.
+func (l *LB) remember(sets map[string][]render.Server) error {
+	text, err := json.Marshal(memory{generation: l.running, Sets: sets})
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(l.memoryFile(), text, 0o600)
+}
+
+// lock makes sure that one lbd works with a state folder at a time. The kernel lets go of it however lbd ends.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state_dir: %w (run lbd as a user that may, or set state_dir)", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close() // the lock was not had
+		return nil, fmt.Errorf("another lbd works with %s: stop it, or give this one a state_dir of its own", dir)
+	}
+	return func() { _ = f.Close() }, nil
+}

@@ -1,0 +1,120 @@
+package lbd
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// metrics are what /metrics shows. Labels have few values, none of them from the pool's data.
+type metrics struct {
+	registry   *prometheus.Registry
+	steps      *prometheus.HistogramVec
+	applies    *prometheus.CounterVec
+	success    prometheus.Gauge
+	successAt  prometheus.Gauge
+	lookAt     prometheus.Gauge
+	generation *prometheus.GaugeVec
+	nodes      *prometheus.GaugeVec
+	refused    prometheus.Gauge
+	held       prometheus.Gauge
+	running    prometheus.Gauge
+	workers    *prometheus.GaugeVec
+	rev        prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	vec := func(name, help, label string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lbd_step_seconds", Help: "How long each step took.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .15, .2, .3, .5, 1, 2, 5, 10}}, []string{"step"}),
+		applies: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lbd_applies_total",
+			Help: "Applies by result: applied, unchanged, installed (nginx was not running), or the step that failed."}, []string{"result"}),
+		success:    gauge("lbd_last_apply_successful", "Whether the last apply did what was wanted."),
+		successAt:  gauge("lbd_last_apply_success_timestamp_seconds", "When an apply last did what was wanted."),
+		lookAt:     gauge("lbd_last_look_timestamp_seconds", "When the pool was last looked at."),
+		generation: vec("lbd_generation", "Configuration generation: wanted, written, running.", "what"),
+		nodes:      vec("lbd_nodes", "Nodes of the pool by state.", "state"),
+		refused:    gauge("lbd_quarantined", "Entries that are refused."),
+		held:       gauge("lbd_guard_held_nodes", "Servers that the guard keeps against the pool's word."),
+		running:    gauge("lbd_nginx_running", "Whether nginx runs."),
+		workers:    vec("lbd_nginx_workers", "Nginx workers: serving, draining (of former configurations).", "what"),
+		rev:        gauge("lbd_rev", "Revision of the pool that is served in full."),
+	}
+	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lbd_build_info", Help: "The version of lbd.",
+		ConstLabels: prometheus.Labels{"version": cli.Version()}}, func() float64 { return 1 })
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
+		m.steps, m.applies, m.success, m.successAt, m.lookAt, m.generation, m.nodes, m.refused, m.held, m.running, m.workers, m.rev)
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+func (m *metrics) took(s step.Name, d time.Duration) {
+	m.steps.WithLabelValues(string(s)).Observe(d.Seconds())
+}
+
+func (m *metrics) acked(d time.Duration) { m.took(step.Ack, d) }
+
+func (m *metrics) applied(out nginx.Outcome, err error) {
+	result := "unchanged"
+	switch {
+	case err != nil:
+		result = string(step.Of(err))
+	case out.Reloaded:
+		result = "applied"
+	case out.Changed:
+		result = "installed"
+	}
+	m.applies.WithLabelValues(result).Inc()
+	if err != nil {
+		m.success.Set(0)
+		return
+	}
+	m.success.Set(1)
+	m.successAt.SetToCurrentTime()
+}
+
+func (m *metrics) looked(l *LB, p *Plan) {
+	m.lookAt.SetToCurrentTime()
+	m.rev.Set(float64(l.rev))
+	s, _ := l.board.read(&l.cfg)
+	for what, n := range map[string]int64{"wanted": s.Wanted, "written": s.Written, "running": s.Running} {
+		m.generation.WithLabelValues(what).Set(float64(n))
+	}
+	count := map[string]int{}
+	for _, n := range p.Nodes {
+		count[n.State]++
+	}
+	for _, state := range []pool.State{pool.Active, pool.Frozen, pool.Dead, pool.Unhealthy, pool.Inactive, pool.Faulty} {
+		m.nodes.WithLabelValues(string(state)).Set(float64(count[string(state)]))
+	}
+	m.refused.Set(float64(len(p.Quarantined)))
+	m.held.Set(float64(len(p.heldIDs())))
+}
+
+func (m *metrics) nginx(s nginx.State) {
+	up := 0.0
+	if s.Master != 0 {
+		up = 1
+	}
+	m.running.Set(up)
+	m.workers.WithLabelValues("serving").Set(float64(s.Workers))
+	m.workers.WithLabelValues("draining").Set(float64(s.Draining))
+}

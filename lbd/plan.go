@@ -1,0 +1,195 @@
+package lbd
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/render"
+)
+
+// Plan is what Nginx should serve: made from facts alone, nothing is written to make it.
+type Plan struct {
+	Rev   int64
+	Files []nginx.File // one an upstream, but for those in Errors and those left as they are
+	Sets  map[string][]render.Server
+	Held  map[string]verdict // upstreams where the guard keeps servers against the pool's word
+
+	Nodes       []NodeStatus
+	Quarantined []Quarantine
+	Errors      []error // what is wrong with templates; the version proven before is used where there is one
+	Complete    bool    // every upstream is in Files as the facts want it, or held by the guard
+
+	hash string // of Files, names and all
+}
+
+// NodeStatus is a node in /status, and in a fixture of `lbd render`.
+type NodeStatus struct {
+	ID         string            `json:"id" yaml:"id"`
+	Address    string            `json:"address" yaml:"address"`
+	Port       uint16            `json:"port" yaml:"port"`
+	Weight     int               `json:"weight" yaml:"weight"`
+	DataCenter string            `json:"data_center" yaml:"data_center"`
+	Labels     map[string]string `json:"labels" yaml:"labels"`
+	Resolver   string            `json:"resolver" yaml:"resolver"`
+	State      string            `json:"state" yaml:"state"`
+	Why        string            `json:"why,omitempty" yaml:"why"`
+	Stale      bool              `json:"stale,omitempty" yaml:"stale"`
+	Held       bool              `json:"held,omitempty" yaml:"held"`
+}
+
+// upstream is one upstream of the config with what it was proven to serve.
+type upstream struct {
+	UpstreamConfig
+	view    render.Upstream
+	history history
+	// unknown: lbd does not know what the live file was made from, but it has servers in it.
+	unknown bool
+}
+
+// plan decides who serves and renders it.
+func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
+	p := &Plan{Rev: f.rev, Complete: true, Sets: map[string][]render.Server{}, Held: map[string]verdict{}, Quarantined: slices.Clone(f.refused)}
+	index := make(map[string]*fact, len(f.nodes))
+	for i := range f.nodes {
+		index[f.nodes[i].ID] = &f.nodes[i]
+	}
+	lost := func(id string) bool { n := index[id]; return n == nil || n.lost() }
+	alive := func(id string) bool { n := index[id]; return n != nil && n.Alive }
+
+	why := map[string]string{}   // id -> why it is in quarantine
+	ports := map[string]uint16{} // id -> the port it serves on, of the first upstream that has it
+	for _, u := range l.upstreams {
+		want := u.want(f, why, ports)
+		v := judge(l.cfg.Guard, now, &u.history, want, lost, alive)
+		if up := countUp(want); u.unknown && up == 0 {
+			v = verdict{why: fmt.Sprintf("the pool has no node to serve, and %s has servers: left as it is until there is one", u.Output)}
+			p.Held[u.Name] = v
+			continue
+		}
+		if v.why != "" {
+			p.Held[u.Name] = v
+			want = replace(want, v.kept)
+		}
+		p.Sets[u.Name] = want
+		file, err := l.render(u, want, templates)
+		if err != nil {
+			p.Errors = append(p.Errors, fmt.Errorf("upstream %s: %w", u.Name, err))
+			file, err = l.render(u, want, l.proven)
+		}
+		if err != nil {
+			p.Complete = false
+			continue
+		}
+		p.Files = append(p.Files, file)
+	}
+	l.describe(p, f, why, ports)
+	p.hash = hashOf(p.Files)
+	return p
+}
+
+// want lists the servers of the upstream as the pool and the resolvers have them: nodes that serve, and, where a
+// client's place depends on all of them, frozen ones as down.
+func (u *upstream) want(f *facts, why map[string]string, ports map[string]uint16) []render.Server {
+	var want []render.Server
+	for i := range f.nodes {
+		n := &f.nodes[i]
+		frozen := u.view.Balance.KeepsPlaces() && n.Alive && (n.State() == pool.Frozen || n.State() == pool.Unhealthy)
+		if !n.wanted() && !frozen || !n.Found() || !u.Select.matches(&n.Node) {
+			continue
+		}
+		port, err := u.port(n)
+		if err != nil {
+			why[n.ID] = err.Error()
+			continue
+		}
+		if _, ok := ports[n.ID]; !ok {
+			ports[n.ID] = port
+		}
+		want = append(want, server(&n.Node, netip.AddrPortFrom(n.Addr, port), n.weight(), frozen))
+	}
+	return want
+}
+
+func server(n *pool.Node, at netip.AddrPort, weight int, down bool) render.Server {
+	s := render.Server{ID: n.ID, Addr: at, Weight: weight, Down: down, DataCenter: render.Text(n.DataCenter)}
+	if len(n.Labels) > 0 {
+		s.Labels = make(map[string]render.Text, len(n.Labels))
+		for k, v := range n.Labels {
+			s.Labels[k] = render.Text(v)
+		}
+	}
+	return s
+}
+
+// replace puts kept servers in, in the place of entries of the same id.
+func replace(want, kept []render.Server) []render.Server {
+	back := map[string]bool{}
+	for _, s := range kept {
+		back[s.ID] = true
+	}
+	want = slices.DeleteFunc(slices.Clone(want), func(s render.Server) bool { return back[s.ID] })
+	return append(want, kept...)
+}
+
+func countUp(servers []render.Server) int {
+	n := 0
+	for _, s := range servers {
+		if !s.Down && s.Weight > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *LB) render(u *upstream, servers []render.Server, templates *render.Set) (nginx.File, error) {
+	v, err := render.NewView(u.view, servers, l.cfg.ID)
+	if err != nil {
+		return nginx.File{}, err
+	}
+	text, err := templates.Render(v)
+	return nginx.File{Path: u.Output, Data: text}, err
+}
+
+// describe fills in what people see of the plan.
+func (l *LB) describe(p *Plan, f *facts, why map[string]string, ports map[string]uint16) {
+	held := map[string]bool{}
+	for _, v := range p.Held {
+		for _, s := range v.kept {
+			held[s.ID] = true
+		}
+	}
+	for i := range f.nodes {
+		n := &f.nodes[i]
+		s := NodeStatus{ID: n.ID, Port: ports[n.ID], Weight: n.weight(), DataCenter: n.DataCenter, Labels: n.Labels,
+			Resolver: n.Link, State: string(n.State()), Why: n.Why(), Stale: n.Stale, Held: held[n.ID]}
+		if n.Found() {
+			s.Address = n.Addr.String()
+		}
+		if s.Port == 0 {
+			s.Port = n.Node.Port
+		}
+		if err := n.refusal(); err != nil {
+			why[n.ID] = err.Error()
+		}
+		if w, ok := why[n.ID]; ok {
+			s.State, s.Why = string(pool.Faulty), w
+			p.Quarantined = append(p.Quarantined, Quarantine{ID: n.ID, Why: w})
+		}
+		p.Nodes = append(p.Nodes, s)
+	}
+}
+
+func hashOf(files []nginx.File) string {
+	h := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(h, "%d %s %d ", len(f.Path), f.Path, len(f.Data))
+		h.Write(f.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,185 @@
+package lbd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/render"
+)
+
+// agenda holds the moments at which the loop has to look. Any goroutine may add to it.
+type agenda struct {
+	changed chan struct{} // the first moment may have come nearer
+
+	mu    sync.Mutex
+	times []time.Time // sorted
+}
+
+func newAgenda() *agenda { return &agenda{changed: make(chan struct{}, 1)} }
+
+// at asks for a look at t. A moment a little later than t is good for it, too, so that a flood of events leaves a few
+// moments, not one each.
+func (a *agenda) at(t time.Time) { a.add(t, 50*time.Millisecond) }
+
+// now asks for a look at once.
+func (a *agenda) now() { a.add(time.Now(), 0) }
+
+func (a *agenda) add(t time.Time, slack time.Duration) {
+	a.mu.Lock()
+	i, _ := slices.BinarySearchFunc(a.times, t, time.Time.Compare)
+	served := i < len(a.times) && a.times[i].Sub(t) <= slack || slack == 0 && i > 0
+	if !served {
+		a.times = slices.Insert(a.times, i, t)
+	}
+	a.mu.Unlock()
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
+
+// due takes off all moments that have come, and reports whether there was any.
+func (a *agenda) due(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(a.times, now.Add(1), time.Time.Compare)
+	a.times = slices.Delete(a.times, 0, i)
+	return i > 0
+}
+
+// next is the first moment.
+func (a *agenda) next() (time.Time, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.times) == 0 {
+		return time.Time{}, false
+	}
+	return a.times[0], true
+}
+
+// lateWriters are the moments after an event without a revision at which to look again: Python publishes before it
+// has written the address and the first heartbeat.
+var lateWriters = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second}
+
+// hear turns what comes over the channel into looks; nothing else of it is believed.
+func (l *LB) hear(w pool.Wake) {
+	l.agenda.now()
+	if w.Event != nil && w.Event.Rev == 0 || w.Event == nil && !w.Subscribed {
+		for _, d := range lateWriters {
+			l.agenda.at(time.Now().Add(d))
+		}
+	}
+}
+
+// watchTemplates tells the loop when something changed in the templates folder: the folder is watched, not its files,
+// because editors, kubectl cp and configmaps replace files and swap links.
+func (l *LB) watchTemplates(ctx context.Context) error {
+	dir := l.cfg.templatesDir()
+	if dir == "" {
+		return nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err == nil {
+		defer w.Close()
+		err = w.Add(dir)
+	}
+	if err != nil {
+		l.log.Warn("the templates folder is not watched: changes are seen at each resync", "error", fmt.Errorf("watch %s: %w", dir, err))
+		return nil
+	}
+	// An editor writes in several steps; what it leaves is read after a short quiet.
+	const quiet = 20 * time.Millisecond
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, ok := <-w.Events:
+			if !ok {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(quiet):
+			}
+			for drained := false; !drained; {
+				select {
+				case <-w.Events:
+				default:
+					drained = true
+				}
+			}
+			l.agenda.now()
+		case err, ok := <-w.Errors:
+			if !ok {
+				return nil
+			}
+			l.log.Debug("templates watch", "error", err)
+		}
+	}
+}
+
+// refreshTemplates reads the folder again. What cannot be parsed stays as it was.
+func (l *LB) refreshTemplates() {
+	set, err := render.Load(l.cfg.templatesDir(), l.templates)
+	l.say.change("templates", err, "a template is broken: the version before it stays in use", "all templates can be read again")
+	if !set.Equal(l.templates) {
+		l.log.Debug("templates changed")
+		l.templates = set
+		l.fails.reset()
+	}
+}
+
+// backoff spaces retries: 1 s, then doubling to 30 s, with jitter. A failure of something else begins anew.
+type backoff struct {
+	n    int
+	hash string
+	next time.Time
+}
+
+func (b *backoff) failed(now time.Time, hash string) time.Time {
+	if hash != b.hash {
+		b.n = 0
+	}
+	b.hash = hash
+	pause := min(time.Second<<min(b.n, 5), 30*time.Second)
+	b.n++
+	b.next = now.Add(pause + time.Duration(rand.Int64N(int64(pause/5))))
+	return b.next
+}
+
+func (b *backoff) reset() { *b = backoff{} }
+
+// sayer logs a state when it changes and not each time that it is met.
+type sayer struct {
+	log  *slog.Logger
+	last map[string]string
+}
+
+func newSayer(log *slog.Logger) *sayer { return &sayer{log: log, last: map[string]string{}} }
+
+// change logs err with worse when it is new or another than before under key, and better when it is over.
+func (s *sayer) change(key string, err error, worse, better string) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	was := s.last[key]
+	if text == was {
+		return
+	}
+	s.last[key] = text
+	if err == nil {
+		s.log.Info(better)
+		return
+	}
+	s.log.Error(worse, "error", text)
+}
