@@ -13,12 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/bazbeans/bazbeans/pool"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakePool is a registry and its one member; it notes what it is told and when.
 type fakePool struct {
