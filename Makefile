@@ -1,0 +1,59 @@
+# BazBeans. `make help` lists the targets.
+SHELL   := /bin/sh
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/bazbeans/bazbeans/cli.version=$(VERSION)
+SCRIPTS := tools/deps .ci/run
+
+# ARGS is handed to the program of demo and bench; CYCLES to bench.
+ARGS   ?=
+CYCLES ?= 50
+# FUZZTIME is for each fuzz target.
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-short lint bench fuzz fmt clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/lbd, bin/bbagent, bin/bbctl and bin/bbdev
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: ## run a whole small site here: Redis, Nginx, three nodes, lbd (ARGS=--smoke plays the story and exits)
+	@tools/deps demo
+	@$(MAKE) --no-print-directory build
+	@bin/bbdev $(ARGS)
+
+test: ## run all tests, with real servers; installs what they need
+	@tools/deps test
+	go test -race -timeout 20m ./...
+
+test-short: ## run the tests that need no servers
+	go test -short ./step ./conf ./cli ./resolvers ./ngxconf
+
+lint: ## gofmt, go vet, staticcheck, go mod tidy, shellcheck
+	@tools/deps lint
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+	go mod verify
+	shellcheck $(SCRIPTS)
+
+bench: build ## measure drains beside a bare reload, in one run (CYCLES=50, ARGS="--confd PATH")
+	@tools/deps bench
+	go run ./dev/bench --cycles $(CYCLES) $(ARGS)
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+clean: ## remove what make made
+	rm -rf bin bench-out
