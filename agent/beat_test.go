@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,13 +15,7 @@ import (
 func TestRedisAwayAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		var sick atomic.Bool
-		s.agent.HealthCheck("app", func(context.Context) error {
-			if sick.Load() {
-				return errSick
-			}
-			return nil
-		})
+		sick := s.application()
 		s.start()
 		after(interval + time.Second)
 		s.pool.set(func(f *fakePool) { f.err = errAway })

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,6 +205,18 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 func after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// application adds the check "app", which fails while the switch is on.
+func (s *site) application() (sick *atomic.Bool) {
+	sick = new(atomic.Bool)
+	s.agent.HealthCheck("app", func(context.Context) error {
+		if sick.Load() {
+			return errSick
+		}
+		return nil
+	})
+	return sick
 }
 
 func (s *site) start() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,18 +46,13 @@ func TestThresholdsFreezeAndUnfreeze(t *testing.T) {
 func TestOperatorsFreezeStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		var healthy atomic.Bool
-		s.agent.HealthCheck("app", func(context.Context) error {
-			if healthy.Load() {
-				return nil
-			}
-			return errSick
-		})
+		sick := s.application()
+		sick.Store(true)
 		freeze := &pool.Freeze{By: "eve", Reason: "new disk"}
 		s.pool.freeze = freeze
 		s.start()
 		after(interval + time.Second)
-		healthy.Store(true)
+		sick.Store(false)
 		after(3 * interval)
 		s.wantTold("check app: no answer from the application > ")
 		if s.pool.freeze != freeze {

@@ -99,6 +99,7 @@ func binary(t *testing.T, args ...string) (*exec.Cmd, func(text string)) {
 }
 
 func TestBinary(t *testing.T) {
+	t.Parallel()
 	srv := serverstest.Redis(t)
 	k := dial(t, srv)
 	file := filepath.Join(t.TempDir(), "c.yaml")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/dev/servers"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 	"github.com/bazbeans/bazbeans/pool"
@@ -85,7 +86,7 @@ func dial(t *testing.T, srv *servers.Redis) keys {
 	return keys{t, rdb}
 }
 
-// do sends a command and returns its reply as text: maps and lists as JSON.
+// do sends a command and returns its reply as text: a list as JSON.
 func (k keys) do(args ...any) string {
 	k.t.Helper()
 	v, err := k.rdb.Do(k.t.Context(), args...).Result()
@@ -96,12 +97,6 @@ func (k keys) do(args ...any) string {
 		k.t.Fatal(err)
 	}
 	switch v := v.(type) {
-	case map[any]any:
-		m := map[string]any{}
-		for key, value := range v {
-			m[fmt.Sprint(key)] = value
-		}
-		return toJSON(k.t, m)
 	case []any:
 		return toJSON(k.t, v)
 	}
@@ -169,6 +164,7 @@ func (k keys) timeless(event string) string {
 }
 
 func TestLifeInRedis(t *testing.T) {
+	t.Parallel()
 	srv := serverstest.Redis(t)
 	k := dial(t, srv)
 	next := k.events()
@@ -197,7 +193,7 @@ func TestLifeInRedis(t *testing.T) {
 		delete(beat, "timestamp")
 		delete(beat, "instance")
 		got := toJSON(t, beat)
-		if want := `{"addr":"10.0.0.1","agent":"dev","cpu_percent":12.5,"data_center":"dc1","disk_percent":56,"is_active":true,` +
+		if want := `{"addr":"10.0.0.1","agent":"` + cli.Version() + `","cpu_percent":12.5,"data_center":"dc1","disk_percent":56,"is_active":true,` +
 			`"is_frozen":false,"memory_percent":34,"node_id":"n1"}`; got != want {
 			return fmt.Errorf("heartbeat %s, want %s", got, want)
 		}
@@ -223,10 +219,10 @@ func TestLifeInRedis(t *testing.T) {
 	k.equal(`["n1"]`, "SMEMBERS", "bazbeans:nodes:all")
 	k.equal("[]", "SMEMBERS", "bazbeans:nodes:active")
 	k.equal("0", "EXISTS", "bazbeans:node:n1:heartbeat")
-	a.ended <- nil
 }
 
 func TestFreezesItselfInRedis(t *testing.T) {
+	t.Parallel()
 	srv := serverstest.Redis(t)
 	k := dial(t, srv)
 	next := k.events()
@@ -248,6 +244,7 @@ func TestFreezesItselfInRedis(t *testing.T) {
 
 // The commands are pushed as the original system's CLI does.
 func TestCommandsOfThePythonCLI(t *testing.T) {
+	t.Parallel()
 	srv := serverstest.Redis(t)
 	k := dial(t, srv)
 	next := k.events()
@@ -291,6 +288,7 @@ func TestCommandsOfThePythonCLI(t *testing.T) {
 }
 
 func TestUnfreezeLeavesTheNodesOwnFreeze(t *testing.T) {
+	t.Parallel()
 	srv := serverstest.Redis(t)
 	k := dial(t, srv)
 	a := newReal(t, realConfig(srv.URL()))
@@ -307,6 +305,7 @@ func TestUnfreezeLeavesTheNodesOwnFreeze(t *testing.T) {
 }
 
 func TestTwoAgentsWithOneID(t *testing.T) {
+	t.Parallel()
 	srv := serverstest.Redis(t)
 	k := dial(t, srv)
 	older := startReal(t, realConfig(srv.URL()))
@@ -328,6 +327,7 @@ func TestTwoAgentsWithOneID(t *testing.T) {
 }
 
 func TestBootsBeforeRedisAndOutlivesIt(t *testing.T) {
+	t.Parallel()
 	port := serverstest.Ports(t, 1)[0]
 	a := startReal(t, realConfig("redis://"+servers.Loopback(port)+"/0"))
 	serverstest.Eventually(t, soon, func() error {
@@ -365,6 +365,7 @@ func TestBootsBeforeRedisAndOutlivesIt(t *testing.T) {
 }
 
 func TestWrongPasswordIsTriedOn(t *testing.T) {
+	t.Parallel()
 	srv := serverstest.Redis(t, "--requirepass", "right")
 	a := startReal(t, realConfig("redis://:wrong@"+srv.Addr()+"/0"))
 	serverstest.Eventually(t, soon, func() error {
@@ -387,4 +388,47 @@ func TestWrongPasswordIsTriedOn(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A stalled Redis takes what is sent and answers nothing; when it goes on it carries out all of it, each try to
+// register too.
+func TestRedisStalls(t *testing.T) {
+	t.Parallel()
+	srv := serverstest.Redis(t)
+	k := dial(t, srv)
+	if err := srv.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	a := startReal(t, realConfig(srv.URL()))
+	said := func(n int, text string) {
+		t.Helper()
+		serverstest.Eventually(t, soon, func() error {
+			if got := a.log.count(text); got < n {
+				return fmt.Errorf("%q %d times in the log, want %d", text, got, n)
+			}
+			return nil
+		})
+	}
+	said(1, "redis fails")
+	if err := srv.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	said(1, "redis is back")
+	k.wait(`["n1"]`, "SMEMBERS", "bazbeans:nodes:active")
+	if err := srv.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	said(2, "redis fails")
+	a.cancel()
+	select {
+	case err := <-a.ended:
+		if err == nil {
+			t.Error("no error though it could not leave")
+		}
+	case <-time.After(soon):
+		t.Error("the agent does not end while redis stalls")
+	}
+	if err := srv.Resume(); err != nil {
+		t.Fatal(err)
+	}
 }
