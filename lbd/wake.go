@@ -25,18 +25,20 @@ type agenda struct {
 
 func newAgenda() *agenda { return &agenda{changed: make(chan struct{}, 1)} }
 
-// at asks for a look at t. A moment a little later than t is good for it, too, so that a flood of events leaves a few
-// moments, not one each.
-func (a *agenda) at(t time.Time) { a.add(t, 50*time.Millisecond) }
+// at asks for a look at t, or up to 10 ms later, so that a flood of events leaves a few moments and not one each.
+func (a *agenda) at(t time.Time) {
+	const grid = 10 * time.Millisecond
+	a.add(t.Truncate(grid).Add(grid))
+}
 
 // now asks for a look at once.
-func (a *agenda) now() { a.add(time.Now(), 0) }
+func (a *agenda) now() { a.add(time.Now()) }
 
-func (a *agenda) add(t time.Time, slack time.Duration) {
+func (a *agenda) add(t time.Time) {
 	a.mu.Lock()
-	i, _ := slices.BinarySearchFunc(a.times, t, time.Time.Compare)
-	served := i < len(a.times) && a.times[i].Sub(t) <= slack || slack == 0 && i > 0
-	if !served {
+	i, found := slices.BinarySearchFunc(a.times, t, time.Time.Compare)
+	overdue := i > 0 && !t.After(time.Now()) // one before it has come already
+	if !found && !overdue {
 		a.times = slices.Insert(a.times, i, t)
 	}
 	a.mu.Unlock()

@@ -1,0 +1,148 @@
+package lbd
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/render"
+)
+
+func servers(ids string) []render.Server {
+	var list []render.Server
+	for i, id := range strings.Fields(ids) {
+		down := strings.HasSuffix(id, "!")
+		list = append(list, render.Server{ID: strings.TrimSuffix(id, "!"), Weight: 1, Down: down,
+			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80)})
+	}
+	return list
+}
+
+func keptIDs(v verdict) string {
+	var ids []string
+	for _, s := range v.kept {
+		ids = append(ids, s.ID)
+	}
+	return strings.Join(ids, " ")
+}
+
+var (
+	guardDefaults = GuardConfig{MinNodes: 1, MaxShrink: 50, Window: time.Minute, Hold: time.Minute}
+	noon          = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+)
+
+func in(ids string) func(string) bool {
+	return func(id string) bool { return strings.Contains(" "+ids+" ", " "+id+" ") }
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		name, served, want, lost, dead, kept string
+	}{
+		{"first start, nobody there", "", "", "", "", ""},
+		{"first start, one there", "", "a", "", "", ""},
+		{"nothing changes", "a b", "a b", "", "", ""},
+		{"one more", "a b", "a b c", "", "", ""},
+		{"half is lost", "a b c d", "a b", "c d", "c d", ""},
+		{"more than half is lost", "a b c d", "a", "b c d", "b c d", "b c d"},
+		{"more than half is lost, one of them replaced", "a b c d", "a x", "b c d", "b c d", "b c d"},
+		{"all are lost", "a b c", "", "a b c", "a b c", "a b c"},
+		{"most are frozen: that is somebody's will", "a b c d", "a", "", "", ""},
+		{"all are frozen: one has to stay", "a b c", "", "", "", "a"},
+		{"all are frozen, the first is dead: a living one stays", "a b c", "", "", "a", "b"},
+		{"all are down in a hash", "a b", "a! b!", "", "", "a"},
+		{"the only one is frozen", "a", "", "", "", "a"},
+		{"the only one is replaced", "a", "b", "a", "a", "a"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var h history
+			if c.served != "" {
+				h.add(noon, guardDefaults.Window, servers(c.served))
+			}
+			alive := func(id string) bool { return !in(c.dead)(id) }
+			v := judge(guardDefaults, noon.Add(time.Second), &h, servers(c.want), in(c.lost), alive)
+			if got := keptIDs(v); got != c.kept || (v.why == "") != (c.kept == "") {
+				t.Errorf("kept %q (%s), want %q", got, v.why, c.kept)
+			}
+		})
+	}
+}
+
+func TestJudgeLetsGoAfterTheHold(t *testing.T) {
+	var h history
+	h.add(noon, guardDefaults.Window, servers("a b c d"))
+	look := func(after time.Duration) string {
+		return keptIDs(judge(guardDefaults, noon.Add(after), &h, servers("a"), in("b c d"), in("a")))
+	}
+	if got := look(time.Second); got != "b c d" {
+		t.Errorf("at the first look: kept %q", got)
+	}
+	if got := look(60 * time.Second); got != "b c d" {
+		t.Errorf("59 s after the first look: kept %q", got)
+	}
+	if got := look(61 * time.Second); got != "" {
+		t.Errorf("60 s after the first look: kept %q", got)
+	}
+}
+
+// Agents cut off from Redis expire one after another: no single step is large.
+func TestJudgeComparesOverTheWindow(t *testing.T) {
+	var h history
+	all := strings.Fields("a b c d e f g h i j")
+	h.add(noon, guardDefaults.Window, servers(strings.Join(all, " ")))
+	now := noon
+	for gone := 1; gone <= 9; gone++ {
+		now = now.Add(time.Second)
+		lost := strings.Join(all[:gone], " ")
+		want := servers(strings.Join(all[gone:], " "))
+		v := judge(guardDefaults, now, &h, want, in(lost), in(strings.Join(all[gone:], " ")))
+		if held := gone > 5; (len(v.kept) > 0) != held {
+			t.Fatalf("%d of 10 are lost: kept %q", gone, keptIDs(v))
+		}
+		h.add(now, guardDefaults.Window, replace(want, v.kept))
+	}
+	if n := len(h.newest()); n != 5 {
+		t.Errorf("%d are served at the end, want the 5 that were left when it began to look suspicious", n)
+	}
+	// They come back: nothing is held any more, and no clock runs on.
+	if v := judge(guardDefaults, now.Add(time.Second), &h, servers(strings.Join(all, " ")), in(""), in("")); v.why != "" || !h.heldSince.IsZero() {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestHistoryForgets(t *testing.T) {
+	var h history
+	h.add(noon, time.Minute, servers("a b c"))
+	h.add(noon.Add(time.Second), time.Minute, servers("a"))
+	if n := len(h.largest(noon.Add(30*time.Second), time.Minute)); n != 3 {
+		t.Errorf("within the window: %d", n)
+	}
+	if n := len(h.largest(noon.Add(2*time.Minute), time.Minute)); n != 1 {
+		t.Errorf("after the window: %d", n)
+	}
+	for i := range 1000 {
+		h.add(noon.Add(time.Duration(i)*time.Second), time.Minute, servers("a b"))
+	}
+	if len(h.sets) > 70 {
+		t.Errorf("%d sets are kept", len(h.sets))
+	}
+}
+
+func TestDifference(t *testing.T) {
+	var h history
+	h.add(noon, time.Minute, servers("a b c"))
+	changed := servers("a x c!")
+	changed[0].Weight = 5
+	if got := difference(h.newest(), changed); got != "~a +x -b -c" {
+		t.Errorf("got %q", got)
+	}
+	var many []string
+	for i := range 30 {
+		many = append(many, fmt.Sprintf("n%02d", i))
+	}
+	if got := difference(nil, servers(strings.Join(many, " "))); !strings.HasSuffix(got, "+n19 and 10 more") {
+		t.Errorf("got %q", got)
+	}
+}

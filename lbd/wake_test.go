@@ -1,0 +1,81 @@
+package lbd
+
+import (
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+func TestAgenda(t *testing.T) {
+	a := newAgenda()
+	if a.due(time.Now()) {
+		t.Error("due though empty")
+	}
+	start := time.Now().Add(time.Hour).Truncate(time.Second)
+	a.at(start.Add(time.Second))
+	a.at(start.Add(time.Second + 3*time.Millisecond)) // the same moment
+	a.at(start.Add(5 * time.Second))
+	if len(a.times) != 2 {
+		t.Errorf("%v", a.times)
+	}
+	next, ok := a.next()
+	if late := next.Sub(start.Add(time.Second)); !ok || late < 0 || late > 10*time.Millisecond {
+		t.Errorf("next %v", next)
+	}
+	if a.due(start) || !a.due(next) || a.due(next) {
+		t.Error("due")
+	}
+	if !a.due(start.Add(10*time.Second)) || len(a.times) != 0 {
+		t.Error("all that have come are due together")
+	}
+}
+
+func TestAgendaUnderAFlood(t *testing.T) {
+	a := newAgenda()
+	l := &LB{agenda: a}
+	for range 10_000 {
+		l.hear(pool.Wake{Event: &pool.Event{Kind: pool.NodeFrozen}})
+	}
+	if len(a.times) > 1000 {
+		t.Errorf("%d moments", len(a.times))
+	}
+}
+
+func TestHear(t *testing.T) {
+	for name, c := range map[string]struct {
+		wake pool.Wake
+		n    int
+	}{
+		"ours: one look":                   {pool.Wake{Event: &pool.Event{Kind: pool.NodeFrozen, Rev: 5}}, 1},
+		"python's: again after it wrote":   {pool.Wake{Event: &pool.Event{Kind: pool.NodeRegistered}}, 4},
+		"rubbish: somebody wrote":          {pool.Wake{}, 4},
+		"subscribed: things may be missed": {pool.Wake{Subscribed: true}, 1},
+	} {
+		l := &LB{agenda: newAgenda()}
+		if l.hear(c.wake); len(l.agenda.times) != c.n {
+			t.Errorf("%s: %d moments, want %d", name, len(l.agenda.times), c.n)
+		}
+		if !l.agenda.due(time.Now()) {
+			t.Errorf("%s: no look at once", name)
+		}
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	var b backoff
+	var last time.Duration
+	for range 10 {
+		pause := b.failed(noon, "x").Sub(noon)
+		if pause < last*9/10 || pause > 36*time.Second || pause < time.Second {
+			t.Errorf("pause %s after %s", pause, last)
+		}
+		last = pause
+	}
+	if last < 30*time.Second {
+		t.Errorf("the longest pause is %s", last)
+	}
+	if pause := b.failed(noon, "y").Sub(noon); pause >= 2*time.Second {
+		t.Errorf("something else begins anew, not with %s", pause)
+	}
+}
