@@ -37,8 +37,8 @@ func (s *session) eventsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "events", GroupID: look,
 		Short: "Show what happened to the pool: who did what, when.",
-		Long: `The oldest first; times are UTC by Redis's clock. What Python tools do is not recorded. With --follow it
-goes on until you stop it; -o json then prints one object a line.`,
+		Long: `The oldest first; times are UTC by Redis's clock. What Python tools do is not recorded. With --follow
+it goes on until you stop it; -o json then prints one object a line.`,
 		Example: "  bbctl events -n 50 --node web3\n  bbctl events --follow",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -112,12 +112,12 @@ func (s *session) events(ctx context.Context, id string, n int) error {
 }
 
 func (s *session) eventsTable(w *bytes.Buffer, views []eventView) {
-	t := table{columns: []column{{name: "TIME", keep: true}, {name: "EVENT", keep: true}, {name: "NODE", keep: true}, {name: "BY"}}}
+	t := table{columns: []column{{name: "TIME (UTC)", keep: true}, {name: "EVENT", keep: true}, {name: "NODE", keep: true}, {name: "BY"}}}
 	wide := s.output == asWide
 	if wide {
 		t.columns = append(t.columns, column{name: "REV", right: true})
 	}
-	t.columns = append(t.columns, column{name: "REASON", least: 12})
+	t.columns = append(t.columns, column{name: "REASON", least: 12, keep: true})
 	for _, v := range views {
 		row := []string{v.At.Format(timeFormat), v.Event, v.NodeID, dash(v.By)}
 		if wide {
@@ -146,6 +146,7 @@ func (s *session) followEvents(ctx context.Context, id string, n int) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer context.AfterFunc(ctx, s.close)() // else a read that waits would hold up the end for a second
 	err = s.pool.Follow(ctx, after, func(r pool.Recorded) {
 		if id == "" || r.NodeID == id {
 			if err := s.record(newEventView(r)); err != nil {

@@ -14,8 +14,8 @@ func (s *session) forgetCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "forget NODE...", GroupID: act,
 		Short: "Remove every trace of nodes, freezes included.",
-		Long: `A node whose agent still runs registers again, unfrozen. Takes any text as a node's id, so that rubbish
-can be removed, too; with --quoted in double quotes and with escapes, as list-nodes shows it.
+		Long: `A node whose agent still runs registers again, unfrozen. Takes any text as a node's id, so that
+rubbish can be removed, too; with --quoted in double quotes and with escapes, as list-nodes shows it.
 
 Exit codes: 0 done · 3 there was no trace of a node`,
 		Example:           "  bbctl forget web9\n" + `  bbctl forget --quoted '"web9\n\x00"'`,

@@ -18,11 +18,11 @@ func (s *session) freezeCmd() *cobra.Command {
 		Long: `Needs no living agent, and outlives restarts of the node. To freeze a node again replaces the reason.
 
 With --wait it returns once every load balancer is proven to send nothing to the nodes any more, old
-workers of its Nginx included. A silent one blocks: its Nginx may still be sending. One that is gone for
-good is taken out by: bbctl lbs forget ID
+workers of its Nginx included. A silent one blocks: its Nginx may still be sending. One that is gone
+for good is taken out by: bbctl lbs forget ID
 
-Exit codes: 0 done · 1 no load balancer to wait for · 3 a node does not exist · 4 --deadline passed, the
-nodes stay frozen`,
+Exit codes: 0 done · 1 no load balancer to wait for · 3 a node does not exist ·
+4 --deadline passed, the nodes stay frozen`,
 		Example: `  bbctl freeze web3 --reason "kernel update"
   bbctl freeze web1 web2 --wait --deadline 1m`,
 		Args:              someArgs("NODE"),
@@ -38,7 +38,7 @@ nodes stay frozen`,
 			return s.freeze(cmd.Context(), ids, reason, w)
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT`: why, for the others")
+	cmd.Flags().StringVar(&reason, "reason", "", "the `reason`, for the others")
 	w.bind(cmd, "wait until no load balancer sends to them any more")
 	return cmd
 }

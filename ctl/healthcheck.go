@@ -16,8 +16,8 @@ func (s *session) healthCheckCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "health-check NODE...", GroupID: act,
 		Short: "Ask nodes' agents to run their health checks now.",
-		Long: `It queues the command and does not wait: the agent takes it when it next looks, or never if it is down
-(after 5 minutes an agent of ours drops it). What came of it stands in: bbctl status NODE`,
+		Long: `It queues the command and does not wait: the agent takes it when it next looks, or never if it is
+down (after 5 minutes an agent of ours drops it). What came of it stands in: bbctl status NODE`,
 		Example:           "  bbctl health-check web3\n  bbctl health-check web1 web2 --as deploy",
 		Args:              someArgs("NODE"),
 		ValidArgsFunction: s.completeNodes,

@@ -18,6 +18,9 @@ func help(cmd *cobra.Command, _ []string) {
 	if cmd.Long != "" {
 		fmt.Fprintf(&b, "\n%s\n", cmd.Long)
 	}
+	if h := cmd.Flags().Lookup("help"); h != nil {
+		h.Hidden = true // who reads this knows it
+	}
 	usage := cmd.UseLine()
 	if !cmd.HasParent() {
 		usage = "bbctl [flags] COMMAND"
@@ -53,7 +56,7 @@ func help(cmd *cobra.Command, _ []string) {
 		fmt.Fprintln(&b, "\nFlags that every command has: see bbctl --help")
 	} else {
 		flags("Flags of every command", cmd.PersistentFlags())
-		fmt.Fprint(&b, "\nExit codes: 0 done · 1 failed · 2 wrong usage or config · 3 no such node · 4 deadline passed · 5 refused\n")
+		fmt.Fprint(&b, "\nExit codes: 0 done · 1 failed · 2 wrong usage or config · 3 no such node · 4 deadline passed ·\n5 refused by a guard\n")
 	}
 	fmt.Fprint(cmd.OutOrStdout(), b.String())
 }

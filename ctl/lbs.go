@@ -65,8 +65,9 @@ func (s *session) lbsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "lbs", GroupID: look,
 		Short: "List the load balancers: what each is proven to serve.",
-		Long: `LAG is how much older the pool is that it serves than the newest change; HELD are nodes that its guard
-goes on serving against the registry's word, DRAINING the old workers of its Nginx, AGE how old its word is.`,
+		Long: `LAG is how much older the pool is that it serves than the newest change; HELD are nodes that its
+guard goes on serving against the registry's word, DRAINING the old workers of its Nginx, AGE how
+old its word is.`,
 		Example: "  bbctl lbs\n  bbctl lbs forget lb2",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return s.lbs(cmd.Context()) },
@@ -74,8 +75,8 @@ goes on serving against the registry's word, DRAINING the old workers of its Ngi
 	cmd.AddCommand(&cobra.Command{
 		Use:   "forget ID",
 		Short: "Remove a load balancer that will not come back.",
-		Long: `Nothing waits for it any more. Be sure that its Nginx is stopped: it may still send to nodes that are frozen.
-One that still runs comes back with its next word.
+		Long: `Nothing waits for it any more. Be sure that its Nginx is stopped: it may still send to nodes that are
+frozen. One that still runs comes back with its next word.
 
 Exit codes: 0 done · 3 no such load balancer`,
 		Example:           "  bbctl lbs forget lb2\n  bbctl lbs forget lb2 && bbctl freeze web3 --wait",

@@ -103,8 +103,8 @@ func (s *session) listNodes(ctx context.Context, sel selection) error {
 		if len(views) > 0 {
 			s.nodesTable(w, views)
 		}
-		if s.width > 0 && len(views) > 0 {
-			fmt.Fprintln(w, tally(views))
+		if s.width > 0 && len(views) > 0 { // not for a script to stumble over
+			fmt.Fprintln(w, cut(tally(views), s.width))
 		}
 	})
 	s.sayRefused(snap.Refused)
@@ -157,7 +157,7 @@ func (s *session) nodesTable(w *bytes.Buffer, views []nodeView) {
 			}
 			row = append(row, percent(v.Disk), strconv.Itoa(v.Weight), v.agent(), dash(v.Instance), strconv.FormatInt(v.Rev, 10), dash(by), dash(labels(v.Labels)))
 		}
-		t.add(append(row, v.Why)...)
+		t.add(append(row, v.because())...)
 	}
 	s.render(w, &t, func(column, text string) colour {
 		if column == "STATE" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bazbeans/bazbeans/pool"
@@ -40,7 +41,7 @@ type nodeView struct {
 
 // newNodeView takes the address of a Python node, as found, from ip.
 func newNodeView(n *pool.Node, ip string) nodeView {
-	v := nodeView{ID: n.ID, State: n.State(), Traffic: n.Wanted(), Why: n.Why(), Since: since(n), DataCenter: n.DataCenter,
+	v := nodeView{ID: n.ID, State: n.State(), Traffic: n.Wanted() && n.Weight > 0, Why: n.Why(), Since: since(n), DataCenter: n.DataCenter,
 		Address: ip, Port: n.Port, Weight: n.Weight, Labels: n.Labels, Agent: n.Agent, Instance: n.Instance, Rev: n.Rev,
 		Registered: n.Registered, Active: n.Active, Alive: n.Alive, Freeze: n.Freeze, SelfFreeze: n.SelfFreeze,
 		LastBeat: known(n.Beat), Status: n.Status, Details: n.Details, Fault: n.Fault}
@@ -49,6 +50,9 @@ func newNodeView(n *pool.Node, ip string) nodeView {
 	}
 	if v.Labels == nil {
 		v.Labels = map[string]string{}
+	}
+	if n.Wanted() && n.Weight == 0 {
+		v.Why = "its weight is 0"
 	}
 	if n.Alive {
 		v.CPU, v.Memory, v.Disk = &n.Metrics.CPU, &n.Metrics.Memory, &n.Metrics.Disk
@@ -89,6 +93,14 @@ func (v *nodeView) endpoint() string {
 		return dash(v.Address)
 	}
 	return netip.AddrPortFrom(a, v.Port).String()
+}
+
+// because is why for the table: also who froze it, for that is whom to ask.
+func (v *nodeView) because() string {
+	if v.Freeze == nil || v.Freeze.By == "" {
+		return v.Why
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s (%s)", v.Why, v.Freeze.By))
 }
 
 // agent tells ours from Python's.

@@ -57,7 +57,7 @@ func (s *session) bind(root *cobra.Command) {
 	f.StringVar(&s.config, "config", "", "YAML `file` with a redis: block (default ~/.config/bazbeans/config.yaml, if there)")
 	f.DurationVar(&s.timeout, "timeout", 10*time.Second, "most time to spend on Redis")
 	f.VarP(&s.output, "output", "o", "table, wide, json or yaml")
-	f.StringVar(&s.as, "as", operator(), "`NAME` of who does it, for the record")
+	f.StringVar(&s.as, "as", operator(), "`name` of who does it, for the record")
 	complete(root, "output", formats...)
 }
 

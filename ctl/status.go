@@ -96,8 +96,9 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 	if v.Freeze != nil {
 		line("frozen by", free(v.Freeze.By)+" at "+free(v.Freeze.At))
 	}
-	line("own freeze", free(v.SelfFreeze))
-	line("fault", free(v.Fault))
+	if v.SelfFreeze != v.Why {
+		line("own freeze", free(v.SelfFreeze))
+	}
 	line("data center", free(v.DataCenter))
 	line("address", free(v.endpoint()))
 	if v.Agent != "" {
@@ -114,7 +115,9 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 	line("active", yesNo(v.Active))
 	line("revision", strconv.FormatInt(v.Rev, 10))
 	line("status", free(v.Status))
-	line("details", free(v.Details))
+	if v.Details != v.Why {
+		line("details", free(v.Details))
+	}
 	if len(v.Events) > 0 {
 		fmt.Fprintln(w, "\nLast events:")
 		s.eventsTable(w, v.Events)

@@ -47,7 +47,7 @@ func (s *session) waitDrained(ctx context.Context, all outcomes, deadline time.D
 // waitServed waits for the load balancers to know that nodes are back.
 func (s *session) waitServed(ctx context.Context, all outcomes, deadline time.Duration, began time.Time) {
 	ids, rev := all.with(unfrozen, notFrozen)
-	s.wait(ctx, all, ids, deadline, began, "back, every load balancer knows", "not every load balancer knows",
+	s.wait(ctx, all, ids, deadline, began, "back, every load balancer serves the change", "unfrozen, but not served everywhere",
 		func(ctx context.Context, report func([]pool.Blocker)) error {
 			return s.pool.WaitServed(ctx, rev, report)
 		})
