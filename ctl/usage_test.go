@@ -88,6 +88,22 @@ func TestHelp(t *testing.T) {
 		if n := strings.Count(cmd.Example, "bbctl "); n < 2 && cmd.Name() != "help" {
 			t.Errorf("%s has %d examples", cmd.CommandPath(), n)
 		}
+		for line := range strings.Lines(cmd.Example) {
+			line, isOurs := strings.CutPrefix(strings.TrimSpace(line), "bbctl ")
+			if !isOurs || strings.ContainsAny(line, "|&'") {
+				continue // the shell's part is not ours
+			}
+			c, rest, err := rootCmd(newSession(&stdout, &stderr)).Find(words(line))
+			if err == nil {
+				err = c.ParseFlags(rest)
+			}
+			if err == nil {
+				err = c.ValidateArgs(c.Flags().Args())
+			}
+			if err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
 		if !strings.HasSuffix(cmd.Short, ".") {
 			t.Errorf("%s: %q is no sentence", cmd.CommandPath(), cmd.Short)
 		}
