@@ -211,6 +211,6 @@ func (a *Agent) await(running *sync.WaitGroup) {
 	select {
 	case <-ended:
 	case <-time.After(stopLimit):
-		a.log.Warn("a command's handler goes on after the agent's end", "waited", stopLimit)
+		a.log.Warn("a command, or the wait for one, goes on after the agent's end", "waited", stopLimit)
 	}
 }
