@@ -36,8 +36,5 @@ func (s *session) cleanup(ctx context.Context) error {
 	if err == nil && len(all) == 0 && !s.output.data() {
 		fmt.Fprintln(s.stdout, "nothing to clean up")
 	}
-	if shown := s.finish(all); err == nil {
-		err = shown
-	}
-	return err
+	return s.finish(all, err)
 }

@@ -1,7 +1,6 @@
 package ctl
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -78,107 +77,47 @@ func (s *session) each(ctx context.Context, ids []string, do func(context.Contex
 	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) error {
 		for i, id := range ids {
 			out, err := do(ctx, p, id)
-			out.ID = id
 			switch {
 			case errors.Is(err, pool.ErrNoSuchNode):
-				out.Result, out.code = noSuchNode, cli.NoNode
+				out = outcome{Result: noSuchNode, code: cli.NoNode}
 				s.say("%v", nearest(ctx, p, id, err))
-			case errors.Is(err, pool.ErrQueueFull):
-				out.Result, out.code = failed, cli.Failed
-				s.say("%v", err)
 			case err != nil:
-				out.Result, out.code = failed, cli.Failed
+				out = outcome{Result: failed, code: cli.Failed}
 				s.say("%s: %v", cli.Printable(id, 128), err)
-				all = append(all, out)
-				for _, rest := range ids[i+1:] {
-					all = append(all, outcome{ID: rest, Result: notTried, code: cli.Failed})
-				}
-				if rest := ids[i+1:]; len(rest) > 0 {
-					s.say("not tried: %s", cli.Printable(strings.Join(rest, " "), 1000))
-				}
-				return nil
 			case !s.output.data():
 				fmt.Fprintf(s.stdout, "%s: %s\n", cli.Printable(id, 128), out.text)
 			}
+			out.ID = id
 			all = append(all, out)
+			if out.Result == failed && !errors.Is(err, pool.ErrQueueFull) {
+				all = append(all, s.notTried(ids[i+1:])...)
+				return nil
+			}
 		}
 		return nil
 	})
 	return all, err
 }
 
-// finish prints the outcomes for programs, and returns what the command line came to.
-func (s *session) finish(all outcomes) error {
-	if s.output.data() {
-		if all == nil {
-			all = outcomes{}
+func (s *session) notTried(ids []string) (all outcomes) {
+	for _, id := range ids {
+		all = append(all, outcome{ID: id, Result: notTried, code: cli.Failed})
+	}
+	if len(ids) > 0 {
+		s.say("not tried: %s", cli.Printable(strings.Join(ids, " "), 1000))
+	}
+	return all
+}
+
+// finish prints the outcomes for programs, and returns what the command line came to; err comes first.
+func (s *session) finish(all outcomes, err error) error {
+	if s.output.data() && (err == nil || len(all) > 0) {
+		if shown := s.print(append(outcomes{}, all...), "  "); err == nil { // [] is no null
+			err = shown
 		}
-		if err := s.show(all, func(*bytes.Buffer) {}); err != nil {
-			return err
-		}
+	}
+	if err != nil {
+		return err
 	}
 	return all.end()
-}
-
-// nodeIDs returns every node's id.
-func nodeIDs(ctx context.Context, p *pool.Pool) (ids []string, err error) {
-	snap, err := p.Snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range snap.Nodes {
-		ids = append(ids, snap.Nodes[i].ID)
-	}
-	return ids, nil
-}
-
-// nearest adds the nearest names to pool's error; without them when Redis fails: they are only a hint.
-func nearest(ctx context.Context, p *pool.Pool, id string, err error) error {
-	ids, _ := nodeIDs(ctx, p)
-	return &cli.Error{Code: cli.NoNode, Err: fmt.Errorf("%w%s", err, didYouMean(id, ids, "bbctl list-nodes"))}
-}
-
-// didYouMean is the hint for a name that does not exist: the nearest that do, or the command that lists all.
-func didYouMean(name string, names []string, list string) string {
-	const most = 3 // hints
-	name = strings.ToLower(name)
-	far := min(2, len(name)/2) // no farther than that
-	var near []string
-	for _, n := range names {
-		d := distance(name, strings.ToLower(n))
-		if strings.HasPrefix(strings.ToLower(n), name) {
-			d = min(d, 1)
-		}
-		if d < far {
-			far, near = d, nil
-		}
-		if d == far && len(near) < most {
-			near = append(near, n)
-		}
-	}
-	if len(near) == 0 {
-		return " (see " + list + ")"
-	}
-	return ": did you mean " + or(near) + "?"
-}
-
-// distance is Levenshtein's, on bytes: ids are ASCII.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -41,12 +41,8 @@ Exit codes: 0 done · 3 there was no trace of a node`,
 }
 
 func (s *session) forget(ctx context.Context, ids []string) error {
-	all, err := s.each(ctx, ids, func(ctx context.Context, p *pool.Pool, id string) (outcome, error) {
+	return s.finish(s.each(ctx, ids, func(ctx context.Context, p *pool.Pool, id string) (outcome, error) {
 		c, err := p.Forget(ctx, id, s.as)
 		return outcome{Result: forgotten, Rev: c.Rev, text: "forgotten"}, err
-	})
-	if err != nil {
-		return err
-	}
-	return s.finish(all)
+	}))
 }

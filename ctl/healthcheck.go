@@ -21,23 +21,13 @@ down (after 5 minutes an agent of ours drops it). What came of it stands in: bbc
 		Example:           "  bbctl health-check web3\n  bbctl health-check web1 web2 --as deploy",
 		Args:              someArgs("NODE"),
 		ValidArgsFunction: s.completeNodes,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := checkIDs(cmd, args)
-			if err != nil {
-				return err
-			}
-			return s.healthCheck(cmd.Context(), ids)
-		},
+		RunE:              onIDs(s.healthCheck),
 	}
 }
 
 func (s *session) healthCheck(ctx context.Context, ids []string) error {
-	all, err := s.each(ctx, ids, func(ctx context.Context, p *pool.Pool, id string) (outcome, error) {
+	return s.finish(s.each(ctx, ids, func(ctx context.Context, p *pool.Pool, id string) (outcome, error) {
 		c := pool.NewCommand("health_check", s.as, commandTTL, nil)
 		return outcome{Result: queued, Command: c.ID, text: "health check queued (command " + c.ID + ")"}, p.Send(ctx, id, c)
-	})
-	if err != nil {
-		return err
-	}
-	return s.finish(all)
+	}))
 }

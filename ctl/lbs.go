@@ -82,12 +82,7 @@ Exit codes: 0 done · 3 no such load balancer`,
 		Example:           "  bbctl lbs forget lb2\n  bbctl lbs forget lb2 && bbctl freeze web3 --wait",
 		Args:              oneArg("ID"),
 		ValidArgsFunction: s.completeLBs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := checkIDs(cmd, args); err != nil {
-				return err
-			}
-			return s.forgetLB(cmd.Context(), args[0])
-		},
+		RunE:              onIDs(func(ctx context.Context, ids []string) error { return s.forgetLB(ctx, ids[0]) }),
 	})
 	return cmd
 }

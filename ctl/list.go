@@ -199,7 +199,7 @@ func labels(m map[string]string) string {
 	return strings.Join(pairs, ",")
 }
 
-// tally counts the nodes by state: "12 nodes: 10 active, 2 frozen".
+// tally counts the nodes by state: "12 in all: 10 active, 2 frozen".
 func tally(views []nodeView) string {
 	var parts []string
 	for _, st := range states {
@@ -213,14 +213,7 @@ func tally(views []nodeView) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, st))
 		}
 	}
-	return fmt.Sprintf("%s: %s", count(len(views), "node"), strings.Join(parts, ", "))
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%d in all: %s", len(views), strings.Join(parts, ", "))
 }
 
 // shellQuote makes one word of a text for a POSIX shell.

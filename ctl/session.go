@@ -153,6 +153,17 @@ func (s *session) say(format string, args ...any) {
 	fmt.Fprintf(s.stderr, "bbctl: "+format+"\n", args...)
 }
 
+// onIDs makes a RunE of what a verb does to the ids on its command line.
+func onIDs(do func(ctx context.Context, ids []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ids, err := checkIDs(cmd, args)
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), ids)
+	}
+}
+
 // checkIDs refuses what can be no node's id before anything is done, and drops repetitions.
 func checkIDs(cmd *cobra.Command, ids []string) ([]string, error) {
 	var unique []string

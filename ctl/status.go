@@ -29,13 +29,7 @@ func (s *session) statusCmd() *cobra.Command {
 		Example:           "  bbctl status web3\n  bbctl status web3 -o json",
 		Args:              oneArg("NODE"),
 		ValidArgsFunction: s.completeNodes,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := checkIDs(cmd, args)
-			if err != nil {
-				return err
-			}
-			return s.status(cmd.Context(), ids[0])
-		},
+		RunE:              onIDs(func(ctx context.Context, ids []string) error { return s.status(ctx, ids[0]) }),
 	}
 }
 

@@ -118,7 +118,7 @@ func TestHealthCheckIsQueued(t *testing.T) {
 	for range 999 {
 		s.rdb.RPush(t.Context(), "bazbeans:node:web1:commands", "{}")
 	}
-	s.want(1, "", "bbctl: node web1: command queue is full: 1000 commands wait, its agent takes none\n", "health-check", "web1")
+	s.want(1, "", "bbctl: web1: node web1: command queue is full: 1000 commands wait, its agent takes none\n", "health-check", "web1")
 }
 
 // A weight of 0 gets no traffic, whatever the state says.

@@ -25,7 +25,8 @@ func (w *waiting) bind(cmd *cobra.Command, usage string) {
 	cmd.Flags().DurationVar(&w.deadline, "deadline", 30*time.Second, "with --wait: the longest to wait")
 }
 
-func (w *waiting) check(cmd *cobra.Command) error {
+// check is a PreRunE.
+func (w *waiting) check(cmd *cobra.Command, _ []string) error {
 	switch {
 	case !w.on && cmd.Flags().Changed("deadline"):
 		return usagef(cmd, "--deadline says how long to --wait: give both")
