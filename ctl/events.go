@@ -37,8 +37,8 @@ func (s *session) eventsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "events", GroupID: look,
 		Short: "Show what happened to the pool: who did what, when.",
-		Long: `The oldest first; times are UTC by Redis's clock. What Python tools do is not recorded. With --follow
-it goes on until you stop it; -o json then prints one object a line.`,
+		Long: `The oldest first; times are UTC by Redis's clock. It looks at the newest 2000; what Python tools do
+is not recorded. With --follow it goes on until you stop it; -o json then prints one object a line.`,
 		Example: "  bbctl events -n 50 --node web3\n  bbctl events --follow",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -68,8 +68,8 @@ it goes on until you stop it; -o json then prints one object a line.`,
 
 const timeFormat = "2006-01-02 15:04:05" // UTC
 
-// recordedMost is how far back it looks: about what the stream keeps.
-const recordedMost = 10000
+// recordedMost is how far back it looks: one read of the stream that keeps Redis busy for about 2 ms.
+const recordedMost = 2000
 
 // lastEvents returns the newest n events, of one node if id is not "", the oldest first, and the stream id to follow
 // from: nothing is missed after it, and nothing comes twice.

@@ -14,7 +14,7 @@ import (
 	"github.com/bazbeans/bazbeans/pool"
 )
 
-// states are the states in the order in which an operator worries about them.
+// states are all states, in the order in which they are counted.
 var states = []pool.State{pool.Active, pool.Frozen, pool.Unhealthy, pool.Dead, pool.Faulty, pool.Inactive}
 
 // selection says which nodes to list; empty fields select all.

@@ -72,7 +72,7 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 			fmt.Fprintf(w, "%-13s%s\n", key, text)
 		}
 	}
-	free := func(text string) string { return cli.Printable(text, 256) }
+	free := func(text string) string { return cli.Printable(text, 1000) }
 	state := string(v.State)
 	if s.colour {
 		state = stateColour(v.State).paint(state)

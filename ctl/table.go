@@ -27,7 +27,7 @@ type table struct {
 
 func (t *table) add(cells ...string) {
 	for i := range cells {
-		cells[i] = strings.TrimSpace(cli.Printable(cells[i], 256))
+		cells[i] = strings.TrimSpace(cli.Printable(cells[i], 1000))
 	}
 	t.rows = append(t.rows, cells)
 }

@@ -48,7 +48,7 @@ func TestWrongUsage(t *testing.T) {
 		"forget --quoted x":                 `"x" is no quoted id: write it as list-nodes shows it (see bbctl forget --help)`,
 		"lbs forget":                        `forget takes exactly one ID, got 0 (see bbctl lbs forget --help)`,
 		"lbs forget ??":                     `id "??" ` + id + ` (see bbctl lbs forget --help)`,
-		"events -n -1":                      `-n -1 is not a number from 0 to 10000 (see bbctl events --help)`,
+		"events -n -1":                      `-n -1 is not a number from 0 to 2000 (see bbctl events --help)`,
 		"events --node ??":                  `id "??" ` + id + ` (see bbctl events --help)`,
 		"list-nodes -o xml":                 `invalid argument "xml" for "-o, --output" flag: want table, wide, json or yaml (see bbctl list-nodes --help)`,
 		"list-nodes --state up":             `--state "up" is not one of active, frozen, unhealthy, dead, faulty, inactive (see bbctl list-nodes --help)`,
