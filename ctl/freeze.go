@@ -45,7 +45,7 @@ func (s *session) freeze(ctx context.Context, ids []string, reason string, w wai
 		return out, err
 	})
 	if err == nil && w.on {
-		s.waitDrained(ctx, all, w.deadline, began)
+		s.wait(ctx, all, s.drained(all), w.deadline, began)
 	}
 	return s.finish(all, err)
 }

@@ -49,7 +49,7 @@ func (s *session) unfreeze(ctx context.Context, ids []string, w waiting) error {
 		return out, err
 	})
 	if err == nil && w.on {
-		s.waitServed(ctx, all, w.deadline, began)
+		s.wait(ctx, all, s.served(all), w.deadline, began)
 	}
 	return s.finish(all, err)
 }

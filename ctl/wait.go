@@ -36,33 +36,40 @@ func (w *waiting) check(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// waitDrained waits for the nodes that are frozen now, and notes in their outcomes what came of it.
-func (s *session) waitDrained(ctx context.Context, all outcomes, deadline time.Duration, began time.Time) {
+// goal is what a verb waits for.
+type goal struct {
+	ids       []string
+	done, not string // what is said of the nodes, in the end
+	until     func(context.Context, func([]pool.Blocker)) error
+}
+
+// drained is the goal for the nodes that are frozen now.
+func (s *session) drained(all outcomes) goal {
 	ids, rev := all.with(frozen, alreadyFrozen)
-	s.wait(ctx, all, ids, deadline, began, "drained, no load balancer sends to it any more", "not drained, stays frozen",
+	return goal{ids, "drained, no load balancer sends to it any more", "not drained, stays frozen",
 		func(ctx context.Context, report func([]pool.Blocker)) error {
 			return s.pool.WaitDrained(ctx, rev, ids, report)
-		})
+		}}
 }
 
-// waitServed waits for the load balancers to know that nodes are back.
-func (s *session) waitServed(ctx context.Context, all outcomes, deadline time.Duration, began time.Time) {
+// served is the goal for the nodes that are back.
+func (s *session) served(all outcomes) goal {
 	ids, rev := all.with(unfrozen, notFrozen)
-	s.wait(ctx, all, ids, deadline, began, "back, every load balancer serves the change", "unfrozen, but not served everywhere",
+	return goal{ids, "back, every load balancer serves the change", "unfrozen, but not served everywhere",
 		func(ctx context.Context, report func([]pool.Blocker)) error {
 			return s.pool.WaitServed(ctx, rev, report)
-		})
+		}}
 }
 
-func (s *session) wait(ctx context.Context, all outcomes, ids []string, deadline time.Duration, began time.Time, done, not string,
-	until func(context.Context, func([]pool.Blocker)) error) {
-	if len(ids) == 0 {
+// wait waits for the goal, and notes in the outcomes of its nodes what came of it.
+func (s *session) wait(ctx context.Context, all outcomes, g goal, deadline time.Duration, began time.Time) {
+	if len(g.ids) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	news := progress{s: s, began: time.Now(), said: map[string]string{}}
-	err := until(ctx, news.report)
+	err := g.until(ctx, news.report)
 	took := s.now().Sub(began).Seconds()
 	confirmed, code := err == nil, cli.Done
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -71,16 +78,16 @@ func (s *session) wait(ctx context.Context, all outcomes, ids []string, deadline
 		code = cli.Failed
 	}
 	for i := range all {
-		if !slices.Contains(ids, all[i].ID) {
+		if !slices.Contains(g.ids, all[i].ID) {
 			continue
 		}
 		all[i].Confirmed, all[i].code = &confirmed, max(all[i].code, code)
 		if confirmed && !s.output.data() {
-			fmt.Fprintf(s.stdout, "%s: %s (%.2f s)\n", all[i].ID, done, took)
+			fmt.Fprintf(s.stdout, "%s: %s (%.2f s)\n", all[i].ID, g.done, took)
 		}
 	}
 	if err != nil {
-		s.say("%s: %s: %s", strings.Join(ids, ", "), not, news.whyNot(err, deadline))
+		s.say("%s: %s: %s", strings.Join(g.ids, ", "), g.not, news.whyNot(err, deadline))
 	}
 }
 
