@@ -83,13 +83,11 @@ func (n *Nginx) change(ctx context.Context, b build, outs []*output, out *Outcom
 	out.Changed = len(changed) > 0
 	now := identify(outs)
 
-	synced := make(chan error, 1)
-	go func() { synced <- syncDirs(changed) }() // the disk writes while Nginx reloads
-	defer func() {
-		if err := <-synced; err != nil {
-			n.log.Error("the new files may be lost in a power failure", "step", step.Install, "err", err)
+	n.tidy.Go(func() { // the disk writes while Nginx reloads
+		if err := syncDirs(changed); err != nil {
+			n.log.Error("a power failure may bring the former files back", "step", step.Install, "err", err)
 		}
-	}()
+	})
 
 	m, err := n.master(b)
 	if a := new(absence); errors.As(err, &a) {

@@ -40,13 +40,13 @@ func (n *Nginx) test(ctx context.Context, b build, outs []*output) (*tree, error
 	if err != nil {
 		return nil, err
 	}
-	defer sh.remove()
+	defer n.tidy.Go(sh.remove)
 	dump, said, err := n.run(ctx, b, "-T", sh.conf)
 	if err != nil {
 		if ctx.Err() != nil || !refused(err) {
 			return nil, step.Errorf(step.Test, "", "run nginx -t: %w", err)
 		}
-		if sh.dir == "" {
+		if sh.main == "" {
 			return nil, brokenOnDisk(complaint(said))
 		}
 		if err := n.blame(ctx, b, outs); err != nil {

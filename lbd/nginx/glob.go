@@ -2,60 +2,61 @@ package nginx
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
 
 // glob expands pattern, an absolute path, as glob(3) does for Nginx: on bytes, sorted by bytes, no wildcard for a
 // leading dot, a pattern without match gives nothing. See decision "How to test a file that is not there yet" for
-// the two differences: the outputs that are still to be made are there, those that are to be removed are not.
-func glob(pattern string, outs []*output) []string {
-	found := []string{""}
+// the two differences: the outputs that are still to be made are there, those that are to be removed are not; dropped
+// tells whether there were such.
+func glob(pattern string, outs []*output) (found []string, dropped bool) {
+	found = []string{""}
 	parts := strings.Split(pattern, "/")[1:]
 	for i, part := range parts {
 		last := i == len(parts)-1
 		var next []string
 		for _, dir := range found {
-			for _, name := range entries(dir, part, last, outs) {
+			names := entries(dir, part, last)
+			if last {
+				var less bool
+				names, less = wanted(names, dir, part, outs)
+				dropped = dropped || less
+			}
+			for _, name := range names {
 				next = append(next, dir+"/"+name)
 			}
 		}
 		found = next
 	}
 	slices.Sort(found)
-	return found
+	return found, dropped
 }
 
 // entries lists the names in dir that match part, one component of a pattern.
-func entries(dir, part string, last bool, outs []*output) []string {
-	var names []string
-	if hasMeta(part) {
-		d, err := os.Open(dir + "/")
-		if err != nil {
-			return nil
-		}
-		all, _ := d.Readdirnames(-1) // glob(3) goes on with what it could read, too
-		d.Close()
-		for _, name := range all {
-			if match(part, name) {
-				names = append(names, name)
+func entries(dir, part string, last bool) []string {
+	if !hasMeta(part) {
+		part = unescapeGlob(part)
+		if last {
+			if _, err := os.Lstat(dir + "/" + part); err != nil {
+				return nil
 			}
 		}
-	} else {
-		part = unescapeGlob(part)
-		if !last {
-			return []string{part}
-		}
-		if _, err := os.Lstat(dir + "/" + part); err == nil {
-			names = append(names, part)
-		}
+		return []string{part}
 	}
-	if !last {
-		return names
+	all, err := readNames(dir + "/")
+	if err != nil {
+		return nil
 	}
+	return slices.DeleteFunc(all, func(name string) bool { return !match(part, name) })
+}
+
+// wanted adds to names, the entries of dir that match part, the outputs to be made and takes those to be removed.
+func wanted(names []string, dir, part string, outs []*output) (list []string, dropped bool) {
 	for _, out := range outs {
-		base := out.real[strings.LastIndexByte(out.real, '/')+1:]
-		if (out.exists == !out.Remove) || !(match(part, base) || part == base) {
+		base := filepath.Base(out.real)
+		if out.exists != out.Remove || !match(part, base) && part != base {
 			continue // it stays what it is, or is no match
 		}
 		if at, err := place(dir + "/" + base); err != nil || at != out.real {
@@ -63,11 +64,12 @@ func entries(dir, part string, last bool, outs []*output) []string {
 		}
 		if out.Remove {
 			names = slices.DeleteFunc(names, func(name string) bool { return name == base })
+			dropped = true
 		} else if !slices.Contains(names, base) {
 			names = append(names, base)
 		}
 	}
-	return names
+	return names, dropped
 }
 
 func hasMeta(s string) bool { return strings.ContainsAny(s, "*?[") }

@@ -66,6 +66,7 @@ type Nginx struct {
 	log *slog.Logger
 
 	mu    sync.Mutex      // one Test or Apply at a time
+	tidy  sync.WaitGroup  // what need not be waited for before the lock is given back
 	swept map[string]bool // folders in which no left-over of a killed lbd is any more
 	proof *proof          // what was proven last; nil: not yet loaded from StateDir
 

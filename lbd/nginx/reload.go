@@ -20,7 +20,7 @@ import (
 
 const (
 	askPoll   = 5 * time.Millisecond // costs a look at all processes
-	provePoll = 2 * time.Millisecond // costs a look at one
+	provePoll = time.Millisecond     // costs a look at one
 )
 
 // crew returns the workers of m that take connections, and the number of those that only finish their requests.

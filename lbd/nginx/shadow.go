@@ -14,7 +14,8 @@ import (
 // outputs, which are read from where they are staged. Only the files on the way to them are copied, and in the
 // copies only the include statements differ.
 type shadow struct {
-	dir     string // the copies; "" when there are none
+	state   string // StateDir
+	dir     string // in it, holds the copies of included files; "" as long as there are none
 	conf    string // what to give to nginx -c
 	main    string // the copy of the main file, to be removed; "" when there is none
 	paths   map[*source]string
@@ -32,13 +33,9 @@ const shadowMark = "shadow-" // in StateDir
 
 // newShadow writes the copies for t. When nothing differs the shadow is the configuration itself.
 func (n *Nginx) newShadow(t *tree) (*shadow, error) {
-	sh := &shadow{conf: t.main.name, paths: map[*source]string{}}
+	sh := &shadow{state: n.opt.StateDir, conf: t.main.name, paths: map[*source]string{}}
 	if !t.main.leads {
 		return sh, nil
-	}
-	var err error
-	if sh.dir, err = os.MkdirTemp(n.opt.StateDir, shadowMark); err != nil {
-		return nil, step.Errorf(step.Test, wayOut(err, sh.dir), "make folder for the test: %w", err)
 	}
 	data, err := sh.rewritten(t.main)
 	if err == nil {
@@ -61,28 +58,42 @@ func (sh *shadow) path(s *source) (string, error) {
 	ours := s.out != nil && s.out.differs()
 	switch {
 	case ours && s.out.Remove:
-		path = filepath.Join(sh.dir, "removed", filepath.Base(s.name)) // not there, as it will be
+		path = filepath.Join(sh.state, shadowMark+"removed", filepath.Base(s.name)) // not there, as it will be
 	case s.leads:
 		var err error
 		if data, err = sh.rewritten(s); err != nil {
 			return "", err
 		}
-		path = filepath.Join(sh.dir, strconv.Itoa(len(sh.paths))+"-"+filepath.Base(s.name))
-		if err := writeNew(path, data); err != nil {
-			return "", step.Errorf(step.Test, wayOut(err, path), "copy %s for the test: %w", s.name, err)
+		if path, err = sh.write(s.name, data); err != nil {
+			return "", step.Errorf(step.Test, wayOut(err, filepath.Join(sh.state, shadowMark)), "copy %s for the test: %w", s.name, err)
 		}
 	case ours:
 		path = s.out.staged
 	}
 	if path != s.name {
 		sh.paths[s] = path
-		sh.names = append(sh.names, path, s.name)
+		name := s.name
+		if s.out != nil {
+			name = s.out.Path
+		}
+		sh.names = append(sh.names, path, name)
 	}
 	if ours && !s.out.Remove {
 		header := "# configuration file " + path + ":\n"
 		sh.markers = append(sh.markers, marker{s.out, append([]byte(header), data...)})
 	}
 	return path, nil
+}
+
+// write makes the copy of an included file. Relative includes in it start at the main file's folder wherever it is.
+func (sh *shadow) write(name string, data []byte) (path string, err error) {
+	if sh.dir == "" {
+		if sh.dir, err = os.MkdirTemp(sh.state, shadowMark); err != nil {
+			return "", err
+		}
+	}
+	path = filepath.Join(sh.dir, strconv.Itoa(len(sh.paths))+"-"+filepath.Base(name))
+	return path, writeNew(path, data)
 }
 
 // rewritten returns the text of s with the include statements that lead to outputs naming the files of the test.

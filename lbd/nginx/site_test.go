@@ -96,6 +96,12 @@ func (s *site) start() {
 		s.t.Fatal(err)
 	}
 	s.nginx = serverstest.Nginx(s.t, servers.NginxOptions{Dir: s.dir, Conf: string(conf)})
+	serverstest.Eventually(s.t, 5*time.Second, func() error {
+		if n := len(s.workers()); n != 2 {
+			return fmt.Errorf("%d workers", n)
+		}
+		return nil
+	})
 }
 
 func (s *site) write(name, text string) {

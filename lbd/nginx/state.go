@@ -47,6 +47,7 @@ func (n *Nginx) lock(ctx context.Context) (unlock func(), err error) {
 		return nil, step.Errorf(step.Install, wayOut(err, n.opt.StateDir), "lock the state folder: %w", err)
 	}
 	return func() {
+		n.tidy.Wait()
 		file.Close() // and with it goes the lock
 		n.mu.Unlock()
 	}, nil

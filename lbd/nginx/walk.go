@@ -15,7 +15,7 @@ type tree struct {
 	outs    []*output
 	main    *source
 	sources map[string]*source // by name
-	globs   map[string][]string
+	globs   map[string]globbed
 	reached map[*output]bool
 	broken  *source // the first one that cannot be read or parsed, if any
 }
@@ -36,12 +36,19 @@ type source struct {
 type include struct {
 	start, end int  // in data
 	literal    bool // the name is no pattern, whatever it looks like
+	dropped    bool // an output that is to be removed is not among the targets
 	targets    []*source
+}
+
+// globbed is what a pattern gives; see glob.
+type globbed struct {
+	names   []string
+	dropped bool
 }
 
 // leads tells whether the test must read other files than the statement says.
 func (inc *include) leads() bool {
-	return slices.ContainsFunc(inc.targets, func(s *source) bool {
+	return inc.dropped || slices.ContainsFunc(inc.targets, func(s *source) bool {
 		return s.leads || s.out != nil && s.out.differs()
 	})
 }
@@ -51,7 +58,7 @@ func (inc *include) leads() bool {
 func walk(conf string, outs []*output) *tree {
 	t := &tree{
 		dir: conf[:strings.LastIndexByte(conf, '/')+1], outs: outs,
-		sources: map[string]*source{}, globs: map[string][]string{}, reached: map[*output]bool{},
+		sources: map[string]*source{}, globs: map[string]globbed{}, reached: map[*output]bool{},
 	}
 	t.main = t.visit(conf)
 	return t
@@ -127,12 +134,13 @@ func (t *tree) follow(s *source, stmts []ngxconf.Statement, geo bool) {
 		name, _, _ := strings.Cut(under(t.dir, st.Words[1].Text), "\x00")
 		inc := include{start: st.Start, end: st.End, literal: geo} // geo{} opens what it is told
 		if hasMeta(name) && !geo {
-			names, ok := t.globs[name]
+			found, ok := t.globs[name]
 			if !ok {
-				names = glob(name, t.outs)
-				t.globs[name] = names
+				found.names, found.dropped = glob(name, t.outs)
+				t.globs[name] = found
 			}
-			for _, name := range names {
+			inc.dropped = found.dropped
+			for _, name := range found.names {
 				inc.targets = append(inc.targets, t.visit(name))
 			}
 		} else {
@@ -155,8 +163,8 @@ func (t *tree) unchanged() bool {
 			return false
 		}
 	}
-	for pattern, names := range t.globs {
-		if !slices.Equal(names, glob(pattern, nil)) {
+	for pattern, found := range t.globs {
+		if names, _ := glob(pattern, nil); !slices.Equal(names, found.names) {
 			return false
 		}
 	}
