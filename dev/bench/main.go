@@ -1,0 +1,49 @@
+// Command bench measures how long a change of the pool takes to reach Nginx, under load: from the write in Redis to the
+// last request that a frozen node still got, and from the unfreeze to the first one. It measures lbd beside the bare
+// floor of any tool that reloads (write the file, `nginx -t`, HUP) and, where there is one, beside confd, taking turns
+// in one run on one machine.
+//
+// Everything is real: redis-server, nginx, bin/lbd as a process of its own. Only the nodes and the load generator live
+// in this process. It judges nothing and fails only when it cannot measure: figures of a busy machine are for people.
+// What is measured, and how, is in docs/benchmark.md.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/bazbeans/bazbeans/cli"
+)
+
+func main() { cli.Main(run) }
+
+func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	return cli.Report(stderr, "bench", bench(ctx, args, stdout, stderr))
+}
+
+func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, help, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if help != "" {
+		_, err := io.WriteString(stdout, help)
+		return err
+	}
+	res, err := measure(ctx, o, stderr)
+	if err != nil {
+		return err
+	}
+	if err := res.save(o.out); err != nil {
+		return err
+	}
+	if o.json {
+		return res.writeJSON(stdout)
+	}
+	if err := res.writeTable(stdout); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "\nAll samples and the picture: %s, %s\n", jsonFile(o.out), svgFile(o.out))
+	return err
+}

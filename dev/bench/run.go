@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bazbeans/bazbeans/dev/load"
+)
+
+// perTurn is how many cycles a contender makes before it is the next one's turn: few, so that a machine that is slow
+// for a while is slow for all, and enough to keep the start of the load a small part.
+const perTurn = 5
+
+// measure runs everything and returns what was measured. When ctx ends early it is what there is by then, unless that
+// is nothing. Progress goes to log.
+func measure(ctx context.Context, o options, log io.Writer) (res *results, err error) {
+	s, err := startSite(ctx, o.Nodes, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	lanes, err := startLanes(ctx, s, o)
+	if err != nil {
+		return nil, err
+	}
+	res = newResults(o, lanes)
+	err = takeTurns(ctx, s, o, lanes, res, log)
+	if ctx.Err() != nil {
+		res.Interrupted, err = true, nil
+	}
+	for _, out := range res.Contenders {
+		if len(out.Samples) == 0 && err == nil {
+			err = fmt.Errorf("stopped before %s had finished a cycle", out.Name)
+		}
+		out.summarize()
+	}
+	if err != nil {
+		return nil, err
+	}
+	res.compare()
+	return res, nil
+}
+
+// startLanes starts the contenders; the first one is what the others are compared with.
+func startLanes(ctx context.Context, s *site, o options) ([]*lane, error) {
+	starts := []struct {
+		name  string
+		start starter
+	}{{"floor", startFloor}, {"lbd", startLBD(o.lbd)}}
+	if o.confd != "" {
+		starts = append(starts, struct {
+			name  string
+			start starter
+		}{"confd", startConfd(o.confd)})
+	}
+	var lanes []*lane
+	for _, c := range starts {
+		l, err := newLane(ctx, s, c.name, c.start)
+		if err != nil {
+			return nil, err
+		}
+		lanes = append(lanes, l)
+	}
+	return lanes, nil
+}
+
+// takeTurns lets the contenders make their cycles, a few at a time: A B A B. The load of one turn ends before the next
+// begins, and all that works for another contender sleeps meanwhile.
+func takeTurns(ctx context.Context, s *site, o options, lanes []*lane, res *results, log io.Writer) error {
+	began := selfCPU()
+	defer func() { res.OwnCPU = percent(selfCPU()-began, res.loaded()) }()
+	turns := (o.Cycles + perTurn - 1) / perTurn
+	for turn := range turns {
+		for i, l := range lanes {
+			out := res.Contenders[i]
+			first := turn * perTurn
+			t := &turnOf{lane: l, out: out, nodes: s.nodes, from: first, to: min(first+perTurn, o.Cycles), log: log}
+			if err := t.run(ctx, o); err != nil {
+				return fmt.Errorf("%s: %w", l.name, err)
+			}
+			fmt.Fprintf(log, "turn %d of %d: %-6s %s\n", turn+1, turns, l.name, out.since(t.from+1))
+		}
+	}
+	return nil
+}
+
+// turnOf is one turn of one contender: its cycles from … to, not included.
+type turnOf struct {
+	*lane
+	out      *outcome
+	nodes    []*load.Backend
+	from, to int
+	log      io.Writer
+}
+
+// run sends the load and makes the cycles. What the clients saw counts also when it returns an error.
+func (t *turnOf) run(ctx context.Context, o options) error {
+	generator, err := load.New(load.Options{
+		URL: "http://" + t.web.Listen[0] + "/", Rate: o.Rate, Conns: o.Conns, PostShare: o.Post, Body: make([]byte, 256),
+	})
+	if err != nil {
+		return err
+	}
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
+	var group errgroup.Group
+	group.Go(func() error {
+		report, err := generator.Run(loading)
+		if err == nil {
+			t.out.clients(report)
+		}
+		return err
+	})
+	err = t.cycles(ctx)
+	stop()
+	return errors.Join(err, group.Wait())
+}
+
+func (t *turnOf) cycles(ctx context.Context) error {
+	if err := t.calm(ctx, nil); err != nil { // the load begins
+		return err
+	}
+	end, err := t.account(ctx)
+	if err != nil {
+		return err
+	}
+	for n := t.from; n < t.to; n++ {
+		node := t.nodes[n%len(t.nodes)]
+		drain, back, err := t.cycle(ctx, node)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			fmt.Fprintf(t.log, "%s: cycle %d failed: %v\n", t.name, n+1, err)
+			t.out.Errors = append(t.out.Errors, err.Error())
+			if err := t.recover(ctx, node.ID()); err != nil {
+				return err
+			}
+		default:
+			t.out.Samples = append(t.out.Samples, sample{Cycle: n + 1, Node: node.ID(), Drain: ms(drain), Back: ms(back)})
+		}
+	}
+	return end()
+}
+
+// recover brings the node back after a cycle that went wrong, or gives up.
+func (t *turnOf) recover(ctx context.Context, node string) error {
+	if d := t.daemon(); d != nil && !d.alive() {
+		return fmt.Errorf("it has ended: %v; its log ends:\n%s", d.err, d.tail())
+	}
+	if err := t.unfreeze(ctx, node); err != nil {
+		return err
+	}
+	return t.calm(ctx, nil)
+}
+
+// account begins to count what the contender's process uses and what its steps cost; end adds that to the outcome.
+func (t *turnOf) account(ctx context.Context) (end func() error, err error) {
+	d := t.daemon()
+	if d == nil {
+		return func() error { return nil }, nil
+	}
+	began := time.Now()
+	before, err := d.footprint()
+	if err != nil {
+		return nil, err
+	}
+	steps, err := t.stepTimes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		after, err := d.footprint()
+		if err != nil {
+			return err
+		}
+		t.out.used(after.cpu-before.cpu, time.Since(began), after)
+		now, err := t.stepTimes(ctx)
+		t.out.stepped(steps, now)
+		return err
+	}, nil
+}
+
+// stepTimes are those of lbd; other contenders tell none.
+func (t *turnOf) stepTimes(ctx context.Context) (stepTimes, error) {
+	if l, ok := t.contender.(*lbd); ok {
+		return l.steps(ctx)
+	}
+	return nil, nil
+}
+
+// selfCPU is what this process has used: the generator, the nodes, the measuring.
+func selfCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err) // it takes no argument that could be wrong
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
