@@ -1,0 +1,283 @@
+package nginxtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+)
+
+// client opens a connection for each request: what answers is what takes new connections now.
+var client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// get returns status code, body, and the node that answered.
+func get(ctx context.Context, url string) (code int, body, node string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, "", "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text), resp.Header.Get("X-Node"), err
+}
+
+// status is what /status promises.
+type status struct {
+	ID                       string
+	Rev                      int64
+	Wanted, Written, Running int64
+	Nodes                    []nodeStatus
+	Quarantined              []struct{ ID, Why string }
+	Guard                    json.RawMessage
+	LastApply                struct {
+		At         time.Time
+		Step       string
+		DurationMS float64 `json:"duration_ms"`
+		Error      string
+	} `json:"last_apply"`
+	Redis struct {
+		Connected bool
+		LastLook  time.Time `json:"last_look"`
+	}
+}
+
+type nodeStatus struct {
+	ID, Address string
+	Port        int
+	Weight      int
+	DataCenter  string `json:"data_center"`
+	Labels      map[string]string
+	Resolver    string
+	State       string
+}
+
+func (b *balancer) status() (s status, err error) {
+	code, body, _, err := get(b.s.t.Context(), b.url+"/status")
+	if err == nil && code != http.StatusOK {
+		err = fmt.Errorf("/status answers %d: %s", code, body)
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &s)
+	}
+	return s, err
+}
+
+// must is status for a moment in which lbd surely answers.
+func (b *balancer) mustStatus() status {
+	b.s.t.Helper()
+	s, err := b.status()
+	if err != nil {
+		b.s.t.Fatal(err)
+	}
+	return s
+}
+
+// settled returns an error until Nginx is proven to serve what lbd wants.
+func (s status) settled() error {
+	if s.Running != s.Wanted || s.Written != s.Wanted || s.Wanted == 0 {
+		return fmt.Errorf("generation %d is wanted, %d written, %d running", s.Wanted, s.Written, s.Running)
+	}
+	return nil
+}
+
+func (s status) state(id string) string {
+	for _, n := range s.Nodes {
+		if n.ID == id {
+			return n.State
+		}
+	}
+	return ""
+}
+
+// serverLine is a server in a file of lbd's: address, parameters.
+var serverLine = regexp.MustCompile(`(?m)^\s*server\s+([^\s;]+)([^;]*);`)
+
+// servers returns the ids of the nodes in a file that lbd wrote, sorted; those marked down are left out.
+func (s *site) servers(file string) []string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var ids []string
+	for _, m := range serverLine.FindAllStringSubmatch(string(text), -1) {
+		if !slices.Contains(strings.Fields(m[2]), "down") {
+			ids = append(ids, s.idAt(m[1]))
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// wantServers waits until Nginx is proven to send to these nodes and to no other: they are in the file, /status, which
+// knows of that file, calls them active and its generation the running one, and nobody else answers from then on.
+func (b *balancer) wantServers(ids ...string) {
+	b.s.t.Helper()
+	slices.Sort(ids)
+	serverstest.Eventually(b.s.t, soon, func() error {
+		file, err := os.Stat(b.output)
+		if err != nil {
+			return err
+		}
+		s, err := b.status()
+		if err != nil {
+			return err
+		}
+		if at := file.ModTime(); s.LastApply.At.Before(at) && s.Redis.LastLook.Before(at) {
+			return fmt.Errorf("/status does not know yet of what was written at %s", at)
+		}
+		if got := b.s.servers(b.output); !slices.Equal(got, ids) {
+			return fmt.Errorf("the servers are %v, want %v", got, ids)
+		}
+		var active []string
+		for _, n := range s.Nodes {
+			if n.State == "active" {
+				active = append(active, n.ID)
+			}
+		}
+		if slices.Sort(active); !slices.Equal(active, ids) {
+			return fmt.Errorf("/status calls %v active, want %v", active, ids)
+		}
+		return s.settled()
+	})
+	b.wantAnswersFrom(ids...)
+}
+
+// wantAck waits until the balancer is in Redis: from then on bbctl waits for it.
+func (b *balancer) wantAck() {
+	b.s.t.Helper()
+	serverstest.Eventually(b.s.t, soon, func() error {
+		known, err := b.s.rdb.SIsMember(b.s.t.Context(), "bazbeans:lbs", b.id).Result()
+		if err == nil && !known {
+			err = fmt.Errorf("%s is not in bazbeans:lbs", b.id)
+		}
+		return err
+	})
+}
+
+// wantAnswersFrom asks the site a few times now: only these nodes may answer.
+func (b *balancer) wantAnswersFrom(ids ...string) {
+	b.s.t.Helper()
+	for range 3 * len(ids) {
+		code, _, node, err := get(b.s.t.Context(), "http://"+b.nginx.Listen[0])
+		if err != nil || code != http.StatusOK || !slices.Contains(ids, node) {
+			b.s.t.Errorf("node %q answered with status %d (%v), want 200 from one of %v", node, code, err, ids)
+		}
+	}
+}
+
+// want waits until a path of lbd's HTTP answers with the status code and all of the texts.
+func (b *balancer) want(path string, code int, texts ...string) {
+	b.s.t.Helper()
+	serverstest.Eventually(b.s.t, soon, func() error {
+		got, body, _, err := get(b.s.t.Context(), b.url+path)
+		if err == nil && (got != code || !containsAll(body, texts...)) {
+			err = fmt.Errorf("%s answers %d: %s; want %d with %q", path, got, body, code, texts)
+		}
+		return err
+	})
+}
+
+// wantLooks waits until lbd has looked at Redis n times more.
+func (b *balancer) wantLooks(n int) {
+	b.s.t.Helper()
+	last := b.mustStatus().Redis.LastLook
+	for range n {
+		serverstest.Eventually(b.s.t, soon, func() error {
+			s, err := b.status()
+			if err == nil && !s.Redis.LastLook.After(last) {
+				err = fmt.Errorf("no look since %s", last)
+			}
+			if err == nil {
+				last = s.Redis.LastLook
+			}
+			return err
+		})
+	}
+}
+
+// event is what goes over the channel, as the original system's readers know it, and what ours add.
+type event struct {
+	Event       string
+	NodeID      string `json:"node_id"`
+	Timestamp   string
+	Reason      string
+	ActiveNodes []string `json:"active_nodes"`
+	DataCenter  string   `json:"data_center"`
+	NodePort    int      `json:"node_port"`
+	Rev, Prev   int64
+}
+
+// heard collects the events from the channel.
+type heard struct {
+	mu     sync.Mutex
+	events []event
+}
+
+// listen returns when the subscription stands.
+func listen(t testing.TB, rdb *redis.Client) *heard {
+	t.Helper()
+	h := &heard{}
+	sub := rdb.Subscribe(t.Context(), "bazbeans:lb_events")
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	messages := sub.Channel()
+	go func() {
+		defer close(done)
+		for m := range messages {
+			var e event
+			if err := json.Unmarshal([]byte(m.Payload), &e); err != nil {
+				t.Errorf("event %q: %v", m.Payload, err)
+			}
+			h.mu.Lock()
+			h.events = append(h.events, e)
+			h.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = sub.Close() // the server may have gone
+		<-done
+	})
+	return h
+}
+
+// wantEvent waits for an event of a node, and checks what every event has.
+func (s *site) wantEvent(kind, id string) event {
+	s.t.Helper()
+	var found event
+	serverstest.Eventually(s.t, soon, func() error {
+		s.heard.mu.Lock()
+		defer s.heard.mu.Unlock()
+		i := slices.IndexFunc(s.heard.events, func(e event) bool { return e.Event == kind && e.NodeID == id })
+		if i < 0 {
+			return fmt.Errorf("no event %s of %s among %+v", kind, id, s.heard.events)
+		}
+		found = s.heard.events[i]
+		return nil
+	})
+	at, err := time.Parse(time.RFC3339, found.Timestamp)
+	if err != nil || at.Location() != time.UTC || !strings.HasSuffix(found.Timestamp, "Z") {
+		s.t.Errorf("event %+v: the timestamp is not RFC 3339 in UTC", found)
+	}
+	if found.ActiveNodes == nil || found.Rev <= found.Prev {
+		s.t.Errorf("event %+v: want active_nodes, and a rev above prev", found)
+	}
+	return found
+}

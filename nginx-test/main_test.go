@@ -1,0 +1,43 @@
+package nginxtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// soon bounds every wait for something that takes moments on a quiet machine.
+const soon = 20 * time.Second
+
+// bin is the folder with the binaries under test, built once.
+var bin string
+
+func TestMain(m *testing.M) {
+	if err := build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := os.RemoveAll(bin); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}))
+}
+
+func build() (err error) {
+	if bin, err = os.MkdirTemp("", "bbbin"); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "../cmd/lbd", "../cmd/bbagent", "../cmd/bbctl")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the binaries: %w\n%s", err, out)
+	}
+	return nil
+}
