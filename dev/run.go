@@ -1,0 +1,79 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/dev/load"
+)
+
+// run runs a site as the settings say, until ctx ends or the story is over, and leaves nothing behind.
+func run(ctx context.Context, set settings, common cli.Common, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+	if set.Posts < 0 {
+		set.Posts = 0.1
+		if set.Smoke {
+			set.Posts = 0
+		}
+	}
+	logger, err := cli.Logger(stderr, common.LogFormat, common.LogLevel)
+	if err != nil {
+		return err
+	}
+	opts := Options{Nodes: set.Nodes, Dir: set.Dir, RedisPort: set.RedisPort, HTTPPort: set.HTTPPort, StatusPort: set.StatusPort, NodePort: set.NodePort}
+	if set.Log {
+		opts.Log = logger
+	} else if err := opts.LogLevel.UnmarshalText([]byte(common.LogLevel)); err != nil {
+		return cli.Usagef("--log-level: %w", err)
+	}
+	if err := set.check(opts); err != nil {
+		return &cli.Error{Code: cli.Usage, Err: err}
+	}
+	news, err := opts.prefer()
+	if err != nil {
+		return err
+	}
+	for _, line := range news {
+		fmt.Fprintln(stdout, line)
+	}
+	site, err := NewSite(opts)
+	if err != nil {
+		return &cli.Error{Code: cli.Usage, Err: err}
+	}
+	began := time.Now()
+	if err := site.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, site.Close()) }()
+	clients := load.Options{URL: site.URL(), Rate: set.Rate, PostShare: set.Posts, Body: []byte("hello")}
+	fmt.Fprintf(stdout, "%s: Nginx, %d nodes, Redis and lbd serve since %s\n", site.URL(), set.Nodes, milliseconds(time.Since(began)))
+	if set.Smoke {
+		return playStory(ctx, site, clients, storyPace, stdout)
+	}
+	return nil
+}
+
+// check returns all that is wrong with the settings.
+func (set *settings) check(opts Options) error {
+	errs := []error{opts.complete()}
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !(set.Rate > 0 && set.Rate <= mostRate) {
+		wrong("rate %g is not a number above 0, up to %g", set.Rate, float64(mostRate))
+	}
+	if !(set.Posts <= 1) {
+		wrong("posts %g is not a share from 0 to 1", set.Posts)
+	}
+	if set.Smoke && set.Nodes < 2 {
+		wrong("--smoke takes a node out while others serve: it needs --nodes 2 or more")
+	}
+	if set.Smoke && set.Rate < 50 {
+		wrong("--smoke needs requests to watch: --rate 50 or more")
+	}
+	return errors.Join(errs...)
+}
+
+// mostRate is more than one process that also runs the site can send evenly.
+const mostRate = 50_000
