@@ -1,0 +1,237 @@
+package nginx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// `nginx -t` passes a port that is taken, `nginx -s reload` returns 0, and Nginx goes on as before.
+func TestPortTakenAtReload(t *testing.T) {
+	s := running(t)
+	port, free := takePort(t)
+	defer free()
+	taken := File{Path: s.out, Data: append(gen("g1"), fmt.Sprintf("server { listen 127.0.0.1:%d; }\n", port)...)}
+	out := s.refuses(step.Reload, []File{taken}, "goes on with the former configuration", "still could not bind()")
+	if out.Changed || out.Reloaded || out.Running || out.Workers != 2 {
+		t.Errorf("outcome %+v", out)
+	}
+	s.holds("conf.d/out.conf", gen("g0"))
+	s.serves("g0")
+	s.clean()
+
+	same := s.undisturbed()
+	if out := s.apply(File{Path: s.out, Data: gen("g0")}); !out.Running || out.Reloaded {
+		t.Errorf("the former files are back, but not proven: %+v", out)
+	}
+	same()
+
+	free()
+	if out := s.apply(taken); !out.Running {
+		t.Errorf("outcome %+v once the port is free", out)
+	}
+	s.serves("g1")
+}
+
+// The operator's own change cannot be loaded: our change is taken back, and the error tells both.
+func TestReloadFailsForOthersReasons(t *testing.T) {
+	s := running(t)
+	port, free := takePort(t)
+	defer free()
+	s.write("conf.d/theirs.conf", fmt.Sprintf("server { listen 127.0.0.1:%d; }\n", port))
+	s.refuses(step.Reload, []File{{Path: s.out, Data: gen("g1")}}, "could not bind()", "the former files are not proven to be served")
+	s.holds("conf.d/out.conf", gen("g0"))
+	s.serves("g0")
+	free()
+	// Equal to what is on disk, but the last reload has failed.
+	if out := s.apply(File{Path: s.out, Data: gen("g0")}); !out.Reloaded || !out.Running || out.Changed {
+		t.Errorf("outcome %+v once the port is free", out)
+	}
+}
+
+func TestSharedMemoryConflictAtReload(t *testing.T) {
+	s := running(t)
+	zone := func(size string) File {
+		return File{Path: s.out, Data: append(gen("z"+size), "limit_req_zone $"+map[string]string{"1": "host", "2": "uri"}[size]+" zone=z:1m rate=1r/s;\n"...)}
+	}
+	s.apply(zone("1"))
+	began := time.Now()
+	s.refuses(step.Reload, []File{zone("2")}, `limit_req "z" uses the "$uri" key while previously it used the "$host" key`)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("%v to see what the log says at once", took)
+	}
+	s.serves("z1")
+	s.holds("conf.d/out.conf", zone("1").Data)
+}
+
+func TestNotRunning(t *testing.T) {
+	s := running(t)
+	stranger := exec.Command("sleep", "60")
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = stranger.Process.Kill()
+		_ = stranger.Wait()
+	}()
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	worker := strconv.Itoa(s.workers()[0].PID)
+	other := running(t)
+	for i, tc := range []struct{ name, pid, why string }{
+		{"no pid file", "-", "there is no pid file"},
+		{"empty", "", "holds no process id"},
+		{"words", "x\n", "holds no process id"},
+		{"negative", "-1\n", "holds no process id"},
+		{"stale", strconv.Itoa(ended.Process.Pid), "has ended"},
+		{"a stranger", strconv.Itoa(stranger.Process.Pid), "is no nginx master"},
+		{"a worker", worker, "is no nginx master"},
+		{"another nginx", strconv.Itoa(other.nginx.Master()), "is the master of " + other.nginx.Conf},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			same, same2 := s.undisturbed(), other.undisturbed()
+			pid := filepath.Join(s.dir, "other.pid")
+			_ = os.Remove(pid)
+			if tc.pid != "-" {
+				s.write("other.pid", tc.pid)
+			}
+			n := s.open(Options{PID: pid})
+			data := gen(fmt.Sprint("n", i))
+			out, err := n.Apply(t.Context(), []File{{Path: s.out, Data: data}})
+			if err != nil || !out.Changed || out.Running || out.Reloaded {
+				t.Errorf("outcome %+v, %v", out, err)
+			}
+			s.holds("conf.d/out.conf", data)
+			st, err := n.State(t.Context())
+			if err != nil || st.Master != 0 || !strings.Contains(st.Why, tc.why) {
+				t.Errorf("state %+v, %v; want why %q", st, err, tc.why)
+			}
+			same()
+			same2()
+			if !(process{PID: stranger.Process.Pid, Start: mustStat(t, stranger.Process.Pid).Start}).alive() {
+				t.Error("the stranger was signalled")
+			}
+		})
+	}
+	st, err := s.n.State(t.Context())
+	if err != nil || st.Master != s.nginx.Master() || st.Workers != 2 || st.Why != "" {
+		t.Errorf("state %+v, %v", st, err)
+	}
+	s.apply(File{Path: s.out, Data: gen("g9")})
+	s.serves("g9")
+}
+
+func mustStat(t *testing.T, pid int) process {
+	t.Helper()
+	p, _, ok := stat(pid)
+	if !ok {
+		t.Fatalf("process %d has ended", pid)
+	}
+	return p
+}
+
+func TestReloadByCommand(t *testing.T) {
+	s := running(t)
+	reload := func(argv ...string) {
+		s.n = s.open(Options{Reload: argv, ReloadTimeout: 3 * time.Second})
+	}
+	reload("nginx", "-s", "reload", "-p", s.dir, "-c", s.nginx.Conf)
+	s.apply(File{Path: s.out, Data: gen("g1")})
+	s.serves("g1")
+
+	reload("sh", "-c", "echo it is broken; exit 3")
+	s.refuses(step.Reload, []File{{Path: s.out, Data: gen("g2")}}, "exit status 3", "it is broken", "run it by hand")
+	s.holds("conf.d/out.conf", gen("g1"))
+
+	reload("/no/such/command")
+	s.refuses(step.Reload, []File{{Path: s.out, Data: gen("g2")}}, "no such file or directory")
+	s.holds("conf.d/out.conf", gen("g1"))
+
+	reload("true") // it says that it has reloaded, and has not
+	s.refuses(step.Verify, []File{{Path: s.out, Data: gen("g2")}}, "no proof within 3s", "2 of 2 former workers")
+	s.holds("conf.d/out.conf", gen("g1"))
+	s.serves("g1")
+
+	pids := filepath.Join(s.dir, "hung")
+	reload("sh", "-c", "sleep 600 & echo $$ $! >> "+pids+"; wait")
+	s.refuses(step.Reload, []File{{Path: s.out, Data: gen("g2")}}, "no end within 3s")
+	s.holds("conf.d/out.conf", gen("g1"))
+	text, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid := range strings.FieldsSeq(string(text)) {
+		id, err := strconv.Atoi(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		serverstest.Eventually(t, 5*time.Second, func() error {
+			if _, _, ok := stat(id); ok {
+				return fmt.Errorf("process %d of the hung command lives", id)
+			}
+			return nil
+		})
+	}
+}
+
+// An operator's reload is under way when ours is asked for: its workers are new, and know nothing of our file.
+func TestReloadWhileAnotherIsUnderWay(t *testing.T) {
+	s := running(t)
+	m := mustStat(t, s.nginx.Master())
+	for i := range 4 {
+		data := gen(fmt.Sprint("g", i+1))
+		before := s.workers()
+		if err := m.hangup(); err != nil {
+			t.Fatal(err)
+		}
+		// The new workers are there, and the master sleeps before it ends the old ones.
+		serverstest.Eventually(t, 5*time.Second, func() error {
+			if now := s.workers(); len(now) != 2*len(before) {
+				return fmt.Errorf("%d workers", len(now))
+			}
+			return nil
+		})
+		s.apply(File{Path: s.out, Data: data})
+		for range 10 {
+			s.serves(fmt.Sprint("g", i+1))
+		}
+	}
+}
+
+func TestApplyEndsWithItsContext(t *testing.T) {
+	s := running(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.n = s.open(Options{Reload: []string{"sh", "-c", "touch " + s.dir + "/asked; sleep 600"}})
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.n.Apply(ctx, []File{{Path: s.out, Data: gen("g1")}})
+		done <- err
+	}()
+	serverstest.Eventually(t, 5*time.Second, func() error {
+		_, err := os.Stat(s.dir + "/asked")
+		return err
+	})
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatalf("Apply: %v", err)
+	}
+	s.serves("g0")
+	s.holds("conf.d/out.conf", gen("g1")) // tested, and to be proven by the next one
+	s.n = s.open(Options{})
+	if out := s.apply(File{Path: s.out, Data: gen("g1")}); !out.Reloaded || !out.Running || out.Changed {
+		t.Errorf("outcome %+v", out)
+	}
+	s.serves("g1")
+}
