@@ -186,27 +186,41 @@ func TestReloadByCommand(t *testing.T) {
 	}
 }
 
-// An operator's reload is under way when ours is asked for: its workers are new, and know nothing of our file.
+// An operator's reload is under way when ours is asked for: it has read the configuration before our file was there,
+// and its workers are new as well. Held up by a taken port, so that the order of things is sure.
 func TestReloadWhileAnotherIsUnderWay(t *testing.T) {
 	s := running(t)
 	m := mustStat(t, s.nginx.Master())
-	for i := range 4 {
-		data := gen(fmt.Sprint("g", i+1))
-		before := s.workers()
-		if err := m.hangup(); err != nil {
-			t.Fatal(err)
+	port, free := takePort(t)
+	defer free()
+	s.write("conf.d/theirs.conf", fmt.Sprintf("server { listen 127.0.0.1:%d; }\n", port))
+	if err := m.hangup(); err != nil {
+		t.Fatal(err)
+	}
+	serverstest.Eventually(t, 5*time.Second, func() error {
+		if text, err := os.ReadFile(s.nginx.ErrorLog); err != nil || !strings.Contains(string(text), "bind() to") {
+			return fmt.Errorf("nginx has not tried the port yet (%v)", err)
 		}
-		// The new workers are there, and the master sleeps before it ends the old ones.
-		serverstest.Eventually(t, 5*time.Second, func() error {
-			if now := s.workers(); len(now) != 2*len(before) {
-				return fmt.Errorf("%d workers", len(now))
-			}
-			return nil
-		})
-		s.apply(File{Path: s.out, Data: data})
-		for range 10 {
-			s.serves(fmt.Sprint("g", i+1))
+		return nil
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.n.Apply(t.Context(), []File{{Path: s.out, Data: gen("g1")}})
+		done <- err
+	}()
+	serverstest.Eventually(t, 5*time.Second, func() error {
+		if !m.hangupPending() {
+			return errors.New("no signal waits for the master")
 		}
+		return nil
+	})
+	s.holds("conf.d/out.conf", gen("g1"))
+	free()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		s.serves("g1")
 	}
 }
 
