@@ -38,11 +38,20 @@ func (r reloads) Apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 	return r.Nginx.Apply(ctx, p.Files)
 }
 
+// registry is what the loop needs of *pool.Pool: it reads the pool, and writes nothing but its own ack.
+type registry interface {
+	Snapshot(ctx context.Context) (*pool.Snapshot, error)
+	Watch(ctx context.Context, fn func(pool.Wake)) error
+	WriteAck(ctx context.Context, a pool.Ack, ttl time.Duration) error
+	Where() string
+	Close() error
+}
+
 // LB keeps the upstreams of one Nginx in step with the pool. Make it with New, then call Run or Once, then Close.
 type LB struct {
 	cfg       Config
 	log       *slog.Logger
-	pool      *pool.Pool
+	pool      registry
 	chain     *resolvers.Chain
 	engine    Engine
 	upstreams []*upstream
@@ -83,7 +92,8 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log)}
+	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log),
+		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second}}
 	dir := cfg.templatesDir()
 	if dir != "" {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -108,15 +118,17 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 		return nil, err
 	}
 	l.engine = reloads{engine}
-	if l.pool, err = pool.Open(cfg.Redis); err != nil {
+	p, err := pool.Open(cfg.Redis)
+	if err != nil {
 		return nil, err
 	}
-	made, err := links(cfg.Resolvers, kinds, l.pool)
+	l.pool = p
+	made, err := links(cfg.Resolvers, kinds, p)
 	if err == nil {
 		l.chain, err = resolvers.NewChain(resolvers.Door{Networks: nets}, made...)
 	}
 	if err != nil {
-		return nil, errors.Join(err, l.pool.Close())
+		return nil, errors.Join(err, p.Close())
 	}
 	return l, nil
 }

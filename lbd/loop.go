@@ -35,7 +35,7 @@ func (l *LB) turn(ctx context.Context) {
 		return
 	}
 	if l.say.change("redis", err, "can't look at the pool: nginx keeps what it serves", "the pool can be looked at again"); err != nil {
-		l.agenda.at(l.lookFails.failed(time.Now(), ""))
+		l.agenda.only(l.lookFails.failed(time.Now(), ""))
 		l.board.away(err)
 		return
 	}

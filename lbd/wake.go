@@ -48,6 +48,14 @@ func (a *agenda) add(t time.Time) {
 	}
 }
 
+// only drops all planned moments for one: while Redis is away there is nothing else to look at.
+func (a *agenda) only(t time.Time) {
+	a.mu.Lock()
+	a.times = a.times[:0]
+	a.mu.Unlock()
+	a.at(t)
+}
+
 // due takes off all moments that have come, and reports whether there was any.
 func (a *agenda) due(now time.Time) bool {
 	a.mu.Lock()
@@ -140,8 +148,10 @@ func (l *LB) refreshTemplates() {
 	}
 }
 
-// backoff spaces retries: 1 s, then doubling to 30 s, with jitter. A failure of something else begins anew.
+// backoff spaces retries: first, then doubling up to most, with jitter. A failure of something else begins anew.
 type backoff struct {
+	first, most time.Duration
+
 	n    int
 	hash string
 	next time.Time
@@ -152,13 +162,13 @@ func (b *backoff) failed(now time.Time, hash string) time.Time {
 		b.n = 0
 	}
 	b.hash = hash
-	pause := min(time.Second<<min(b.n, 5), 30*time.Second)
+	pause := min(b.first<<min(b.n, 16), b.most)
 	b.n++
 	b.next = now.Add(pause + time.Duration(rand.Int64N(int64(pause/5))))
 	return b.next
 }
 
-func (b *backoff) reset() { *b = backoff{} }
+func (b *backoff) reset() { b.n = 0 }
 
 // sayer logs a state when it changes and not each time that it is met.
 type sayer struct {
