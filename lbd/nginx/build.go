@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -53,14 +54,15 @@ func (n *Nginx) build(ctx context.Context) (build, error) {
 	return n.built, nil
 }
 
+// argRE takes one argument of configure after the other: one may be quoted in another.
+var argRE = regexp.MustCompile(`\s--([a-z0-9_-]+)(?:=(?:'([^']*)'|(\S*)))?`)
+
 func parseBuild(said string) build {
-	arg := func(name, fallback string) string {
-		m := regexp.MustCompile(`\s--` + name + `=(?:'([^']*)'|(\S+))`).FindStringSubmatch(said)
-		if m == nil {
-			return fallback
-		}
-		return m[1] + m[2]
+	args := map[string]string{}
+	for _, m := range argRE.FindAllStringSubmatch(said, -1) {
+		args[m[1]] = m[2] + m[3]
 	}
+	arg := func(name, fallback string) string { return cmp.Or(args[name], fallback) }
 	b := build{ // the fallbacks are those of Nginx's auto/configure
 		prefix:   arg("prefix", "/usr/local/nginx"),
 		conf:     arg("conf-path", "conf/nginx.conf"),

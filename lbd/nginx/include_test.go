@@ -56,6 +56,7 @@ func (s *site) layout(i int) {
 }
 
 func TestLayouts(t *testing.T) {
+	t.Parallel()
 	for i, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
 			s := newSite(t, "INCLUDE", map[string]string{"conf.d/out.conf": string(gen("g0"))})
@@ -122,6 +123,7 @@ func TestOutputBehindALink(t *testing.T) {
 }
 
 func TestFirstInstall(t *testing.T) {
+	t.Parallel()
 	for name, include := range map[string]string{
 		"glob": "include conf.d/*.conf;", "literal": "include conf.d/out.conf;", "dangling link": "include enabled/*;",
 		"folder behind a link": "include linked/o*;",
@@ -155,6 +157,7 @@ func TestFirstInstallOfABadFile(t *testing.T) {
 }
 
 func TestRemoval(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "include conf.d/*.conf;\ninclude conf.d/extra;", map[string]string{
 		"conf.d/out.conf": string(gen("g0")), "conf.d/more.conf": "map $host $b { default 1; }", "conf.d/extra": ""})
 	s.start()

@@ -18,6 +18,7 @@ import (
 
 // `nginx -t` passes a port that is taken, `nginx -s reload` returns 0, and Nginx goes on as before.
 func TestPortTakenAtReload(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	port, free := takePort(t)
 	defer free()
@@ -45,6 +46,7 @@ func TestPortTakenAtReload(t *testing.T) {
 
 // The operator's own change cannot be loaded: our change is taken back, and the error tells both.
 func TestReloadFailsForOthersReasons(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	port, free := takePort(t)
 	defer free()
@@ -60,6 +62,7 @@ func TestReloadFailsForOthersReasons(t *testing.T) {
 }
 
 func TestSharedMemoryConflictAtReload(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	zone := func(size string) File {
 		return File{Path: s.out, Data: append(gen("z"+size), "limit_req_zone $"+map[string]string{"1": "host", "2": "uri"}[size]+" zone=z:1m rate=1r/s;\n"...)}
@@ -75,6 +78,7 @@ func TestSharedMemoryConflictAtReload(t *testing.T) {
 }
 
 func TestNotRunning(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	stranger := exec.Command("sleep", "60")
 	if err := stranger.Start(); err != nil {
@@ -143,6 +147,7 @@ func mustStat(t *testing.T, pid int) process {
 }
 
 func TestReloadByCommand(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	reload := func(argv ...string) {
 		s.n = s.open(Options{Reload: argv, ReloadTimeout: 3 * time.Second})
@@ -189,6 +194,7 @@ func TestReloadByCommand(t *testing.T) {
 // An operator's reload is under way when ours is asked for: it has read the configuration before our file was there,
 // and its workers are new as well. Held up by a taken port, so that the order of things is sure.
 func TestReloadWhileAnotherIsUnderWay(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	m := mustStat(t, s.nginx.Master())
 	port, free := takePort(t)
@@ -225,6 +231,7 @@ func TestReloadWhileAnotherIsUnderWay(t *testing.T) {
 }
 
 func TestApplyEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	s.n = s.open(Options{Reload: []string{"sh", "-c", "touch " + s.dir + "/asked; sleep 600"}})

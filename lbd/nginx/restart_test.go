@@ -13,6 +13,7 @@ import (
 
 // A new lbd knows from the record of the last one what is proven.
 func TestRestartAfterProof(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	s.apply(File{Path: s.out, Data: gen("g1")})
 	same := s.undisturbed()
@@ -25,6 +26,7 @@ func TestRestartAfterProof(t *testing.T) {
 
 // lbd was killed between install and reload: the file is there, and nobody has read it.
 func TestRestartBeforeReload(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	s.write("conf.d/out.conf", string(gen("g1")))
 	s.serves("g0")
@@ -36,6 +38,7 @@ func TestRestartBeforeReload(t *testing.T) {
 
 // A file that was touched, replaced by an equal one or removed and made again is no longer proven.
 func TestEqualFileIsNoProof(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	s.apply(File{Path: s.out, Data: gen("g1")})
 	s.write("new", string(gen("g1")))
@@ -49,6 +52,7 @@ func TestEqualFileIsNoProof(t *testing.T) {
 
 // Nginx was started anew after the file: it has read it.
 func TestWorkersYoungerThanTheFile(t *testing.T) {
+	t.Parallel()
 	s := running(t)
 	s.apply(File{Path: s.out, Data: gen("g1")})
 	info, err := os.Stat(s.out)
