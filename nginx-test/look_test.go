@@ -88,12 +88,28 @@ func (b *balancer) mustStatus() status {
 	return s
 }
 
-// settled returns an error until Nginx is proven to serve what lbd wants.
-func (s status) settled() error {
-	if s.Running != s.Wanted || s.Written != s.Wanted || s.Wanted == 0 {
-		return fmt.Errorf("generation %d is wanted, %d written, %d running", s.Wanted, s.Written, s.Running)
+// settled returns the status once Nginx is proven to serve what lbd wants and has written to its files; before, an
+// error.
+func (b *balancer) settled(files ...string) (status, error) {
+	var newest time.Time
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			return status{}, err
+		}
+		if at := info.ModTime(); at.After(newest) {
+			newest = at
+		}
 	}
-	return nil
+	s, err := b.status()
+	switch {
+	case err != nil:
+	case s.LastApply.At.Before(newest) && s.Redis.LastLook.Before(newest):
+		err = fmt.Errorf("/status does not know yet of what was written at %s", newest)
+	case s.Running != s.Wanted || s.Written != s.Wanted || s.Wanted == 0:
+		err = fmt.Errorf("generation %d is wanted, %d written, %d running", s.Wanted, s.Written, s.Running)
+	}
+	return s, err
 }
 
 func (s status) state(id string) string {
@@ -130,16 +146,9 @@ func (b *balancer) wantServers(ids ...string) {
 	b.s.t.Helper()
 	slices.Sort(ids)
 	serverstest.Eventually(b.s.t, soon, func() error {
-		file, err := os.Stat(b.output)
+		s, err := b.settled(b.output)
 		if err != nil {
 			return err
-		}
-		s, err := b.status()
-		if err != nil {
-			return err
-		}
-		if at := file.ModTime(); s.LastApply.At.Before(at) && s.Redis.LastLook.Before(at) {
-			return fmt.Errorf("/status does not know yet of what was written at %s", at)
 		}
 		if got := b.s.servers(b.output); !slices.Equal(got, ids) {
 			return fmt.Errorf("the servers are %v, want %v", got, ids)
@@ -153,7 +162,7 @@ func (b *balancer) wantServers(ids ...string) {
 		if slices.Sort(active); !slices.Equal(active, ids) {
 			return fmt.Errorf("/status calls %v active, want %v", active, ids)
 		}
-		return s.settled()
+		return nil
 	})
 	b.wantAnswersFrom(ids...)
 }

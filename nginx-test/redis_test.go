@@ -80,10 +80,10 @@ func (s *site) redisAway(ids ...string) {
 	generation := s.mustStatus().Running
 
 	s.killRedis()
-	s.want("/readyz", 503, "redis")
-	s.want("/healthz", 200, "ok") // nothing is wrong with lbd: to restart it would not help
 	traffic.goOn(away)
 	traffic.wantReaches(ids...)
+	s.want("/readyz", 503, "redis")
+	s.want("/healthz", 200, "ok") // nothing is wrong with lbd: to restart it would not help
 	wantUntouched()
 	if st := s.mustStatus(); st.Redis.Connected || st.Running != generation {
 		s.t.Errorf("while redis is away, /status says %+v", st)
@@ -94,6 +94,7 @@ func (s *site) redisAway(ids ...string) {
 	for _, id := range ids {
 		s.nodes[id].wantBeat()
 	}
+	s.want("/readyz", 200)
 	s.want("/readyz", 200)
 	s.wantServers(ids...)
 	s.bbctl("freeze", ids[0], "--wait")

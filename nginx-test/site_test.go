@@ -5,7 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -29,11 +29,12 @@ type site struct {
 
 // options say what differs from a plain site.
 type options struct {
-	nodes     []string // there before lbd starts
-	redis     []string // more arguments of redis-server
-	config    string   // more of lbd.yaml
-	upstreams string   // `upstreams:` of lbd.yaml; default: app_backend
-	flags     []string // lbd runs with these instead of a config file; SITE stands for the balancer's folder
+	nodes     []string          // there before lbd starts
+	redis     []string          // more arguments of redis-server
+	config    string            // more of lbd.yaml
+	upstreams string            // `upstreams:` of lbd.yaml; default: app_backend. CONF.D stands for the folder that Nginx includes
+	files     map[string]string // of Nginx when it starts; see servers.NginxOptions
+	flags     []string          // lbd runs with these instead of a config file; SITE stands for the balancer's folder
 }
 
 // newSite starts a site and waits until Nginx sends to all of its nodes.
@@ -150,7 +151,7 @@ func (s *site) newBalancer(id string, o options) *balancer {
 			s.t.Fatal(err)
 		}
 	}
-	b.nginx = serverstest.Nginx(s.t, servers.NginxOptions{Dir: filepath.Join(dir, "nginx")})
+	b.nginx = serverstest.Nginx(s.t, servers.NginxOptions{Dir: filepath.Join(dir, "nginx"), Files: o.files})
 	listen := servers.Loopback(serverstest.Ports(s.t, 1)[0])
 	b.url = "http://" + listen
 	if o.flags != nil {
@@ -160,7 +161,7 @@ func (s *site) newBalancer(id string, o options) *balancer {
 		return b
 	}
 	if o.upstreams == "" {
-		o.upstreams = "upstreams: [{name: app_backend, output: " + strconv.Quote(b.output) + "}]\n"
+		o.upstreams = "upstreams: [{name: app_backend, output: CONF.D/upstream.conf}]\n"
 	}
 	b.conf = filepath.Join(dir, "lbd.yaml")
 	b.args = []string{"--config", b.conf}
@@ -172,7 +173,7 @@ templates: %q
 state_dir: %q
 status: {listen: %q}
 `, id, s.redis.URL(), b.nginx.Conf, b.nginx.PIDFile, b.nginx.Prefix, filepath.Join(dir, "templates"), filepath.Join(dir, "state"), listen) +
-		o.upstreams + o.config)
+		strings.ReplaceAll(o.upstreams, "CONF.D", filepath.Dir(b.output)) + o.config)
 	return b
 }
 
