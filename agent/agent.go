@@ -20,8 +20,8 @@ import (
 // registry is what the agent needs of the pool; *pool.Pool says what each call promises.
 type registry interface {
 	Register(ctx context.Context, reg pool.Registration, sick string) (member, pool.Standing, error)
-	Freeze(ctx context.Context, id, by, reason string) (pool.Change, error)
-	Unfreeze(ctx context.Context, id, by string) (pool.Change, error)
+	FreezeQueued(ctx context.Context, id, by, reason string) (pool.Change, error)
+	UnfreezeQueued(ctx context.Context, id, by string) (pool.Change, error)
 	Take(ctx context.Context, id string, wait time.Duration) (pool.Command, bool, error)
 	Report(ctx context.Context, id string, c pool.Command, details any) error
 }

@@ -90,12 +90,12 @@ func (f *fakePool) Leave(ctx context.Context, reason string) error {
 	return err
 }
 
-func (f *fakePool) Freeze(ctx context.Context, _, by, reason string) (pool.Change, error) {
+func (f *fakePool) FreezeQueued(ctx context.Context, _, by, reason string) (pool.Change, error) {
 	_, err := f.call(ctx, func() { f.freeze = &pool.Freeze{By: by, Reason: reason} })
 	return pool.Change{Changed: true, Rev: 2}, err
 }
 
-func (f *fakePool) Unfreeze(ctx context.Context, _, _ string) (pool.Change, error) {
+func (f *fakePool) UnfreezeQueued(ctx context.Context, _, _ string) (pool.Change, error) {
 	_, err := f.call(ctx, func() { f.freeze = nil })
 	return pool.Change{Changed: true, Rev: 3}, err
 }

@@ -23,12 +23,12 @@ func (a *Agent) freeze(ctx context.Context, c pool.Command) (any, error) {
 	if reason == "" {
 		reason = "frozen by command"
 	}
-	ch, err := a.pool.Freeze(ctx, a.cfg.NodeID, sender(c), reason)
+	ch, err := a.pool.FreezeQueued(ctx, a.cfg.NodeID, sender(c), reason)
 	return changed{ch.Changed, ch.Rev, ch.Own}, err
 }
 
 func (a *Agent) unfreeze(ctx context.Context, c pool.Command) (any, error) {
-	ch, err := a.pool.Unfreeze(ctx, a.cfg.NodeID, sender(c))
+	ch, err := a.pool.UnfreezeQueued(ctx, a.cfg.NodeID, sender(c))
 	return changed{ch.Changed, ch.Rev, ch.Own}, err
 }
 

@@ -12,7 +12,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 
 	"github.com/bazbeans/bazbeans/cli"
@@ -21,7 +20,6 @@ import (
 // Main runs one command line of bbctl and returns its exit code. ctx ends it.
 func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	// go-redis logs to stderr by itself; what went wrong is in our one line.
-	logging.Disable()
 	return run(ctx, newSession(stdout, stderr), args)
 }
 

@@ -89,6 +89,9 @@ func decodeLB(id string, h map[string]string) LB {
 	return b
 }
 
+// ErrNoSuchLB is returned for a load balancer that is not known.
+var ErrNoSuchLB = errors.New("no such load balancer")
+
 // ForgetLB removes a load balancer that will not come back; nothing waits for it any more.
 func (p *Pool) ForgetLB(ctx context.Context, id string) error {
 	pipe := p.rdb.TxPipeline()
@@ -98,7 +101,7 @@ func (p *Pool) ForgetLB(ctx context.Context, id string) error {
 		return p.Explain(err)
 	}
 	if n.Val() == 0 {
-		return fmt.Errorf("no such load balancer: %s", shown(id))
+		return fmt.Errorf("%w: %s", ErrNoSuchLB, shown(id))
 	}
 	return nil
 }

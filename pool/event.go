@@ -104,6 +104,17 @@ func (p *Pool) Events(ctx context.Context, after string, n int64) ([]Recorded, e
 
 // Follow calls fn for each event written to the stream after a stream id, until ctx ends; "$" means from now on.
 func (p *Pool) Follow(ctx context.Context, after string, fn func(Recorded)) error {
+	if after == "$" {
+		// Redis takes "$" anew with each read, and what comes between two would be missed.
+		newest, err := p.Events(ctx, "", 1)
+		if err != nil {
+			return err
+		}
+		after = "0"
+		for _, r := range newest {
+			after = r.StreamID
+		}
+	}
 	for ctx.Err() == nil {
 		// A short block: a cancelled context does not interrupt a command that waits.
 		res, err := p.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{p.keys.events(), after}, Count: 100, Block: time.Second}).Result()

@@ -152,7 +152,18 @@ func TestCommands(t *testing.T) {
 		if _, ok, err = w.Take(ctx, "web1", time.Second); ok || err != nil {
 			t.Errorf("empty queue: %t, %v", ok, err)
 		}
-		// A freeze removes older words about freezing, and nothing else.
+		// What waits behind a command that an agent carries out is newer than it.
+		w.rdb.RPush(ctx, "bazbeans:node:web1:commands", `{"type":"unfreeze"}`)
+		if _, err := w.FreezeQueued(ctx, "web1", "queue", "by python"); err != nil {
+			t.Fatal(err)
+		}
+		if c, ok, err = w.Take(ctx, "web1", time.Second); err != nil || !ok || c.Type != "unfreeze" {
+			t.Errorf("after a queued freeze: %+v, %t, %v", c, ok, err)
+		}
+		if u, err := w.UnfreezeQueued(ctx, "web1", "queue"); err != nil || !u.Changed {
+			t.Errorf("queued unfreeze: %+v, %v", u, err)
+		}
+		// An operator's freeze removes older words about freezing, and nothing else.
 		w.rdb.RPush(ctx, "bazbeans:node:web1:commands", `{"type":"unfreeze"}`, `{"type":"exec"}`, `rubbish`)
 		if _, err := w.Freeze(ctx, "web1", "ann", ""); err != nil {
 			t.Fatal(err)

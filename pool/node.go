@@ -95,6 +95,9 @@ func (n *Node) Why() string {
 		}
 		return n.Details
 	case Unhealthy:
+		if n.SelfFreeze != "" {
+			return n.SelfFreeze
+		}
 		return n.Details
 	case Dead:
 		return "no heartbeat"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // Config is the `redis:` block that all binaries share. Its zero value is the Redis of this machine.
@@ -66,6 +67,7 @@ type Pool struct {
 
 // Open checks cfg and returns the pool. It opens no connection: each call connects when it must. Close it when done.
 func Open(cfg Config) (*Pool, error) {
+	logging.Disable() // go-redis would print to stderr what it returns as errors as well
 	opt, err := cfg.options()
 	if err != nil {
 		return nil, err
@@ -121,7 +123,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 	o := &redis.UniversalOptions{
 		Addrs: []string{u.Addr}, DB: u.DB, Username: u.Username, Password: u.Password, TLSConfig: u.TLSConfig,
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, ContextTimeoutEnabled: true,
-		MaxRetries: 1, DisableIdentity: true,
+		MaxRetries: 1, DialerRetries: 2, DisableIdentity: true,
 		// A connection that a stalled Redis left behind is not waited for longer than one read.
 		PoolTimeout: ioTimeout,
 	}

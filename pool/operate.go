@@ -31,7 +31,19 @@ func noSuch(id string) error {
 
 // Freeze takes the node out of traffic until an operator's Unfreeze, whatever its agent says. by names the operator.
 // The error is ErrNoSuchNode for a node that never registered.
+// Commands about freezing that wait in the node's queue are older words: they are removed. Freezing a frozen node
+// without a reason keeps the reason it has.
 func (p *Pool) Freeze(ctx context.Context, id, by, reason string) (Change, error) {
+	return p.freeze(ctx, id, by, reason, "0")
+}
+
+// FreezeQueued is Freeze for an agent that carries out a command taken from its queue: what waits there is newer, and
+// stays.
+func (p *Pool) FreezeQueued(ctx context.Context, id, by, reason string) (Change, error) {
+	return p.freeze(ctx, id, by, reason, "1")
+}
+
+func (p *Pool) freeze(ctx context.Context, id, by, reason, queued string) (Change, error) {
 	if err := CheckID(id); err != nil {
 		return Change{}, err
 	}
@@ -44,13 +56,22 @@ func (p *Pool) Freeze(ctx context.Context, id, by, reason string) (Change, error
 	k := p.keys
 	r, err := p.run(ctx, "freeze", freezeScript,
 		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id)},
-		id, p.channel, rfc, unix, by, reason, string(record))
+		id, p.channel, rfc, unix, by, reason, string(record), queued)
 	return p.change(id, r, err)
 }
 
 // Unfreeze lifts an operator's freeze, and any freeze of a Python node. A freeze that an agent of ours put on itself
 // stays: Change.Own then says why.
 func (p *Pool) Unfreeze(ctx context.Context, id, by string) (Change, error) {
+	return p.unfreeze(ctx, id, by, "0")
+}
+
+// UnfreezeQueued is to Unfreeze what FreezeQueued is to Freeze.
+func (p *Pool) UnfreezeQueued(ctx context.Context, id, by string) (Change, error) {
+	return p.unfreeze(ctx, id, by, "1")
+}
+
+func (p *Pool) unfreeze(ctx context.Context, id, by, queued string) (Change, error) {
 	if err := CheckID(id); err != nil {
 		return Change{}, err
 	}
@@ -62,7 +83,7 @@ func (p *Pool) Unfreeze(ctx context.Context, id, by string) (Change, error) {
 	k := p.keys
 	r, err := p.run(ctx, "unfreeze", unfreezeScript,
 		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.heartbeat(id)},
-		id, p.channel, rfc, unix, cut(by), string(tell))
+		id, p.channel, rfc, unix, cut(by), string(tell), queued)
 	c, err := p.change(id, r, err)
 	if err == nil && r.word() == "self" {
 		c.Changed, c.Own = r.at(3) == "1", r.at(2)

@@ -92,6 +92,9 @@ func TestFreezeAndUnfreeze(t *testing.T) {
 		if again, err := w.Freeze(ctx, "web1", "bob", "more"); err != nil || again.Changed || again.Rev != c.Rev {
 			t.Errorf("freeze again: %+v, %v", again, err)
 		}
+		if _, err := w.Freeze(ctx, "web1", "bob", ""); err != nil || w.node(t, "web1").Why() != "more" {
+			t.Errorf("a freeze without a reason keeps the one there is: %q, %v", w.node(t, "web1").Why(), err)
+		}
 		// Neither a heartbeat, nor good health, nor a new start of the agent lifts it.
 		if st, err := m.Heartbeat(ctx, pool.Metrics{}); err != nil || st.Active || st.Freeze == nil {
 			t.Errorf("heartbeat: %+v, %v", st, err)
