@@ -33,7 +33,9 @@ func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
 	if len(differing(outs)) == 0 {
 		m, err := n.master(b)
 		if err == nil && n.proven(m, outs) {
-			return n.serving(out, m), nil
+			workers, draining := m.crew()
+			out.Running, out.Workers, out.Draining = true, len(workers), draining
+			return out, nil
 		}
 		if a := new(absence); errors.As(err, &a) {
 			return out, nil
@@ -46,12 +48,6 @@ func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
 	defer discard(outs)
 	err = n.change(ctx, b, outs, &out)
 	return out, err
-}
-
-func (n *Nginx) serving(out Outcome, m process) Outcome {
-	workers, draining := m.crew()
-	out.Running, out.Workers, out.Draining = true, len(workers), draining
-	return out
 }
 
 // change takes outs through the steps. What differs from the live path is installed; the reload is asked for in any
@@ -90,11 +86,12 @@ func (n *Nginx) change(ctx context.Context, b build, outs []*output, out *Outcom
 	})
 
 	m, err := n.master(b)
-	if a := new(absence); errors.As(err, &a) {
-		return nil
-	}
 	if err == nil {
 		err = n.reload(ctx, b, m, t, out)
+	}
+	if a := new(absence); errors.As(err, &a) {
+		n.log.Warn("the new files are installed, but nginx is not running", "step", step.Reload, "why", a.why, "hint", n.pidHint(b, t))
+		return nil
 	}
 	if err == nil {
 		out.Reloaded, out.Running = true, true

@@ -77,9 +77,9 @@ func (l *errorLog) fresh(pid int) []string {
 	end := bytes.LastIndexByte(text, '\n') + 1
 	l.offset += int64(end)
 	var lines []string
-	mark := "] " + strconv.Itoa(pid) + "#"
+	mark := "] " + strconv.Itoa(pid) + "#" // "2026/11/22 12:00:00 [emerg] 7#7: …"
 	for line := range strings.Lines(string(text[:end])) {
-		if (strings.Contains(line, "[emerg] ") || strings.Contains(line, "[alert] ")) && strings.Contains(line, mark) {
+		if strings.Contains(line, "[emerg"+mark) || strings.Contains(line, "[alert"+mark) {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}

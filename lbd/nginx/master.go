@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bazbeans/bazbeans/ngxconf"
 )
 
 // absence says why there is no master to speak of. It is no failure: Nginx is not running.
@@ -102,6 +104,19 @@ func (a args) confIn(b build) string {
 		return under(prefix, a.conf)
 	}
 	return under(prefix, b.conf)
+}
+
+// pidHint says so if the configuration names another pid file than the one we look at.
+func (n *Nginx) pidHint(b build, t *tree) (hint string) {
+	t.mainly(func(st *ngxconf.Statement) {
+		if st.Name() != "pid" || len(st.Words) != 2 {
+			return
+		}
+		if path := under(n.prefix(b), st.Words[1].Text); !samePath(path, n.opt.PID) {
+			hint = fmt.Sprintf("%s says pid %s; nginx.pid should be the same", t.main.name, path)
+		}
+	})
+	return hint
 }
 
 func samePath(a, b string) bool {

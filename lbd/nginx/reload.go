@@ -60,6 +60,9 @@ func (n *Nginx) ask(ctx context.Context, m process) (before []process, err error
 	asked := make(chan error, 1)
 	if n.opt.Reload == nil {
 		if err := m.hangup(); err != nil {
+			if errors.Is(err, syscall.ESRCH) {
+				return nil, absent("process %d ended before it was signalled", m.PID)
+			}
 			hint := ""
 			if errors.Is(err, syscall.EPERM) {
 				hint = "run lbd as root or with CAP_KILL, or name a command in nginx.reload"
@@ -122,7 +125,8 @@ func (n *Nginx) command(ctx context.Context) error {
 		"reload command %s: %w: %s", argv[0], err, text[:min(len(text), 1024)])
 }
 
-// prove waits until m's workers are new, and as many as there should be. An error means that the reload failed.
+// prove waits until m's workers are new, and as many as there should be. An error means that the reload failed, but
+// for an *absence.
 func (n *Nginx) prove(ctx context.Context, m process, before []process, want workers, logs []*errorLog, out *Outcome) error {
 	var old []process
 	for _, p := range before {
@@ -152,10 +156,10 @@ func (n *Nginx) prove(ctx context.Context, m process, before []process, want wor
 		if ready {
 			return nil
 		}
+		if !m.alive() {
+			return absent("process %d ended during the reload", m.PID)
+		}
 		if time.Now().After(deadline) {
-			if !m.alive() {
-				return step.Errorf(step.Verify, "start nginx; lbd never does", "nginx master %d has ended", m.PID)
-			}
 			return step.Errorf(step.Verify, "look into nginx's error log", "no proof within %v: %d of %d former workers still take connections, %d of %s new ones are there: %s",
 				n.opt.ReloadTimeout, len(old), former, out.Workers, want, complaint(strings.Join(said, "\n")))
 		}

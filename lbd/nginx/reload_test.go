@@ -230,6 +230,18 @@ func TestReloadWhileAnotherIsUnderWay(t *testing.T) {
 	}
 }
 
+// Nginx ends while we wait for its new workers: that is no fault of the files.
+func TestMasterEndsDuringReload(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	s.n = s.open(Options{Reload: []string{"sh", "-c", "kill -TERM $(cat " + s.dir + "/nginx.pid)"}})
+	out := s.apply(File{Path: s.out, Data: gen("g1")})
+	if !out.Changed || out.Running || out.Reloaded {
+		t.Errorf("outcome %+v", out)
+	}
+	s.holds("conf.d/out.conf", gen("g1"))
+}
+
 func TestApplyEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := running(t)

@@ -112,6 +112,18 @@ func (s *site) write(name, text string) {
 	}
 }
 
+func (s *site) append(name, text string) {
+	s.t.Helper()
+	f, err := os.OpenFile(filepath.Join(s.dir, name), os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func (s *site) link(target, name string) {
 	s.t.Helper()
 	name = filepath.Join(s.dir, name)

@@ -122,7 +122,7 @@ type proof struct {
 	Files  map[string]fileID // by resolved path; zero: the file is not there
 }
 
-func (n *Nginx) proofFile() string { return filepath.Join(n.opt.StateDir, "proof.json") }
+func (n *Nginx) proofFile() string { return filepath.Join(n.opt.StateDir, "nginx.proof.json") }
 
 func bootID() string {
 	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // "" then, and so it will be at the next look
