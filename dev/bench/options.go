@@ -27,6 +27,8 @@ type options struct {
 	confd string // the binary; "": no such contender
 	out   string // folder
 	json  bool
+
+	perTurn int // cycles, before it is the next contender's turn
 }
 
 const (
@@ -57,6 +59,7 @@ func parse(args []string) (o options, help string, err error) {
 	fs.StringVar(&o.confd, "confd", "", "a confd `binary`, to be measured too (0.16 or later)")
 	fs.StringVar(&o.out, "out", "bench-out", "`folder` for bench.json and bench.svg")
 	fs.BoolVar(&o.json, "json", false, "print the JSON in place of the table")
+	o.perTurn = perTurn
 	if err := fs.Parse(args); errors.Is(err, pflag.ErrHelp) {
 		return o, usage + "\nFlags:\n" + fs.FlagUsagesWrapped(100), nil
 	} else if err != nil {

@@ -13,14 +13,14 @@ import (
 	"github.com/bazbeans/bazbeans/dev/load"
 )
 
-// perTurn is how many cycles a contender makes before it is the next one's turn: few, so that a machine that is slow
-// for a while is slow for all, and enough to keep the start of the load a small part.
+// perTurn is how many cycles a contender makes at a time: few, so that a machine that is slow for a while is slow for
+// all, and enough to keep the start of the load a small part.
 const perTurn = 5
 
 // measure runs everything and returns what was measured. When ctx ends early it is what there is by then, unless that
 // is nothing. Progress goes to log.
 func measure(ctx context.Context, o options, log io.Writer) (res *results, err error) {
-	s, err := startSite(ctx, o.Nodes, log)
+	s, err := startSite(ctx, o, log)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +75,12 @@ func startLanes(ctx context.Context, s *site, o options) ([]*lane, error) {
 func takeTurns(ctx context.Context, s *site, o options, lanes []*lane, res *results, log io.Writer) error {
 	began := selfCPU()
 	defer func() { res.OwnCPU = percent(selfCPU()-began, res.loaded()) }()
-	turns := (o.Cycles + perTurn - 1) / perTurn
+	turns := (o.Cycles + o.perTurn - 1) / o.perTurn
 	for turn := range turns {
 		for i, l := range lanes {
 			out := res.Contenders[i]
-			first := turn * perTurn
-			t := &turnOf{lane: l, out: out, nodes: s.nodes, from: first, to: min(first+perTurn, o.Cycles), log: log}
+			first := turn * o.perTurn
+			t := &turnOf{lane: l, out: out, nodes: s.nodes, from: first, to: min(first+o.perTurn, o.Cycles), log: log}
 			if err := t.run(ctx, o); err != nil {
 				return fmt.Errorf("%s: %w", l.name, err)
 			}

@@ -33,37 +33,39 @@ const (
 )
 
 // startSite returns a site whose nodes serve and are registered. Troubles of heartbeats go to log. close ends it.
-func startSite(ctx context.Context, nodes int, log io.Writer) (s *site, err error) {
-	s = &site{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
-		}
-	}()
+func startSite(ctx context.Context, o options, log io.Writer) (*site, error) {
+	s := &site{}
+	if err := s.start(ctx, o, log); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *site) start(ctx context.Context, o options, log io.Writer) (err error) {
 	if s.dir, err = os.MkdirTemp("", "bazbeans-bench-"); err != nil {
-		return nil, fmt.Errorf("make folder: %w", err)
+		return fmt.Errorf("make folder: %w", err)
 	}
 	s.atEnd(func() error { return os.RemoveAll(s.dir) })
-	// confd hears of changes by keyspace notifications only; they cost Redis some microseconds a write.
-	s.redis, err = servers.StartRedis(ctx, servers.RedisOptions{
-		Dir: filepath.Join(s.dir, "redis"), Args: []string{"--notify-keyspace-events", "KEA"},
-	})
-	if err != nil {
-		return nil, err
+	opts := servers.RedisOptions{Dir: filepath.Join(s.dir, "redis")}
+	if o.confd != "" {
+		opts.Args = []string{"--notify-keyspace-events", "KEA"} // confd hears of a change by no other way
+	}
+	if s.redis, err = servers.StartRedis(ctx, opts); err != nil {
+		return err
 	}
 	s.atEnd(s.redis.Kill)
 	if s.pool, err = pool.Open(pool.Config{URL: s.redis.URL()}); err != nil {
-		return nil, err
+		return err
 	}
 	s.atEnd(s.pool.Close)
 	beating, stop := context.WithCancel(ctx)
 	s.atEnd(func() error { stop(); s.beats.Wait(); return nil })
-	for i := range nodes {
+	for i := range o.Nodes {
 		if err := s.join(ctx, beating, i+1, log); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // join starts node number i on 127.0.1.i and makes it a member of the pool.

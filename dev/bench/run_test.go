@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+)
+
+// TestRun measures a small site with the real binary. It asserts no speed.
+func TestRun(t *testing.T) {
+	lbd := filepath.Join(serverstest.Dir(t), "lbd")
+	if said, err := exec.Command("go", "build", "-o", lbd, "github.com/bazbeans/bazbeans/cmd/lbd").CombinedOutput(); err != nil {
+		t.Fatalf("build lbd: %v\n%s", err, said)
+	}
+	small := func(dir string) options {
+		return options{Cycles: 2, Rate: 300, Conns: 8, Nodes: 3, Post: 0.5, lbd: lbd, out: dir, perTurn: 1}
+	}
+	t.Run("whole", func(t *testing.T) {
+		t.Parallel()
+		o := small(t.TempDir())
+		res, err := measure(t.Context(), o, t.Output())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Interrupted || len(res.Contenders) != 2 || len(res.Against) != 1 {
+			t.Fatalf("%+v", res)
+		}
+		for _, out := range res.Contenders {
+			checkOutcome(t, out, o.Cycles, o.Cycles)
+		}
+		checkFiles(t, res, o)
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
+		o := small(t.TempDir())
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		res, err := measure(ctx, o, &tripwire{Writer: t.Output(), text: "turn 2 of 2: floor", act: cancel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !res.Interrupted {
+			t.Error("it does not say that it was interrupted")
+		}
+		checkOutcome(t, res.Contenders[0], 2, 2)
+		checkOutcome(t, res.Contenders[1], 1, 2)
+		checkFiles(t, res, o)
+	})
+	t.Run("interrupted too early", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, err := measure(ctx, small(t.TempDir()), &tripwire{Writer: t.Output(), text: "turn 1 of 2: floor", act: cancel})
+		if err == nil || !strings.Contains(err.Error(), "stopped before lbd had finished a cycle") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// checkOutcome looks for figures that cannot be, and for requests that were lost from the count.
+func checkOutcome(t *testing.T, out *outcome, cycles, turns int) {
+	t.Helper()
+	if out.Cycles != cycles || len(out.Samples) != cycles || len(out.Errors) > 0 {
+		t.Errorf("%s: %d cycles, errors %q, want %d and none", out.Name, len(out.Samples), out.Errors, cycles)
+	}
+	for _, s := range out.Samples {
+		if s.Drain <= 0 || s.Drain > ms(within) || s.Back <= 0 || s.Back > ms(within) {
+			t.Errorf("%s: cycle %+v cannot be", out.Name, s)
+		}
+	}
+	if out.Drain.P50 <= 0 || out.Drain.P50 > out.Drain.Max || out.Back.P50 <= 0 || out.Back.P50 > out.Back.Max {
+		t.Errorf("%s: spreads %v %v", out.Name, out.Drain, out.Back)
+	}
+	get, post := out.Requests.Get, out.Requests.Post
+	if get.Sent == 0 || get.OK+get.Failed != get.Sent || post.Sent == 0 || post.OK+post.Failed != post.Sent || post.Repeated != 0 {
+		t.Errorf("%s: requests %+v do not add up", out.Name, out.Requests)
+	}
+	var sent, failed int64
+	for _, turn := range out.Turns {
+		sent += turn.Sent
+	}
+	for _, n := range out.Requests.ByReason {
+		failed += n
+	}
+	if len(out.Turns) != turns || sent != get.Sent+post.Sent || failed != get.Failed+post.Failed {
+		t.Errorf("%s: %d turns with %d requests, %d failed for a reason; requests %+v", out.Name, len(out.Turns), sent, failed, out.Requests)
+	}
+	if (out.Name == "lbd") != (out.Process != nil && out.Process.CPU >= 0 && out.Process.RSS > 1 && len(out.Steps) > 3) {
+		t.Errorf("%s: process %+v, steps %v", out.Name, out.Process, out.Steps)
+	}
+}
+
+// checkFiles reads what a run leaves behind.
+func checkFiles(t *testing.T, res *results, o options) {
+	t.Helper()
+	if err := res.save(o.out); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(jsonFile(o.out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back results
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Contenders) != len(res.Contenders) || back.Machine.Nginx == "" {
+		t.Errorf("JSON: %v\n%s", err, text)
+	}
+	picture, err := os.Open(svgFile(o.out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer picture.Close()
+	for in := xml.NewDecoder(picture); ; {
+		if _, err := in.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("SVG: %v", err)
+		}
+	}
+	var table bytes.Buffer
+	if err := res.writeTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"drain p50", "lbd / floor", "repeated", "nginx " + res.Machine.Nginx, "Steps of lbd"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("no %q in the table:\n%s", want, &table)
+		}
+	}
+	if strings.Contains(table.String(), "Interrupted") != res.Interrupted {
+		t.Errorf("interrupted is %v, the table says:\n%s", res.Interrupted, &table)
+	}
+}
+
+func TestDaemonThatEndsAtOnce(t *testing.T) {
+	d, err := startDaemon(t.TempDir(), "sh", "-c", "echo out of luck; exit 3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	never := func() error { return errors.New("not yet") }
+	if err := d.awaitReady(t.Context(), never); err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "out of luck") {
+		t.Errorf("error %v, want how it ended and its log", err)
+	}
+	if err := d.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+func TestMainFailsWithoutASite(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	if code := run(ctx, []string{"--lbd", "sh", "--out", t.TempDir()}, nil, &out, &out); code != cli.Failed {
+		t.Errorf("exit code %d: %s", code, &out)
+	}
+}
+
+// tripwire acts once a text passes it.
+type tripwire struct {
+	io.Writer
+	text string
+	act  func()
+	once sync.Once
+}
+
+func (w *tripwire) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(w.text)) {
+		w.once.Do(w.act)
+	}
+	return w.Writer.Write(p)
+}
