@@ -20,8 +20,9 @@ type acks struct {
 
 const (
 	ackTimeout   = time.Second            // for one write; a stalled Redis must not hold up an apply for longer
-	drainingPoll = 50 * time.Millisecond  // how often to look for old workers while there are any
-	drainingSlow = 500 * time.Millisecond // … once they have taken a while
+	drainingPoll = 10 * time.Millisecond  // how often to look for old workers while there are any
+	drainingSlow = 500 * time.Millisecond // … once they have taken more than drainingSoon
+	drainingSoon = time.Second
 )
 
 // ackTTL is how long an ack holds: a load balancer that says nothing for so long is silent.
@@ -52,7 +53,7 @@ func (l *LB) ack(ctx context.Context) {
 		l.acks.next = now.Add(drainingSlow)
 	case state.Draining > 0:
 		l.acks.next = now.Add(drainingPoll)
-		if now.Sub(l.lastApply) > 2*time.Second {
+		if now.Sub(l.lastApply) > drainingSoon {
 			l.acks.next = now.Add(drainingSlow)
 		}
 	}
