@@ -4,7 +4,6 @@
 package ngxconf
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -45,6 +44,7 @@ const maxToken = 4096
 // accepts and refuses exactly what Nginx does; the names of the fields are Nginx's, too.
 type Lexer struct {
 	src       []byte
+	text      string // src again: words without an escape are pieces of it
 	pos       int
 	line      int
 	start     int  // where the current word, comment or run of space began, for maxToken and for the word itself
@@ -58,9 +58,9 @@ type Lexer struct {
 	err       error
 }
 
-// NewLexer returns a lexer at the beginning of src, which it keeps and never changes.
+// NewLexer returns a lexer at the beginning of src.
 func NewLexer(src []byte) *Lexer {
-	return &Lexer{src: src, line: 1, startLine: 1, lastSpace: true}
+	return &Lexer{src: src, text: string(src), line: 1, startLine: 1, lastSpace: true}
 }
 
 // Next returns the next token; after the last one io.EOF, and a *SyntaxError where Nginx would refuse the text.
@@ -185,13 +185,29 @@ func (l *Lexer) next() (Token, error) {
 				l.pending = Open
 			}
 			return l.word(l.start, l.pos-1, false), nil
+		default:
+			l.plain()
 		}
 	}
 }
 
+// plain goes over bytes that are part of a word whatever stands around them: the loop of next in short.
+func (l *Lexer) plain() {
+	for end := min(len(l.src), l.start+maxToken); l.pos < end && isPlain[l.src[l.pos]]; {
+		l.pos++
+	}
+}
+
+var isPlain = func() (plain [256]bool) {
+	for c := range plain {
+		plain[c] = strings.IndexByte(" \t\r\n;{\\$\"'", byte(c)) < 0
+	}
+	return plain
+}()
+
 // word returns src[from:to] as a word; l.pos stands behind the byte that ended it.
 func (l *Lexer) word(from, to int, quoted bool) Token {
-	text := unescape(l.src[l.start : l.pos-1])
+	text := unescape(l.text[l.start : l.pos-1])
 	if l.words == 0 {
 		l.lua = strings.HasSuffix(text, "_by_lua_block")
 	}
@@ -204,7 +220,7 @@ func (l *Lexer) end(kind Kind) Token {
 	l.inLua = kind == Open && l.lua
 	l.words, l.lua, l.lastSpace, l.needSpace = 0, false, true, false
 	l.start, l.startLine = l.pos, l.line
-	return Token{Kind: kind, Text: string(l.src[l.pos-1]), Start: l.pos - 1, End: l.pos, Line: l.line}
+	return Token{Kind: kind, Text: l.text[l.pos-1 : l.pos], Start: l.pos - 1, End: l.pos, Line: l.line}
 }
 
 func (l *Lexer) fail(line int, format string, args ...any) error {
@@ -223,9 +239,9 @@ func (l *Lexer) tooLong(quote byte) error {
 func isSpace(ch byte) bool { return ch == ' ' || ch == '\t' || ch == '\r' || ch == '\n' }
 
 // unescape undoes the escapes that Nginx knows; every other backslash stays.
-func unescape(raw []byte) string {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw)
+func unescape(raw string) string {
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw
 	}
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {

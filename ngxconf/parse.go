@@ -3,6 +3,7 @@ package ngxconf
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
 // Statement is words ended by ";" or by a block. In the body of a map, geo, types or upstream every entry is a
@@ -29,7 +30,7 @@ func Parse(src []byte) ([]Statement, error) {
 		lex   = NewLexer(src)
 		stack []frame // the enclosing blocks: a slice, so that hostile nesting cannot exhaust the goroutine's stack
 		list  []Statement
-		words []Token
+		words []Token // of the statement that is being read; used again and again
 	)
 	for {
 		tok, err := lex.Next()
@@ -46,12 +47,12 @@ func Parse(src []byte) ([]Statement, error) {
 		case Word:
 			words = append(words, tok)
 		case Semicolon:
-			list = append(list, Statement{Words: words, Start: words[0].Start, End: tok.End, Line: words[0].Line})
-			words = nil
+			list = append(list, Statement{Words: slices.Clone(words), Start: words[0].Start, End: tok.End, Line: words[0].Line})
+			words = words[:0]
 		case Open:
-			owner := Statement{Words: words, Start: words[0].Start, Line: words[0].Line, HasBlock: true}
+			owner := Statement{Words: slices.Clone(words), Start: words[0].Start, Line: words[0].Line, HasBlock: true}
 			stack = append(stack, frame{list, owner})
-			list, words = nil, nil
+			list, words = nil, words[:0]
 		case Close:
 			if len(stack) == 0 {
 				return nil, &SyntaxError{Line: tok.Line, Msg: `unexpected "}"`}
