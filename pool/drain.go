@@ -84,10 +84,11 @@ func (p *Pool) WaitServed(ctx context.Context, rev int64, report func([]Blocker)
 }
 
 // waitLBs looks until why has nothing ("") to say of any load balancer. Acks are not announced by an event, so it
-// looks every 20 ms at first and every 250 ms later.
+// looks every 20 ms for a second, in which most reloads are over, and less and less often later, down to every 250 ms.
 func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB) string) error {
 	var blockers []Blocker
-	for pause := 20 * time.Millisecond; ; pause = min(pause*3/2, 250*time.Millisecond) {
+	began, pause := time.Now(), 20*time.Millisecond
+	for {
 		lbs, err := p.LBs(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -108,6 +109,9 @@ func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB
 		case <-ctx.Done():
 			return &WaitError{Blockers: blockers, Err: ctx.Err()}
 		case <-time.After(pause):
+		}
+		if time.Since(began) > time.Second {
+			pause = min(pause*3/2, 250*time.Millisecond)
 		}
 	}
 }
