@@ -33,7 +33,7 @@ type NodeStatus struct {
 	ID         string            `json:"id" yaml:"id"`
 	Address    string            `json:"address" yaml:"address"`
 	Port       uint16            `json:"port" yaml:"port"`
-	Weight     int               `json:"weight" yaml:"weight"`
+	Weight     int               `json:"weight" yaml:"-"` // fixtureNode reads it
 	DataCenter string            `json:"data_center" yaml:"data_center"`
 	Labels     map[string]string `json:"labels" yaml:"labels"`
 	Resolver   string            `json:"resolver" yaml:"resolver"`
