@@ -38,7 +38,9 @@ const (
 	// which is a budget for floods of changes, not a cost of one.
 	quiet  = 1250 * time.Millisecond
 	within = 10 * time.Second // a change that has not arrived by then is an error
-	poll   = 5 * time.Millisecond
+	// Looking costs a processor time, too: often while a moment is awaited that a node itself has noted, seldom else.
+	poll     = 5 * time.Millisecond
+	calmPoll = 25 * time.Millisecond
 )
 
 // upstreamFile is the file that a contender writes.
@@ -112,7 +114,7 @@ func (l *lane) calm(ctx context.Context, node *load.Backend) error {
 		if now.Sub(began) > within {
 			return fmt.Errorf("not over after %v: %s", within, why)
 		}
-		if err := pause(ctx, poll); err != nil {
+		if err := pause(ctx, calmPoll); err != nil {
 			return err
 		}
 		state, err := l.eye.State(ctx)
