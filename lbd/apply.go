@@ -58,35 +58,39 @@ func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 }
 
 // settle does what the plan asks for, if anything, and if it may already: the first change after quiet goes in at
-// once; while changes keep coming there is one reload in min_interval. What must wait is on the agenda.
-func (l *LB) settle(ctx context.Context, f *facts, p *Plan) {
+// once; while changes keep coming there is one reload in min_interval. What must wait is on the agenda. It returns the
+// plan that holds now: p, or the one of older templates.
+func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	now := time.Now()
 	if p.hash == l.running.Hash && l.settled && now.Sub(l.lastCheck) < l.cfg.Timing.Resync {
 		if p.Complete {
 			l.rev, l.held = p.Rev, p.heldIDs()
 		}
 		l.lastErr = errors.Join(p.Errors...)
-		return
+		return p
 	}
 	if next := l.lastApply.Add(l.cfg.Timing.MinInterval); now.Before(next) {
 		l.agenda.at(next)
-		return
+		return p
 	}
 	if l.fails.n > 0 && l.fails.hash == p.hash && now.Before(l.fails.next) {
 		l.agenda.at(l.fails.next)
-		return
+		return p
 	}
 	_, err := l.apply(ctx, p)
-	if err != nil && step.Of(err) == step.Test && !l.templates.Equal(l.proven) {
-		older := l.plan(f, l.proven, now)
-		if older.hash != p.hash {
-			older.Errors = append(older.Errors, fmt.Errorf("changed templates are not used: %w", err))
-			if _, err2 := l.apply(ctx, older); err2 == nil {
-				p, err = older, nil
-			}
-		}
-	} else if err == nil && len(p.Errors) == 0 {
+	switch {
+	case err == nil && len(p.Errors) == 0 && l.refused == nil:
 		l.proven = l.templates
+		l.retry.reset()
+	case err != nil && step.Of(err) == step.Test && !l.templates.Equal(l.proven):
+		// Is it the changed templates? If those proven before pass, it is.
+		older := l.plan(f, l.proven, now)
+		if _, err2 := l.apply(ctx, older); err2 == nil {
+			l.refused, l.refusal = l.templates, err
+			l.agenda.at(l.retry.failed(now, p.hash))
+			older.Errors = append(older.Errors, l.refusalError())
+			p, err = older, nil
+		}
 	}
 	if err == nil {
 		l.fails.reset()
@@ -96,6 +100,22 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) {
 		l.agenda.at(l.fails.failed(now, p.hash))
 	}
 	l.say.change("apply", l.lastErr, "nginx keeps what it serves", "nginx serves what is wanted again")
+	return p
+}
+
+func (l *LB) refusalError() error {
+	return fmt.Errorf("changed templates are not used: %w", l.refusal)
+}
+
+// usable returns the templates to render with: the folder's, or those proven before while Nginx refuses the folder's.
+func (l *LB) usable(now time.Time) *render.Set {
+	if l.refused != nil && now.After(l.retry.next) {
+		l.refused = nil // something else may have been at fault: try again
+	}
+	if l.refused != nil {
+		return l.proven
+	}
+	return l.templates
 }
 
 func (p *Plan) heldIDs() []string {

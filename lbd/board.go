@@ -66,6 +66,13 @@ type NginxStatus struct {
 	Error    string `json:"error"`
 }
 
+// start is the first sign of life.
+func (b *board) start() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turned = time.Now()
+}
+
 func (b *board) away(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

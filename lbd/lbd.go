@@ -63,6 +63,9 @@ type LB struct {
 	// What follows belongs to the loop alone.
 	templates *render.Set // as the folder has them
 	proven    *render.Set // as Nginx was proven to serve them
+	refused   *render.Set // as Nginx refused them, nil for none: not tried again before retry
+	refusal   error       // what Nginx said to them
+	retry     backoff
 	wanted    generation
 	running   generation // wanted's older self, once proven
 	settled   bool       // the last apply did what the plan said
@@ -93,7 +96,8 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 		return nil, err
 	}
 	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log),
-		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second}}
+		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second},
+		retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
 	dir := cfg.templatesDir()
 	if dir != "" {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -151,6 +155,7 @@ func (l *LB) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.board.start()
 	l.log.Info("lbd keeps nginx in step", "id", l.cfg.ID, "redis", l.pool.Where(), "resolvers", l.chain.Names(),
 		"upstreams", len(l.upstreams), "nginx_conf", l.cfg.Nginx.Conf, "status", l.cfg.Status.Listen)
 	// All parts end with ctx, in any order: none needs another to end well.

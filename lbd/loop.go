@@ -41,10 +41,13 @@ func (l *LB) turn(ctx context.Context) {
 	}
 	l.lookFails.reset()
 	now := time.Now()
-	p := l.plan(f, l.templates, now)
+	p := l.plan(f, l.usable(now), now)
+	if l.refused != nil {
+		p.Errors = append(p.Errors, l.refusalError())
+	}
 	l.say.change("templates in use", joined(p.Errors), "a template can't be used: the version proven before stays", "all templates can be used again")
 	l.sayHeld(p)
-	l.settle(ctx, f, p)
+	p = l.settle(ctx, f, p)
 	l.board.looked(l, f, p)
 	l.metrics.looked(l, p)
 	l.plannedLooks(now, f)

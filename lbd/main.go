@@ -116,16 +116,44 @@ func run(ctx context.Context, cfg Config, log *slog.Logger, make func(Config) (*
 				return nil, err
 			}
 			n, err := make(cfg)
-			if err == nil && n.TemplateError() != nil {
-				return nil, errors.Join(n.TemplateError(), n.Close())
+			if err != nil {
+				return nil, err
 			}
-			return n, err
+			if err := n.canFollow(l); err != nil {
+				return nil, errors.Join(err, n.Close())
+			}
+			return n, nil
 		}); err != nil || next == nil {
 			return err
 		}
 		l = next
 	}
 	return err
+}
+
+// canFollow reports whether l can take the place of old: its templates can be read, and what it needs for itself alone
+// can be had.
+func (l *LB) canFollow(old *LB) error {
+	if err := l.TemplateError(); err != nil {
+		return err
+	}
+	if l.cfg.Status.Listen != old.cfg.Status.Listen {
+		ln, err := listen(l.cfg.Status.Listen)
+		if err != nil {
+			return err
+		}
+		if ln != nil {
+			_ = ln.Close() // it was only tried
+		}
+	}
+	if l.cfg.StateDir != old.cfg.StateDir {
+		unlock, err := lock(l.cfg.StateDir)
+		if err != nil {
+			return err
+		}
+		unlock()
+	}
+	return nil
 }
 
 // runUntilHUP runs l until ctx ends (next is nil then), it fails, or a SIGHUP brought a config that can be used.

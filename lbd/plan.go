@@ -70,6 +70,7 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 		if up := countUp(want); u.unknown && up == 0 {
 			v = verdict{why: fmt.Sprintf("the pool has no node to serve, and %s has servers: left as it is until there is one", u.Output)}
 			p.Held[u.Name] = v
+			p.Complete = false // nobody can say which nodes the file serves
 			continue
 		}
 		if v.why != "" {

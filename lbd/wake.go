@@ -143,7 +143,7 @@ func (l *LB) refreshTemplates() {
 	l.say.change("templates", err, "a template is broken: the version before it stays in use", "all templates can be read again")
 	if !set.Equal(l.templates) {
 		l.log.Debug("templates changed")
-		l.templates = set
+		l.templates, l.refused = set, nil
 		l.fails.reset()
 	}
 }
