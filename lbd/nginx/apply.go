@@ -30,18 +30,19 @@ func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
 	if err != nil {
 		return out, err
 	}
+	m, err := n.master(b)
+	gone := errors.As(err, new(*absence))
+	if err != nil && !gone { // we could not tell whether a reload is needed, or prove it
+		return out, step.Wrap(step.Reload, err)
+	}
 	if len(differing(outs)) == 0 {
-		m, err := n.master(b)
-		if err == nil && n.proven(m, outs) {
+		if gone {
+			return out, nil
+		}
+		if n.proven(m, outs) {
 			workers, draining := m.crew()
 			out.Running, out.Workers, out.Draining = true, len(workers), draining
 			return out, nil
-		}
-		if a := new(absence); errors.As(err, &a) {
-			return out, nil
-		}
-		if err != nil {
-			return out, step.Wrap(step.Verify, err)
 		}
 	}
 	n.sweep(b, outs)
@@ -85,26 +86,23 @@ func (n *Nginx) change(ctx context.Context, b build, outs []*output, out *Outcom
 		}
 	})
 
-	m, err := n.master(b)
+	m, err := n.master(b) // asked again: it may have come or gone during the test
 	if err == nil {
 		err = n.reload(ctx, b, m, t, out)
 	}
-	if a := new(absence); errors.As(err, &a) {
-		n.log.Warn("the new files are installed, but nginx is not running", "step", step.Reload, "why", a.why, "hint", n.pidHint(b, t))
-		return nil
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		out.Reloaded, out.Running = true, true
 		n.record(m, now)
 		return nil
+	case errors.As(err, new(*absence)):
+		n.log.Warn("the files are installed, but no nginx serves them", "step", step.Reload, "why", err, "hint", n.pidHint(b, t))
+		return nil
+	case ctx.Err() != nil: // lbd stops: nothing is known to be wrong, and the next lbd proves it
+	case len(changed) > 0 && m != process{}:
+		return n.back(ctx, b, m, t, outs, out, err)
 	}
-	if ctx.Err() != nil { // lbd stops: nothing is known to be wrong, and the next lbd proves it
-		return step.Wrap(step.Verify, err)
-	}
-	if len(changed) == 0 {
-		return step.Wrap(step.Verify, err)
-	}
-	return n.back(ctx, b, m, t, outs, out, step.Wrap(step.Verify, err))
+	return step.Wrap(step.Reload, err)
 }
 
 // again is the second test, for when something beside our files changed since the first one.

@@ -96,7 +96,7 @@ func brokenOnDisk(why string) error {
 		"the configuration on disk is broken, our change aside: %s", why)
 }
 
-// run runs `nginx -t` or `nginx -T` on conf. said is what it wrote to standard error, without time and process.
+// run runs `nginx -t` or `nginx -T` on conf. said is what it wrote to standard error.
 func (n *Nginx) run(ctx context.Context, b build, flag, conf string) (dump []byte, said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, n.opt.TestTimeout)
 	defer cancel()
@@ -113,11 +113,12 @@ func (n *Nginx) run(ctx context.Context, b build, flag, conf string) (dump []byt
 	cmd := exec.CommandContext(ctx, b.path, args...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "NGINX=") }) // inherited sockets
 	cmd.WaitDelay = time.Second
+	began := time.Now()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()
-	if context.Cause(ctx) != nil && err != nil {
-		err = fmt.Errorf("no answer within %v: %w", n.opt.TestTimeout, context.Cause(ctx))
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("stopped after %v: %w", time.Since(began).Round(time.Millisecond), context.Cause(ctx))
 	}
 	return stdout.Bytes(), stderr.String(), err
 }

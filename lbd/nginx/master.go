@@ -46,7 +46,8 @@ func (n *Nginx) master(b build) (process, error) {
 	// Who may not look at the executable may not send a signal either; the title must do then.
 	if exe, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe"); err == nil {
 		exe = strings.TrimSuffix(exe, " (deleted)") // upgraded on disk
-		if exe != b.path && filepath.Base(exe) != filepath.Base(b.path) {
+		// The binary that was named may be a script that runs the real one.
+		if base := filepath.Base(exe); exe != b.path && base != filepath.Base(b.path) && base != "nginx" {
 			return process{}, absent("process %d of pid file %s runs %s, not %s", pid, n.opt.PID, exe, b.path)
 		}
 	}

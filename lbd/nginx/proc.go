@@ -17,12 +17,15 @@ type process struct {
 	Start uint64 // ticks of 10 ms since boot, from /proc/PID/stat
 }
 
-// The titles that Nginx gives to its processes (src/os/unix/ngx_process_cycle.c).
+// The titles that Nginx gives to its processes (src/os/unix/ngx_process_cycle.c). A draining worker's ends in
+// " is shutting down", or in as much of that as there is room for.
 const (
-	masterTitle   = "nginx: master process"
-	workerTitle   = "nginx: worker process"
-	drainingTitle = "nginx: worker process is shutting down"
+	masterTitle = "nginx: master process"
+	workerTitle = "nginx: worker process"
 )
+
+func isWorking(title string) bool  { return title == workerTitle }
+func isDraining(title string) bool { return strings.HasPrefix(title, workerTitle+" ") }
 
 // stat returns the process of a pid and its parent. ok is false when it has ended.
 func stat(pid int) (p process, parent int, ok bool) {
@@ -57,10 +60,6 @@ func (p process) title() string {
 
 // working tells whether p is a worker that still takes connections.
 func (p process) working() bool { return isWorking(p.title()) && p.alive() }
-
-func isWorking(title string) bool {
-	return strings.HasPrefix(title, workerTitle) && !strings.HasPrefix(title, drainingTitle)
-}
 
 // children lists the child processes of p. A child that ends or is born meanwhile may be missing.
 func (p process) children() []process {

@@ -165,7 +165,7 @@ func writeNew(path string, data []byte) error {
 // remove is for the copies what discard is for the staged files.
 func (sh *shadow) remove() {
 	if sh.dir != "" {
-		_ = os.RemoveAll(sh.dir) // what stays is swept before the next Apply
+		_ = os.RemoveAll(sh.dir) // what stays is swept by the next lbd
 	}
 	if sh.main != "" {
 		_ = os.Remove(sh.main)

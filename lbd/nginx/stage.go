@@ -151,7 +151,7 @@ func discard(outs []*output) {
 		}
 		for _, name := range []*string{&o.staged, &o.backup} {
 			if *name != "" {
-				_ = os.Remove(*name) // what stays is swept before the next Apply
+				_ = os.Remove(*name) // what stays is swept by the next lbd
 				*name = ""
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/bazbeans/bazbeans/ngxconf"
 )
@@ -83,7 +84,7 @@ func (t *tree) visit(name string) *source {
 
 // read sets data, or err; an output has the content that is wanted.
 func (t *tree) read(s *source) {
-	file, err := os.Open(s.name)
+	file, err := os.OpenFile(s.name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hang us
 	if err == nil {
 		defer file.Close()
 		if info, err := file.Stat(); err == nil {

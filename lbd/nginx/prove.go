@@ -1,0 +1,82 @@
+package nginx
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bazbeans/bazbeans/step"
+)
+
+const provePoll = time.Millisecond // costs a look at one or two processes
+
+// prove waits until m's workers are new, and as many as there should be. An error means that the reload failed, but
+// for an *absence.
+func (r *reloading) prove(ctx context.Context, want workers, out *Outcome) error {
+	m := r.m
+	var old []process
+	for _, p := range r.before {
+		if p.working() {
+			old = append(old, p)
+		}
+	}
+	former := len(old)
+	deadline := time.Now().Add(r.timeout)
+	for {
+		// One look at one old worker, as long as it takes connections.
+		for len(old) > 0 && !old[0].working() {
+			old = old[1:]
+		}
+		ready := false
+		if len(old) == 0 {
+			out.Workers, out.Draining, ready = m.renewed(r.before)
+			ready = ready && want.met(out.Workers, former)
+		}
+		r.listen()
+		if slices.ContainsFunc(r.said, final) {
+			return step.Errorf(step.Reload, "", "nginx goes on with the former configuration: %s", r.complaint())
+		}
+		if ready {
+			return nil
+		}
+		if !m.alive() {
+			return absent("process %d ended during the reload", m.PID)
+		}
+		if time.Now().After(deadline) {
+			return step.Errorf(step.Verify, "look into nginx's error log",
+				"no proof within %v: %d of %d former workers still take connections, %d of %s new ones are there: %s",
+				r.timeout, len(old), former, out.Workers, want, r.complaint())
+		}
+		if err := wait(ctx, provePoll); err != nil {
+			return step.Errorf(step.Verify, "", "wait for new workers: %w", err)
+		}
+	}
+}
+
+// listen reads what the master has written since the last call.
+func (r *reloading) listen() {
+	for _, l := range r.logs {
+		r.said = append(r.said, l.fresh(r.m.PID)...)
+	}
+}
+
+func (r *reloading) complaint() string { return complaint(strings.Join(r.said, "\n")) }
+
+// renewed counts the workers of m; ready tells whether each of them is new and knows that it is a worker.
+func (m process) renewed(before []process) (working, draining int, ready bool) {
+	ready = true
+	for _, child := range m.children() {
+		title := child.title()
+		switch {
+		case isDraining(title):
+			draining++
+		case isWorking(title):
+			working++
+			ready = ready && !slices.Contains(before, child)
+		case strings.HasPrefix(title, masterTitle) && !slices.Contains(before, child):
+			ready = false // just forked, about to become a worker
+		}
+	}
+	return working, draining, ready && working > 0
+}

@@ -1,0 +1,93 @@
+package nginx
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/bazbeans/bazbeans/ngxconf"
+)
+
+// crew returns the workers of m that take connections, and the number of those that only finish their requests.
+func (m process) crew() (working []process, draining int) {
+	for _, child := range m.children() {
+		switch title := child.title(); {
+		case isDraining(title):
+			draining++
+		case isWorking(title):
+			working = append(working, child)
+		}
+	}
+	return working, draining
+}
+
+// workers is the number of workers that the configuration asks for: 0 when it cannot be told.
+type workers struct {
+	number int
+	auto   bool
+}
+
+func (w workers) String() string {
+	switch {
+	case w.auto:
+		return fmt.Sprintf("auto (%d)", w.number)
+	case w.number == 0:
+		return "an unknown number of"
+	}
+	return strconv.Itoa(w.number)
+}
+
+// met tells whether there are enough. What "auto" means depends on the C library (all processors, or those that
+// the process may use), so the former number will do as well.
+func (w workers) met(have, former int) bool {
+	if have == w.number {
+		return true
+	}
+	return (w.auto || w.number == 0) && (former == 0 || have == former)
+}
+
+func (n *Nginx) workers(b build, t *tree) workers {
+	w := workers{number: 1} // Nginx's default
+	set := func(st *ngxconf.Statement) {
+		if st.Name() != "worker_processes" || len(st.Words) != 2 {
+			return
+		}
+		if st.Words[1].Text == "auto" {
+			w = workers{number: onlineCPUs(), auto: true}
+			return
+		}
+		number, err := strconv.Atoi(st.Words[1].Text)
+		if err != nil {
+			number = 0
+		}
+		w = workers{number: number}
+	}
+	if global, err := ngxconf.Parse([]byte(n.global(b))); err == nil {
+		for i := range global {
+			set(&global[i])
+		}
+	}
+	t.mainly(set)
+	return w
+}
+
+// onlineCPUs is sysconf(_SC_NPROCESSORS_ONLN): unlike [runtime.NumCPU] not only those that this process may use.
+func onlineCPUs() int {
+	text, _ := os.ReadFile("/sys/devices/system/cpu/online") // "0-3,6"
+	count := 0
+	for part := range strings.SplitSeq(strings.TrimSpace(string(text)), ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		a, err1 := strconv.Atoi(first)
+		z, err2 := strconv.Atoi(last)
+		if err1 != nil || err2 != nil {
+			return runtime.NumCPU()
+		}
+		count += z - a + 1
+	}
+	return count
+}
