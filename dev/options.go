@@ -14,9 +14,10 @@ type Options struct {
 	Nodes int    // web1, web2, … on 127.0.1.1, 127.0.1.2, …: 1 to 250; default 3
 	Dir   string // for all files; it stays. Default: a temporary folder that goes with the site
 
-	// Ports: of Redis and of Nginx and lbd's status on 127.0.0.1, and of every application on its own address. The
-	// default is a free one.
+	// Ports: of Redis, Nginx and lbd's status on 127.0.0.1, and of every application on its own address. 0 is a free
+	// one; with UsualPorts it is 6379, 8080, 9180 and 8000, or the next that is free.
 	RedisPort, HTTPPort, StatusPort, NodePort int
+	UsualPorts                                bool
 
 	RedisServer bool // a redis-server in place of the embedded Redis
 	Workers     int  // of Nginx; default 2

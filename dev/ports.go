@@ -12,61 +12,51 @@ import (
 
 // port is one of the ports in the options.
 type port struct {
-	flag      string
-	what      string // uses it
-	ip        string
-	preferred int // where people look for it
-	to        *int
+	flag  string
+	what  string // uses it
+	ip    string
+	usual int // where people look for it
+	to    *int
 }
 
 func (o *Options) ports() []port {
 	return []port{
-		{"redis-port", "Redis", "127.0.0.1", 6379, &o.RedisPort},
-		{"http-port", "Nginx", "127.0.0.1", 8080, &o.HTTPPort},
-		{"status-port", "lbd's status", "127.0.0.1", 9180, &o.StatusPort},
-		{"node-port", "the applications", nodeAddr(1).String(), 8000, &o.NodePort},
+		{"redis-port", "Redis is", "127.0.0.1", 6379, &o.RedisPort},
+		{"http-port", "Nginx is", "127.0.0.1", 8080, &o.HTTPPort},
+		{"status-port", "lbd's status is", "127.0.0.1", 9180, &o.StatusPort},
+		{"node-port", "the applications are", nodeAddr(1).String(), 8000, &o.NodePort},
 	}
 }
 
-// claim replaces each port 0 by a free one, and returns an error that names those of the others that are taken.
-func (o *Options) claim() error {
+// claim replaces each port 0 by a free one, and returns what there is to say of usual ports that were not. The error
+// names all ports that were asked for and are taken.
+func (o *Options) claim() (moved []string, err error) {
 	var errs []error
 	for _, p := range o.ports() {
 		var err error
-		if *p.to == 0 {
-			*p.to, err = servers.FreePort()
-		} else {
+		switch {
+		case *p.to != 0:
 			err = p.free()
+		case !o.UsualPorts:
+			*p.to, err = servers.FreePort()
+		default:
+			if *p.to, err = firstFree(p.ip, p.usual); *p.to != p.usual {
+				moved = append(moved, fmt.Sprintf("port %d is taken: %s on %d", p.usual, p.what, *p.to))
+			}
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
-}
-
-// prefer replaces each port 0 by the preferred one, or the next that is free, and returns what there is to say of it.
-func (o *Options) prefer() (news []string, err error) {
-	for _, p := range o.ports() {
-		if *p.to != 0 {
-			continue
-		}
-		if *p.to, err = firstFree(p.ip, p.preferred); err != nil {
-			return nil, err
-		}
-		if *p.to != p.preferred {
-			news = append(news, fmt.Sprintf("port %d is taken: %s will be on %d", p.preferred, p.what, *p.to))
-		}
-	}
-	return news, nil
+	return moved, errors.Join(errs...)
 }
 
 // free returns an error that names the port and the way out when it can't be listened on.
 func (p *port) free() error {
 	err := listens(p.ip, *p.to)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		err = errors.New("another program has it")
+		err = errors.New("another program listens there")
 	}
 	if err != nil {
-		return fmt.Errorf("port %d for %s: %w (stop that program, or choose another port with --%s)", *p.to, p.what, err, p.flag)
+		return fmt.Errorf("--%s %d: %w (stop that program, or choose another port)", p.flag, *p.to, err)
 	}
 	return nil
 }

@@ -23,24 +23,15 @@ func run(ctx context.Context, set settings, common cli.Common, stdin io.Reader, 
 	if err != nil {
 		return err
 	}
-	opts := Options{Nodes: set.Nodes, Dir: set.Dir, RedisPort: set.RedisPort, HTTPPort: set.HTTPPort, StatusPort: set.StatusPort, NodePort: set.NodePort}
+	opts := Options{Nodes: set.Nodes, Dir: set.Dir, RedisPort: set.RedisPort, HTTPPort: set.HTTPPort, StatusPort: set.StatusPort,
+		NodePort: set.NodePort, UsualPorts: true}
 	if set.Log {
 		opts.Log = logger
 	} else if err := opts.LogLevel.UnmarshalText([]byte(common.LogLevel)); err != nil {
 		return cli.Usagef("--log-level: %w", err)
 	}
-	if err := set.check(opts); err != nil {
-		return &cli.Error{Code: cli.Usage, Err: err}
-	}
-	news, err := opts.prefer()
-	if err != nil {
-		return err
-	}
-	for _, line := range news {
-		fmt.Fprintln(stdout, line)
-	}
 	site, err := NewSite(opts)
-	if err != nil {
+	if err := errors.Join(err, set.check()); err != nil {
 		return &cli.Error{Code: cli.Usage, Err: err}
 	}
 	began := time.Now()
@@ -48,18 +39,24 @@ func run(ctx context.Context, set settings, common cli.Common, stdin io.Reader, 
 		return err
 	}
 	defer func() { err = errors.Join(err, site.Close()) }()
+	for _, text := range site.moved {
+		fmt.Fprintln(stdout, text)
+	}
 	clients := load.Options{URL: site.URL(), Rate: set.Rate, PostShare: set.Posts, Body: []byte("hello")}
-	fmt.Fprintf(stdout, "%s: Nginx, %d nodes, Redis and lbd serve since %s\n", site.URL(), set.Nodes, milliseconds(time.Since(began)))
+	fmt.Fprintf(stdout, "%s: Nginx, %d nodes, Redis and lbd serve since %s\n", site.URL(), len(site.Nodes()), milliseconds(time.Since(began)))
 	if set.Smoke {
 		return playStory(ctx, site, clients, storyPace, stdout)
 	}
-	return nil
+	return showLive(ctx, site, clients, set.Log, stdin, stdout)
 }
 
-// check returns all that is wrong with the settings.
-func (set *settings) check(opts Options) error {
-	errs := []error{opts.complete()}
+// check returns all that is wrong with the settings that are no options of the site.
+func (set *settings) check() error {
+	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if set.Nodes == 0 { // which NewSite takes for its default
+		wrong("nodes 0 is not a number from 1 to %d", mostNodes)
+	}
 	if !(set.Rate > 0 && set.Rate <= mostRate) {
 		wrong("rate %g is not a number above 0, up to %g", set.Rate, float64(mostRate))
 	}

@@ -24,12 +24,13 @@ type Site struct {
 	opts    Options
 	dir     string
 	nodes   []*Node
-	status  http.Client
+	client  http.Client // for lbd's status
 	failed  chan error
 	closing []func() error // what ends the parts that run, in the order of their start
 	once    sync.Once
 	closed  error
 
+	moved     []string // what there is to say of usual ports that were taken
 	redisAddr string
 	pool      *pool.Pool
 	nginx     *servers.Nginx
@@ -57,7 +58,8 @@ func (s *Site) Start(ctx context.Context) error {
 }
 
 func (s *Site) start(ctx context.Context) error {
-	if err := s.opts.claim(); err != nil {
+	var err error
+	if s.moved, err = s.opts.claim(); err != nil {
 		return err
 	}
 	if err := s.makeDir(); err != nil {
@@ -155,7 +157,7 @@ func (s *Site) startLBD(ctx context.Context) error {
 	s.atClose(func() error {
 		stop()
 		<-ended
-		s.status.CloseIdleConnections()
+		s.client.CloseIdleConnections()
 		return lb.Close()
 	})
 	return nil
@@ -295,7 +297,7 @@ func (s *Site) LBStatus(ctx context.Context) (lbd.Status, error) {
 	if err != nil {
 		return st, err
 	}
-	resp, err := s.status.Do(req)
+	resp, err := s.client.Do(req)
 	if err != nil {
 		return st, fmt.Errorf("ask lbd for its status: %w", err)
 	}

@@ -222,6 +222,8 @@ func (st *story) see(ctx context.Context, effect func() error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case err := <-st.site.Failed():
+			return err
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

@@ -19,6 +19,8 @@ type view struct {
 	rate  float64 // requests a second that the applications got, all of them
 	lb    lbd.Status
 	err   error // why some of it is missing
+
+	median, slowest time.Duration // of the requests of the last second
 }
 
 type nodeView struct {
@@ -33,10 +35,11 @@ type nodeView struct {
 
 // watcher makes views. It belongs to one goroutine.
 type watcher struct {
-	site   *Site
-	counts func() load.Counts
-	began  time.Time
-	past   []mark // of the last second, oldest first
+	site    *Site
+	counts  func() load.Counts
+	latency *latencies
+	began   time.Time
+	past    []mark // of the last second, oldest first
 }
 
 // mark is how many requests each node had got at a time.
@@ -54,6 +57,7 @@ func (w *watcher) look(ctx context.Context) *view {
 	defer cancel()
 	v := &view{at: time.Now(), load: w.counts()}
 	v.up = v.at.Sub(w.began)
+	v.median, v.slowest = w.latency.read()
 	known := map[string]*pool.Node{}
 	snap, err := w.site.Pool().Snapshot(ctx)
 	if err == nil {
