@@ -121,7 +121,7 @@ func (n *Nginx) command(ctx context.Context) error {
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	err := cmd.Run()
-	if err == nil {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) { // a child of it that lives on keeps its output open
 		return nil
 	}
 	if ctx.Err() != nil {

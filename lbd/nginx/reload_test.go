@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -75,75 +74,6 @@ func TestSharedMemoryConflictAtReload(t *testing.T) {
 	}
 	s.serves("z1")
 	s.holds("conf.d/out.conf", zone("1").Data)
-}
-
-func TestNotRunning(t *testing.T) {
-	t.Parallel()
-	s := running(t)
-	stranger := exec.Command("sleep", "60")
-	if err := stranger.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = stranger.Process.Kill()
-		_ = stranger.Wait()
-	}()
-	ended := exec.Command("true")
-	if err := ended.Run(); err != nil {
-		t.Fatal(err)
-	}
-	worker := strconv.Itoa(s.workers()[0].PID)
-	other := running(t)
-	for i, tc := range []struct{ name, pid, why string }{
-		{"no pid file", "-", "there is no pid file"},
-		{"empty", "", "holds no process id"},
-		{"words", "x\n", "holds no process id"},
-		{"negative", "-1\n", "holds no process id"},
-		{"stale", strconv.Itoa(ended.Process.Pid), "has ended"},
-		{"a stranger", strconv.Itoa(stranger.Process.Pid), "is no nginx master"},
-		{"a worker", worker, "is no nginx master"},
-		{"another nginx", strconv.Itoa(other.nginx.Master()), "is the master of " + other.nginx.Conf},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			same, same2 := s.undisturbed(), other.undisturbed()
-			pid := filepath.Join(s.dir, "other.pid")
-			_ = os.Remove(pid)
-			if tc.pid != "-" {
-				s.write("other.pid", tc.pid)
-			}
-			n := s.open(Options{PID: pid})
-			data := gen(fmt.Sprint("n", i))
-			out, err := n.Apply(t.Context(), []File{{Path: s.out, Data: data}})
-			if err != nil || !out.Changed || out.Running || out.Reloaded {
-				t.Errorf("outcome %+v, %v", out, err)
-			}
-			s.holds("conf.d/out.conf", data)
-			st, err := n.State(t.Context())
-			if err != nil || st.Master != 0 || !strings.Contains(st.Why, tc.why) {
-				t.Errorf("state %+v, %v; want why %q", st, err, tc.why)
-			}
-			same()
-			same2()
-			if !(process{PID: stranger.Process.Pid, Start: mustStat(t, stranger.Process.Pid).Start}).alive() {
-				t.Error("the stranger was signalled")
-			}
-		})
-	}
-	st, err := s.n.State(t.Context())
-	if err != nil || st.Master != s.nginx.Master() || st.Workers != 2 || st.Why != "" {
-		t.Errorf("state %+v, %v", st, err)
-	}
-	s.apply(File{Path: s.out, Data: gen("g9")})
-	s.serves("g9")
-}
-
-func mustStat(t *testing.T, pid int) process {
-	t.Helper()
-	p, _, ok := stat(pid)
-	if !ok {
-		t.Fatalf("process %d has ended", pid)
-	}
-	return p
 }
 
 func TestReloadByCommand(t *testing.T) {
