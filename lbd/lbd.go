@@ -77,6 +77,7 @@ type LB struct {
 	held      []string   // ids kept against the pool's word in that plan
 	lastErr   error
 	acks      acks
+	own       listeners
 }
 
 // generation numbers what was wanted: it goes up with each change of the files' content, and over restarts.
@@ -146,7 +147,7 @@ func (l *LB) Close() error { return l.pool.Close() }
 // Run keeps Nginx in step until ctx ends. It returns an error only when it can't begin: later errors are states, shown
 // and retried.
 func (l *LB) Run(ctx context.Context) error {
-	unlock, err := l.begin()
+	unlock, err := l.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func ignoreEnd(ctx context.Context, err error) error {
 
 // Once looks, applies and returns: whether files changed, and what the guard holds back.
 func (l *LB) Once(ctx context.Context) (changed bool, held map[string]verdict, err error) {
-	unlock, err := l.begin()
+	unlock, err := l.begin(ctx)
 	if err != nil {
 		return false, nil, err
 	}
@@ -198,7 +199,7 @@ func (l *LB) Once(ctx context.Context) (changed bool, held map[string]verdict, e
 }
 
 // begin takes the lock and remembers what was served before.
-func (l *LB) begin() (unlock func(), err error) {
+func (l *LB) begin(ctx context.Context) (unlock func(), err error) {
 	if unlock, err = lock(l.cfg.StateDir); err != nil {
 		return nil, err
 	}
@@ -207,6 +208,9 @@ func (l *LB) begin() (unlock func(), err error) {
 	}
 	for _, u := range l.upstreams {
 		u.unknown = len(u.history.sets) == 0 && liveServers(u.Output, u.Name) > 0
+	}
+	if state, err := l.engine.State(ctx); err == nil {
+		l.own.refresh(state.Master, time.Now(), 0)
 	}
 	return unlock, nil
 }

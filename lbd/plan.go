@@ -65,7 +65,7 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 	why := map[string]string{}   // id -> why it is in quarantine
 	ports := map[string]uint16{} // id -> the port it serves on, of the first upstream that has it
 	for _, u := range l.upstreams {
-		want := u.want(f, why, ports)
+		want := u.want(f, &l.own, why, ports)
 		v := judge(l.cfg.Guard, now, &u.history, want, lost, alive)
 		if up := countUp(want); u.unknown && up == 0 {
 			v = verdict{why: fmt.Sprintf("the pool has no node to serve, and %s has servers: left as it is until there is one", u.Output)}
@@ -96,7 +96,7 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 
 // want lists the servers of the upstream as the pool and the resolvers have them: nodes that serve, and, where a
 // client's place depends on all of them, frozen ones as down.
-func (u *upstream) want(f *facts, why map[string]string, ports map[string]uint16) []render.Server {
+func (u *upstream) want(f *facts, own *listeners, why map[string]string, ports map[string]uint16) []render.Server {
 	var want []render.Server
 	for i := range f.nodes {
 		n := &f.nodes[i]
@@ -105,6 +105,9 @@ func (u *upstream) want(f *facts, why map[string]string, ports map[string]uint16
 			continue
 		}
 		port, err := u.port(n)
+		if err == nil {
+			err = own.check(netip.AddrPortFrom(n.Addr, port))
+		}
 		if err != nil {
 			why[n.ID] = err.Error()
 			continue

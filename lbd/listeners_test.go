@@ -1,0 +1,43 @@
+package lbd
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+)
+
+func TestListeners(t *testing.T) {
+	one, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	all, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Close()
+	port := func(ln net.Listener) uint16 { return uint16(ln.Addr().(*net.TCPAddr).Port) }
+
+	var l listeners
+	l.refresh(os.Getpid(), time.Now(), time.Minute)
+	for _, c := range []struct {
+		addr string
+		port uint16
+		own  bool
+	}{
+		{"127.0.0.1", port(one), true},
+		{"127.0.0.2", port(one), false}, // another address of this host, where a node may well be
+		{"127.0.0.1", port(all), true},
+		{"127.0.1.7", port(all), true},
+		{"::1", port(all), true},
+		{"10.99.0.1", port(all), false},
+		{"127.0.0.1", 1, false},
+	} {
+		if err := l.check(netip.AddrPortFrom(netip.MustParseAddr(c.addr), c.port)); (err != nil) != c.own {
+			t.Errorf("%s:%d: %v", c.addr, c.port, err)
+		}
+	}
+}
