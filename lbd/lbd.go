@@ -141,8 +141,8 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 // TemplateError says which templates could not be read when the LB was made; nil when all could.
 func (l *LB) TemplateError() error { return l.lastErr }
 
-// Close lets go of Redis. Nginx goes on with what it has.
-func (l *LB) Close() error { return l.pool.Close() }
+// Close lets go of Redis and of what the resolvers hold. Nginx goes on with what it has.
+func (l *LB) Close() error { return errors.Join(l.chain.Close(), l.pool.Close()) }
 
 // Run keeps Nginx in step until ctx ends. It returns an error only when it can't begin: later errors are states, shown
 // and retried.
@@ -164,6 +164,7 @@ func (l *LB) Run(ctx context.Context) error {
 	g.Go(func() error { return l.loop(ctx) })
 	g.Go(func() error { return ignoreEnd(ctx, l.pool.Watch(ctx, l.hear)) })
 	g.Go(func() error { return l.watchTemplates(ctx) })
+	g.Go(func() error { l.chain.Watch(ctx, l.agenda.now); return nil })
 	if ln != nil {
 		g.Go(func() error { return l.serve(ctx, ln) })
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -47,6 +49,39 @@ func NewChain(door Door, links ...Link) (*Chain, error) {
 		return nil, errors.New("resolver chain: no resolver given")
 	}
 	return &Chain{links: links, door: door, timeout: linkTimeout, last: map[string]Resolution{}}, nil
+}
+
+// Close closes the links that have something to close.
+func (c *Chain) Close() error {
+	var errs *multierror.Error
+	for _, l := range c.links {
+		if closer, ok := l.Resolver.(io.Closer); ok {
+			if err := closer.Close(); err != nil {
+				errs = multierror.Append(errs, fmt.Errorf("close %s: %w", l.Name, err))
+			}
+		}
+	}
+	return errs.ErrorOrNil()
+}
+
+// Watch calls fn whenever a link knows something new, until ctx ends.
+func (c *Chain) Watch(ctx context.Context, fn func()) {
+	var wg sync.WaitGroup
+	for _, l := range c.links {
+		if n, ok := l.Resolver.(Notifier); ok {
+			wg.Go(func() {
+				for {
+					select {
+					case <-ctx.Done():
+						return
+					case <-n.Changed():
+						fn()
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
 }
 
 // Names lists the links in the order in which they are asked.

@@ -24,10 +24,16 @@ import (
 //
 // The caller may assume: one call for the whole batch, which is bounded in time by ctx; answers for nodes that were
 // not asked about are ignored; Resolve may be called again at once, but never twice at the same time by one chain.
-// Resolve must not keep or change nodes. A resolver that holds something open also implements io.Closer, and whoever
-// made it closes it.
+// Resolve must not keep or change nodes. A resolver that holds something open, goroutines included, also implements
+// io.Closer; the chain that it is a link of closes it. One that learns in the background implements Notifier.
 type Resolver interface {
 	Resolve(ctx context.Context, nodes []pool.Node) (Answers, error)
+}
+
+// Notifier is a Resolver that may know something new between two calls of Resolve. The channel gets a value then, and
+// need not hold more than one; it is never closed.
+type Notifier interface {
+	Changed() <-chan struct{}
 }
 
 // Answers maps node ids to what a resolver found.

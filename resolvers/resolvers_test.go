@@ -130,6 +130,31 @@ func TestRefusedEndsTheSearch(t *testing.T) {
 	}
 }
 
+// learner is a resolver that learns between two calls, and is to be closed.
+type learner struct {
+	asked
+	changed chan struct{}
+	closed  bool
+}
+
+func (l *learner) Changed() <-chan struct{} { return l.changed }
+func (l *learner) Close() error             { l.closed = true; return errors.New("stuck") }
+
+func TestWatchAndClose(t *testing.T) {
+	l := &learner{changed: make(chan struct{}, 1)}
+	c := newChain(t, Link{Name: "plain", Resolver: &asked{}}, Link{Name: "learner", Resolver: l})
+	ctx, cancel := context.WithCancel(t.Context())
+	heard, ended := make(chan bool), make(chan bool)
+	go func() { c.Watch(ctx, func() { heard <- true }); close(ended) }()
+	l.changed <- struct{}{}
+	<-heard
+	cancel()
+	<-ended
+	if err := c.Close(); !l.closed || err == nil || !strings.Contains(err.Error(), "close learner: stuck") {
+		t.Errorf("closed %t, %v", l.closed, err)
+	}
+}
+
 func TestPanicIsCannotKnow(t *testing.T) {
 	c := newChain(t, Link{Name: "bad", Resolver: Func(func(context.Context, []pool.Node) (Answers, error) { panic("oops") })})
 	if _, err := c.Resolve(t.Context(), nodes("a")); err == nil || !strings.Contains(err.Error(), "oops") {
