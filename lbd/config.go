@@ -42,6 +42,9 @@ type NginxConfig struct {
 	Conf   string `yaml:"conf"`   // main file; default /etc/nginx/nginx.conf
 	PID    string `yaml:"pid"`    // default /run/nginx.pid
 	Reload Argv   `yaml:"reload"` // "signal" (the default) or a command as a list of words
+	Proof  string `yaml:"proof"`  // not built yet: must be empty
+	Apply  string `yaml:"apply"`  // reload (the default), or auto, which is reload until there is another engine
+	Live   string `yaml:"live"`   // auto (the default); without meaning until there is a live engine
 }
 
 // Argv is a command as a list of words; nil stands for "signal".
@@ -159,7 +162,7 @@ func DefaultConfig() Config {
 	host, _ := os.Hostname() // without one, validation asks for an id
 	return Config{
 		ID:        host,
-		Nginx:     NginxConfig{Binary: "nginx", Conf: "/etc/nginx/nginx.conf", PID: "/run/nginx.pid"},
+		Nginx:     NginxConfig{Binary: "nginx", Conf: "/etc/nginx/nginx.conf", PID: "/run/nginx.pid", Apply: "reload", Live: "auto"},
 		Templates: defaultTemplates,
 		Timing:    Timing{MinInterval: time.Second, Resync: 10 * time.Second},
 		Guard:     GuardConfig{MinNodes: 1, MaxShrink: 50, Window: time.Minute, Hold: time.Minute},
@@ -220,6 +223,15 @@ func (c *Config) complete() error {
 	}
 	if _, err := resolvers.ParseNetworks(c.AllowNetworks); err != nil {
 		bad("allow_networks: %w", err)
+	}
+	if c.Nginx.Apply != "reload" && c.Nginx.Apply != "auto" {
+		bad("nginx.apply %q is not available in this version (there are: reload, auto)", c.Nginx.Apply)
+	}
+	if c.Nginx.Live != "auto" {
+		bad("nginx.live %q is not available in this version (there is: auto)", c.Nginx.Live)
+	}
+	if c.Nginx.Proof != "" {
+		bad("nginx.proof is not available in this version: leave it empty")
 	}
 	if c.Timing.Resync < 100*time.Millisecond {
 		bad("timing.resync %s is shorter than 100ms", c.Timing.Resync)

@@ -31,7 +31,7 @@ func parseConfig(t *testing.T, text string) (Config, error) {
 const example = `
 id: lb1
 redis: {url: "redis://127.0.0.1:6379/0", key_prefix: bazbeans}
-nginx: {binary: nginx, prefix: "", conf: /etc/nginx/nginx.conf, pid: /run/nginx.pid, reload: signal}
+nginx: {binary: nginx, prefix: "", conf: /etc/nginx/nginx.conf, pid: /run/nginx.pid, reload: signal, proof: "", apply: reload, live: auto}
 templates: /etc/lbd/templates
 upstreams:
   - name: app_backend
@@ -98,7 +98,9 @@ func TestBadConfig(t *testing.T) {
 		"state_dir: here":                                                                 `state_dir "here"`,
 		"nginx:\n  reload: systemctl reload nginx":                                        "nginx.reload",
 		"resolvers: [redis]":                                                              "want one resolver",
-		"nginx: {apply: live}":                                                            "nginx.apply: unknown key",
+		"nginx: {apply: live}":                                                            `nginx.apply "live" is not available`,
+		"nginx: {proof: '127.0.0.1:9181'}":                                                "nginx.proof is not available",
+		"nginx: {binari: x}":                                                              "nginx.binari: unknown key",
 	} {
 		if _, err := parseConfig(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n got %v\nwant … %s …", text, err, want)
