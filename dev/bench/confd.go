@@ -114,6 +114,8 @@ func (c *confd) unfreeze(ctx context.Context, node string) error {
 
 func (c *confd) daemon() *daemon { return c.proc }
 
+func (c *confd) steps(context.Context) (stepTimes, error) { return nil, nil }
+
 func (c *confd) close() error {
 	if err := c.proc.stop(); err != nil {
 		return err

@@ -105,7 +105,11 @@ type footprint struct {
 	peak uint64 // the most it ever had
 }
 
+// footprint is nothing without a process.
 func (d *daemon) footprint() (footprint, error) {
+	if d == nil {
+		return footprint{}, nil
+	}
 	p, err := process.NewProcess(int32(d.cmd.Process.Pid))
 	if err != nil {
 		return footprint{}, fmt.Errorf("look at %s: %w", d.cmd.Path, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/bazbeans/bazbeans/dev/servers"
 	"github.com/bazbeans/bazbeans/render"
+	"github.com/bazbeans/bazbeans/step"
 )
 
 // floor is the least that any tool does that has Nginx reload, when it knows already what to write: no store, no
@@ -21,10 +23,11 @@ import (
 type floor struct {
 	web   *servers.Nginx
 	files map[string][]byte // by the node that is frozen; "": none is
+	took  stepTimes
 }
 
 func startFloor(ctx context.Context, s *site, web *servers.Nginx) (contender, error) {
-	f := &floor{web: web, files: map[string][]byte{}}
+	f := &floor{web: web, files: map[string][]byte{}, took: stepTimes{}}
 	for _, frozen := range append([]string{""}, s.ids()...) {
 		var err error
 		if f.files[frozen], err = rendered(s, frozen); err != nil {
@@ -39,7 +42,10 @@ func (f *floor) unfreeze(ctx context.Context, _ string) error  { return f.apply(
 func (f *floor) daemon() *daemon                               { return nil }
 func (f *floor) close() error                                  { return nil }
 
+func (f *floor) steps(context.Context) (stepTimes, error) { return maps.Clone(f.took), nil }
+
 func (f *floor) apply(ctx context.Context, frozen string) error {
+	began := time.Now()
 	file := upstreamFile(f.web)
 	temp := filepath.Join(filepath.Dir(file), ".upstream.conf.new")
 	if err := os.WriteFile(temp, f.files[frozen], 0o644); err != nil {
@@ -48,9 +54,13 @@ func (f *floor) apply(ctx context.Context, frozen string) error {
 	if err := os.Rename(temp, file); err != nil {
 		return err
 	}
+	f.took.add(step.Install, time.Since(began))
+
+	began = time.Now()
 	if said, err := exec.CommandContext(ctx, f.web.Binary, "-t", "-p", f.web.Prefix, "-c", f.web.Conf).CombinedOutput(); err != nil {
 		return fmt.Errorf("nginx -t: %w: %s", err, said)
 	}
+	f.took.add(step.Test, time.Since(began))
 	return syscall.Kill(f.web.Master(), syscall.SIGHUP)
 }
 

@@ -19,6 +19,8 @@ type contender interface {
 	unfreeze(ctx context.Context, node string) error
 	// daemon is the process that does the work, nil when there is none.
 	daemon() *daemon
+	// steps is how long its steps have taken so far, empty when it does not tell.
+	steps(ctx context.Context) (stepTimes, error)
 	// close ends what the contender started.
 	close() error
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers"
@@ -74,12 +71,6 @@ func (l *lbd) unfreeze(ctx context.Context, node string) error {
 func (l *lbd) daemon() *daemon { return l.proc }
 func (l *lbd) close() error    { return l.proc.stop() }
 
-// stepTimes are sums over all runs of a step.
-type stepTimes map[string]struct {
-	seconds float64
-	count   float64
-}
-
 // steps reads how long lbd's own steps have taken so far.
 func (l *lbd) steps(ctx context.Context) (stepTimes, error) {
 	text, err := l.get(ctx, "/metrics")
@@ -87,34 +78,6 @@ func (l *lbd) steps(ctx context.Context) (stepTimes, error) {
 		return nil, fmt.Errorf("read steps of lbd: %w", err)
 	}
 	return parseSteps(text), nil
-}
-
-// parseSteps finds lbd_step_seconds_sum{step="test"} 0.123 and its _count in the text format of Prometheus.
-func parseSteps(text []byte) stepTimes {
-	t := stepTimes{}
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		rest, ok := strings.CutPrefix(lines.Text(), "lbd_step_seconds_")
-		if !ok {
-			continue
-		}
-		what, rest, _ := strings.Cut(rest, `{step="`)
-		name, value, _ := strings.Cut(rest, `"} `)
-		number, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			continue
-		}
-		s := t[name]
-		switch what {
-		case "sum":
-			s.seconds = number
-		case "count":
-			s.count = number
-		default:
-			continue
-		}
-		t[name] = s
-	}
-	return t
 }
 
 // get asks lbd's HTTP.

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bazbeans/bazbeans/dev/load"
-	"github.com/bazbeans/bazbeans/step"
 )
 
 // results are a whole run, as they stand in bench.json.
@@ -72,13 +71,6 @@ type processUse struct {
 	Peak float64 `json:"peak_rss_mib"`
 }
 
-// stepMean is one step of lbd, on average.
-type stepMean struct {
-	Step  string  `json:"step"`
-	Mean  float64 `json:"mean_ms"`
-	Count int     `json:"count"`
-}
-
 // comparison is a contender against the floor.
 type comparison struct {
 	Name     string `json:"name"`
@@ -126,33 +118,22 @@ func addOutcome(to *load.Outcome, o load.Outcome) {
 	to.Repeated += o.Repeated
 }
 
-// used adds what the daemon used in one turn.
+// used adds what the daemon, if there is one, used in one turn.
 func (out *outcome) used(cpu, wall time.Duration, now footprint) {
+	if now == (footprint{}) {
+		return
+	}
 	const mib = 1 << 20
 	out.cpu += cpu
 	out.wall += wall
 	out.Process = &processUse{CPU: percent(out.cpu, out.wall), RSS: float64(now.rss) / mib, Peak: float64(now.peak) / mib}
 }
 
-// stepped adds what the steps took in one turn.
-func (out *outcome) stepped(before, after stepTimes) {
-	for name, t := range after {
-		sum := out.steps[name]
-		sum.seconds += t.seconds - before[name].seconds
-		sum.count += t.count - before[name].count
-		out.steps[name] = sum
-	}
-}
-
 // summarize fills in what follows from the samples.
 func (out *outcome) summarize() {
 	out.Cycles = len(out.Samples)
 	out.Drain, out.Back = spreadOf(out.drains()), spreadOf(out.backs())
-	for _, name := range step.Names {
-		if t := out.steps[string(name)]; t.count > 0 {
-			out.Steps = append(out.Steps, stepMean{Step: string(name), Mean: 1000 * t.seconds / t.count, Count: int(t.count)})
-		}
-	}
+	out.Steps = out.steps.means()
 }
 
 func (out *outcome) drains() []float64 {

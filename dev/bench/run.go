@@ -162,37 +162,25 @@ func (t *turnOf) recover(ctx context.Context, node string) error {
 
 // account begins to count what the contender's process uses and what its steps cost; end adds that to the outcome.
 func (t *turnOf) account(ctx context.Context) (end func() error, err error) {
-	d := t.daemon()
-	if d == nil {
-		return func() error { return nil }, nil
-	}
 	began := time.Now()
-	before, err := d.footprint()
+	used, err := t.daemon().footprint()
 	if err != nil {
 		return nil, err
 	}
-	steps, err := t.stepTimes(ctx)
+	steps, err := t.steps(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
-		after, err := d.footprint()
+		now, err := t.daemon().footprint()
 		if err != nil {
 			return err
 		}
-		t.out.used(after.cpu-before.cpu, time.Since(began), after)
-		now, err := t.stepTimes(ctx)
-		t.out.stepped(steps, now)
+		t.out.used(now.cpu-used.cpu, time.Since(began), now)
+		after, err := t.steps(ctx)
+		t.out.steps.since(steps, after)
 		return err
 	}, nil
-}
-
-// stepTimes are those of lbd; other contenders tell none.
-func (t *turnOf) stepTimes(ctx context.Context) (stepTimes, error) {
-	if l, ok := t.contender.(*lbd); ok {
-		return l.steps(ctx)
-	}
-	return nil, nil
 }
 
 // selfCPU is what this process has used: the generator, the nodes, the measuring.

@@ -97,8 +97,11 @@ func checkOutcome(t *testing.T, out *outcome, cycles, turns int) {
 	if len(out.Turns) != turns || sent != get.Sent+post.Sent || failed != get.Failed+post.Failed {
 		t.Errorf("%s: %d turns with %d requests, %d failed for a reason; requests %+v", out.Name, len(out.Turns), sent, failed, out.Requests)
 	}
-	if (out.Name == "lbd") != (out.Process != nil && out.Process.CPU >= 0 && out.Process.RSS > 1 && len(out.Steps) > 3) {
-		t.Errorf("%s: process %+v, steps %v", out.Name, out.Process, out.Steps)
+	if (out.Name == "lbd") != (out.Process != nil && out.Process.CPU >= 0 && out.Process.RSS > 1) {
+		t.Errorf("%s: process %+v", out.Name, out.Process)
+	}
+	if len(out.Steps) < 2 || out.Steps[0].Mean <= 0 {
+		t.Errorf("%s: steps %v", out.Name, out.Steps)
 	}
 }
 
