@@ -185,6 +185,31 @@ func TestFreezeOfAPythonNode(t *testing.T) {
 	traffic.wantNoHarm()
 }
 
+// A node moves over to our agent and back. What ours has registered counts while it is ours.
+func TestMovingOver(t *testing.T) {
+	t.Parallel()
+	s := newMixedSite(t, options{config: "timing: {resync: 10m}\n"})
+	py := s.python("web1", "127.0.0.21")
+	s.python("web2", "127.0.0.22")
+	s.wantServers("web1", "web2")
+	traffic := s.traffic()
+
+	py.agent.kill()
+	ours := s.node("web1", "--weight", "5") // its application, too, is a new one at another port
+	s.wantServers("web1", "web2")
+	s.wantText("server " + ours.app.Addr() + " weight=5")
+	traffic.wantReaches("web1", "web2")
+
+	ours.agent.stop()
+	s.wantServers("web2")
+	s.nodes["web1"] = py
+	py.restart()
+	s.wantServers("web1", "web2")
+	s.wantText("server " + py.app.Addr() + ";")
+	traffic.wantReaches("web1", "web2")
+	traffic.wantNoHarm()
+}
+
 // The Python updater lives on events alone: ours tell it all that it needs, and node_ips has our nodes.
 func TestPythonUpdater(t *testing.T) {
 	t.Parallel()
