@@ -62,7 +62,7 @@ func liveScreen(ctx context.Context, w *watcher, scr *screen) error {
 	var reading sync.WaitGroup
 	defer reading.Wait() // a key of the shell's is not for us
 	if scr.in != nil {
-		p.keys = fmt.Sprintf("1 to %d kills that node, or starts it again; q quits", min(len(w.site.Nodes()), 9))
+		p.keys = fmt.Sprintf("a key from 1 to %d kills that node, or starts it again; q quits", min(len(w.site.Nodes()), 9))
 		reading.Go(func() { readKeys(ctx, scr, keys) })
 	}
 	defer stop()

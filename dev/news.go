@@ -8,15 +8,23 @@ import (
 	"time"
 
 	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/dev/load"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
 // teller turns views into news: a line for each change from one to the next.
 type teller struct {
-	prev   *view
-	served map[string]bool // in Nginx by the last apply told
-	last   applied
+	prev    *view           // the last complete one
+	served  map[string]bool // in Nginx by the last apply told
+	last    applied
+	trouble string // why the last view was not complete
+
+	counted   load.Counts // when failed requests were last told
+	countedAt time.Time
 }
+
+// lossesEvery is the least time between two lines about failed requests.
+const lossesEvery = 5 * time.Second
 
 // applied is the last thing that lbd did to Nginx.
 type applied struct {
@@ -25,14 +33,18 @@ type applied struct {
 	text   string    // with how long it took, or where it stopped
 }
 
-// tell returns what has changed since the last call; nothing at the first.
-func (t *teller) tell(v *view) []string {
-	var news []string
+// tell returns what has changed since the last complete view; nothing at the first.
+func (t *teller) tell(v *view) (news []string) {
 	add := func(format string, args ...any) { news = append(news, fmt.Sprintf(format, args...)) }
-	prev := t.prev
-	t.prev = v
-	reload := t.apply(v)
-	if prev == nil {
+	trouble := t.trouble
+	if t.trouble = ""; v.err != nil {
+		if t.trouble = v.err.Error(); t.trouble != trouble {
+			add("this picture is not complete: %s", printable(t.trouble))
+		}
+		return news
+	}
+	prev, reload := t.prev, t.apply(v)
+	if t.prev = v; prev == nil {
 		return nil
 	}
 	for i := range v.nodes {
@@ -49,14 +61,15 @@ func (t *teller) tell(v *view) []string {
 		}
 		add("lbd's guard: %s", printable(now))
 	}
-	if up := v.lb.Nginx.Running; up != prev.lb.Nginx.Running && v.err == nil && prev.err == nil {
-		add("Nginx %s", map[bool]string{true: "runs again", false: "is not running: " + printable(v.lb.Nginx.Error)}[up])
+	switch up := v.lb.Nginx.Running; {
+	case up && !prev.lb.Nginx.Running:
+		add("Nginx runs again")
+	case !up && prev.lb.Nginx.Running:
+		add("Nginx is not running: %s", printable(v.lb.Nginx.Error))
 	}
-	if failed := v.load.Sub(prev.load); failed.Failed > 0 {
-		add("%s failed: %s", count(failed.Failed, "request"), reasons(failed.ByReason))
-	}
-	if v.err != nil && (prev.err == nil || prev.err.Error() != v.err.Error()) {
-		add("this picture is not complete: %s", printable(v.err.Error()))
+	if lost := v.load.Sub(t.counted); lost.Failed > 0 && v.at.Sub(t.countedAt) >= lossesEvery {
+		add("%s failed: %s", count(lost.Failed, "request"), reasons(lost.ByReason))
+		t.counted, t.countedAt = v.load, v.at
 	}
 	return news
 }
@@ -64,7 +77,7 @@ func (t *teller) tell(v *view) []string {
 // apply notes an apply that was not told yet. One that has more to follow is told with that.
 func (t *teller) apply(v *view) string {
 	a := v.lb.LastApply
-	if v.err != nil || a.At == nil || a.At.Equal(t.last.at) {
+	if a.At == nil || a.At.Equal(t.last.at) {
 		return ""
 	}
 	if a.Error != "" {

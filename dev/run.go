@@ -45,7 +45,7 @@ func run(ctx context.Context, set settings, common cli.Common, stdin io.Reader, 
 	clients := load.Options{URL: site.URL(), Rate: set.Rate, PostShare: set.Posts, Body: []byte("hello")}
 	fmt.Fprintf(stdout, "%s: Nginx, %d nodes, Redis and lbd serve since %s\n", site.URL(), len(site.Nodes()), milliseconds(time.Since(began)))
 	if set.Smoke {
-		return playStory(ctx, site, clients, storyPace, stdout)
+		return newStory(site, clients, stdout).play(ctx)
 	}
 	return showLive(ctx, site, clients, set.Log, stdin, stdout)
 }
@@ -66,8 +66,8 @@ func (set *settings) check() error {
 	if set.Smoke && set.Nodes < 2 {
 		wrong("--smoke takes a node out while others serve: it needs --nodes 2 or more")
 	}
-	if set.Smoke && set.Rate < 50 {
-		wrong("--smoke needs requests to watch: --rate 50 or more")
+	if least := float64(10 * set.Nodes); set.Smoke && set.Rate < least {
+		wrong("--smoke watches each node's requests: %d nodes need --rate %g or more", set.Nodes, least)
 	}
 	return errors.Join(errs...)
 }

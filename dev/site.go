@@ -2,7 +2,6 @@ package dev
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bazbeans/bazbeans/dev/servers"
-	"github.com/bazbeans/bazbeans/lbd"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -128,41 +126,6 @@ func (s *Site) openLog() error {
 	return nil
 }
 
-func (s *Site) startLBD(ctx context.Context) error {
-	cfg := lbd.DefaultConfig()
-	cfg.ID = "lb1"
-	cfg.Redis.URL = s.RedisURL()
-	cfg.Nginx = lbd.NginxConfig{Binary: s.nginx.Binary, Prefix: s.nginx.Prefix, Conf: s.nginx.Conf, PID: s.nginx.PIDFile}
-	cfg.Templates = "" // the built-in ones, whatever /etc/lbd holds
-	cfg.Upstreams = []lbd.UpstreamConfig{{Name: "app_backend", Template: "upstream.conf.tmpl", Output: filepath.Join(s.nginx.Prefix, "conf.d/upstream.conf"),
-		Port: 8000, PortFrom: "node", Balance: "least_conn", Keepalive: 32, Server: lbd.ServerConfig{MaxFails: 1, FailTimeout: 10 * time.Second}}}
-	cfg.AllowNetworks = []string{"127.0.0.0/8"}
-	cfg.StateDir = filepath.Join(s.dir, "lbd")
-	cfg.Status.Listen = servers.Loopback(s.opts.StatusPort)
-	if s.opts.LBD != nil {
-		s.opts.LBD(&cfg)
-	}
-	lb, err := lbd.New(cfg, s.opts.Log)
-	if err != nil {
-		return fmt.Errorf("make lbd: %w", err)
-	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := lb.Run(ctx); err != nil {
-			s.failed <- fmt.Errorf("lbd ended: %w", err)
-		}
-	}()
-	s.atClose(func() error {
-		stop()
-		<-ended
-		s.client.CloseIdleConnections()
-		return lb.Close()
-	})
-	return nil
-}
-
 // until asks every 10 ms until ready returns nil, lbd fails, or it takes too long.
 func (s *Site) until(ctx context.Context, what string, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
@@ -195,20 +158,6 @@ func (s *Site) registered(ctx context.Context) error {
 	}
 	if missing > 0 {
 		return fmt.Errorf("%d nodes are missing", missing)
-	}
-	return nil
-}
-
-// served returns nil once Nginx is proven to serve what the pool asks for, and that is every node that may.
-func (s *Site) served(ctx context.Context) error {
-	st, err := s.LBStatus(ctx)
-	switch {
-	case err != nil:
-		return err
-	case len(st.Problems) > 0:
-		return errors.New(st.Problems[0])
-	case len(st.Nodes) < len(s.nodes):
-		return fmt.Errorf("lbd knows of %d nodes", len(st.Nodes))
 	}
 	return nil
 }
@@ -288,22 +237,4 @@ func (s *Site) StartNode(ctx context.Context, id string) error {
 		return fmt.Errorf("start node: there is no node %s", id)
 	}
 	return n.start(ctx)
-}
-
-// LBStatus is lbd's own word on itself, from its /status.
-func (s *Site) LBStatus(ctx context.Context) (lbd.Status, error) {
-	var st lbd.Status
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+servers.Loopback(s.opts.StatusPort)+"/status", nil)
-	if err != nil {
-		return st, err
-	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return st, fmt.Errorf("ask lbd for its status: %w", err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&st); err != nil {
-		return st, fmt.Errorf("read lbd's status: %w", err)
-	}
-	return st, nil
 }

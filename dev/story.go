@@ -1,15 +1,11 @@
 package dev
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bazbeans/bazbeans/dev/load"
@@ -19,30 +15,34 @@ import (
 // when the applications themselves or Nginx show its effect, or fails at its deadline.
 type story struct {
 	site    *Site
+	clients load.Options
 	out     io.Writer
-	pace    time.Duration
 	began   time.Time
 	figures [][2]string
+
+	// pace is the least time between two steps, default 2 s: longer than lbd's min_interval, so that each change is the
+	// first after a quiet, and long enough to be read.
+	pace time.Duration
+	// within is the most time for a change to have its effect, default 10 s; a death may take a TTL more.
+	within time.Duration
 }
 
 const (
-	stepWithin = 10 * time.Second // most time for a change to have its effect
-	enough     = 50               // requests that show that a node serves
-	actor      = "bbdev"
-
-	// storyPace is the least time between two steps: longer than lbd's min_interval, so that each change is the first
-	// after a quiet, and long enough to be read.
-	storyPace = 2 * time.Second
+	enough = 50      // requests that show that a node serves
+	actor  = "bbdev" // in the pool's records
 )
 
-// playStory plays it on a site that has started, with at least pace between two steps. The error says which step was
-// not seen, or what failed.
-func playStory(ctx context.Context, s *Site, opts load.Options, pace time.Duration, out io.Writer) error {
-	gen, err := load.New(opts)
+// newStory makes one for a site that has started.
+func newStory(s *Site, clients load.Options, out io.Writer) *story {
+	return &story{site: s, clients: clients, out: out, pace: 2 * time.Second, within: 10 * time.Second}
+}
+
+// play plays it and prints the figures. The error says which step was not seen and how many requests failed.
+func (st *story) play(ctx context.Context) error {
+	gen, err := load.New(st.clients)
 	if err != nil {
 		return err
 	}
-	st := &story{site: s, out: out, pace: pace, began: time.Now()}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var report load.Report
@@ -52,20 +52,18 @@ func playStory(ctx context.Context, s *Site, opts load.Options, pace time.Durati
 		report, err = gen.Run(ctx)
 		ended <- err
 	}()
-	st.say("load: %g requests a second to %s", opts.Rate, opts.URL)
+	st.began = time.Now()
+	st.say("clients send %g requests a second to %s", st.clients.Rate, st.clients.URL)
 	err = st.steps(ctx)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
 	stop()
-	if runErr := <-ended; err == nil {
-		err = runErr
+	if runErr := <-ended; runErr != nil {
+		return errors.Join(err, runErr)
 	}
-	if err == nil {
-		st.summary(opts, &report)
-		err = verdict(&report)
-	}
-	return err
+	st.summary(&report)
+	return errors.Join(err, verdict(&report))
 }
 
 func (st *story) steps(ctx context.Context) error {
@@ -116,7 +114,7 @@ func (st *story) serve(ctx context.Context, nodes []*Node) error {
 
 // freeze does what `bbctl freeze NODE --wait` does, and looks at the node's own record of requests.
 func (st *story) freeze(ctx context.Context, n *Node) error {
-	wait, cancel := context.WithTimeout(ctx, stepWithin)
+	wait, cancel := context.WithTimeout(ctx, st.within)
 	defer cancel()
 	began := time.Now()
 	change, err := st.site.Pool().Freeze(wait, n.ID, actor, "the demo's story")
@@ -209,7 +207,7 @@ func (st *story) firstRequest(ctx context.Context, n *Node, began time.Time, wor
 
 // see asks until the effect shows.
 func (st *story) see(ctx context.Context, effect func() error) error {
-	within := stepWithin + st.site.opts.HeartbeatTTL
+	within := st.within + st.site.opts.HeartbeatTTL
 	deadline := time.Now().Add(within)
 	for {
 		err := effect()
@@ -238,53 +236,3 @@ func (st *story) say(format string, args ...any) {
 }
 
 func (st *story) figure(what, value string) { st.figures = append(st.figures, [2]string{what, value}) }
-
-func (st *story) summary(opts load.Options, r *load.Report) {
-	method := "GET"
-	if opts.PostShare > 0 {
-		method = fmt.Sprintf("%.0f%% of them POST", 100*opts.PostShare)
-	}
-	st.figure("requests", fmt.Sprintf("%d (%s)", r.Sent, method))
-	st.figure("requests failed", fmt.Sprint(r.Failed+r.Dropped))
-	st.figure("requests repeated by the client", fmt.Sprint(r.Repeated))
-	st.figure("latency: half, 99 %, longest", fmt.Sprintf("%s, %s, %s", milliseconds(r.Latency.Quantile(.5)), milliseconds(r.Latency.Quantile(.99)), milliseconds(r.Latency.Max())))
-	st.figure("reloads of Nginx", reloads(st.site))
-	fmt.Fprintln(st.out)
-	for _, f := range st.figures {
-		fmt.Fprintf(st.out, "  %-46s  %s\n", f[0], f[1])
-	}
-	fmt.Fprintln(st.out)
-}
-
-// reloads counts them in Nginx's own log.
-func reloads(s *Site) string {
-	text, err := os.ReadFile(s.Nginx().ErrorLog)
-	if err != nil {
-		return "unknown: " + err.Error()
-	}
-	return fmt.Sprint(bytes.Count(text, []byte(", reconfiguring")))
-}
-
-// verdict is nil only if every request was sent and answered well.
-func verdict(r *load.Report) error {
-	if r.Sent == 0 {
-		return errors.New("no request was sent")
-	}
-	if r.OK == r.Sent && r.Dropped == 0 {
-		return nil
-	}
-	var why []string
-	for _, reason := range slices.Sorted(maps.Keys(r.ByReason)) {
-		why = append(why, fmt.Sprintf("%s: %d", reason, r.ByReason[reason]))
-	}
-	if r.Dropped > 0 {
-		why = append(why, fmt.Sprintf("never sent: %d", r.Dropped))
-	}
-	return fmt.Errorf("%d of %d requests failed (%s)", r.Failed+r.Dropped, r.Sent+r.Dropped, strings.Join(why, ", "))
-}
-
-func milliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
-}
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }

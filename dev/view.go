@@ -67,13 +67,13 @@ func (w *watcher) look(ctx context.Context) *view {
 	}
 	v.lb, v.err = w.site.LBStatus(ctx)
 	v.err = cmp.Or(err, v.err)
-	held := map[string]bool{}
-	for _, id := range v.lb.Guard.Nodes {
-		held[id] = true
+	by := map[string]*lbd.NodeStatus{}
+	for i := range v.lb.Nodes {
+		by[v.lb.Nodes[i].ID] = &v.lb.Nodes[i]
 	}
 	rates := w.rates(v.at)
 	for i, n := range w.site.Nodes() {
-		nv := nodeView{id: n.ID, addr: n.Addr.String(), held: held[n.ID], killed: !n.Up(), rate: rates[i]}
+		nv := nodeView{id: n.ID, addr: n.Addr.String(), killed: !n.Up(), rate: rates[i]}
 		if p := known[n.ID]; p != nil {
 			nv.state, nv.why, nv.expires = p.State(), p.Why(), p.Expires
 			if p.Freeze != nil && nv.state == pool.Frozen {
@@ -81,6 +81,12 @@ func (w *watcher) look(ctx context.Context) *view {
 				if p.Freeze.Reason != "" {
 					nv.why += ": " + p.Freeze.Reason
 				}
+			}
+		}
+		if b := by[n.ID]; b != nil {
+			nv.held = b.Held
+			if nv.state == pool.Active && b.State == string(pool.Faulty) {
+				nv.state, nv.why = pool.Faulty, b.Why
 			}
 		}
 		v.rate += nv.rate
@@ -107,15 +113,4 @@ func (w *watcher) rates(now time.Time) []float64 {
 		}
 	}
 	return rates
-}
-
-// serving are the nodes that lbd wants in Nginx.
-func serving(s *lbd.Status) map[string]bool {
-	in := map[string]bool{}
-	for _, n := range s.Nodes {
-		if n.State == string(pool.Active) && n.Weight > 0 || n.Held {
-			in[n.ID] = true
-		}
-	}
-	return in
 }
