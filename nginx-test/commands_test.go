@@ -28,7 +28,7 @@ func TestCommandsOfLbd(t *testing.T) {
 	s.run("check").want(t, 0, "config", "templates", "redis", "resolvers", "render", "nginx -t")
 
 	s.bbctl("freeze", "web1")
-	wantUntouched := s.frozenFile()
+	wantUntouched := s.fileAsItIs()
 	s.run("check").want(t, 0)
 	if r := s.run("render"); r.code != 0 || strings.Contains(r.stdout, s.nodes["web1"].app.Addr()) || !strings.Contains(r.stdout, "server "+s.nodes["web2"].app.Addr()) {
 		t.Errorf("render of a pool with web2 alone: %v", r)
@@ -47,7 +47,7 @@ func TestCommandsOfLbd(t *testing.T) {
 	s.run("once").want(t, 0, "changed\n")
 
 	write(t, template, "upstream {{.Name}} {\n{{range .Servers}}")
-	wantUntouched = s.frozenFile()
+	wantUntouched = s.fileAsItIs()
 	s.run("check").want(t, 1, "FAIL", "upstream.conf.tmpl:2")
 	s.run("render").want(t, 1, "upstream.conf.tmpl:2")
 	s.run("render", "--diff").want(t, 2, "upstream.conf.tmpl:2")

@@ -77,7 +77,7 @@ func TestHostileEntries(t *testing.T) {
 	s := newSite(t, options{nodes: []string{"web1", "web2"}, config: "timing: {resync: 100ms}\n"})
 	traffic := s.traffic()
 	traffic.wantReaches("web1", "web2")
-	wantUntouched := s.frozenFile()
+	wantUntouched := s.fileAsItIs()
 
 	refused := slices.Clone(hostileIDs)
 	for _, id := range hostileIDs {

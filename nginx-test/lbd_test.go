@@ -28,7 +28,7 @@ func TestRestartOfLbd(t *testing.T) {
 	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}})
 	traffic := s.traffic()
 	for name, end := range map[string]func(){"SIGTERM": s.lbd.stop, "kill -9": func() { s.lbd.kill() }} {
-		wantUntouched, reloads, generation := s.frozenFile(), s.reloads(), s.mustStatus().Running
+		wantUntouched, reloads, generation := s.fileAsItIs(), s.reloads(), s.mustStatus().Running
 		end()
 		traffic.wantReaches("web1", "web2", "web3")
 		s.start()
@@ -54,7 +54,7 @@ func TestStartWithoutRedis(t *testing.T) {
 	s := newSite(t, options{nodes: []string{"web1", "web2"}})
 	traffic := s.traffic()
 	s.lbd.stop()
-	wantUntouched, reloads := s.frozenFile(), s.reloads()
+	wantUntouched, reloads := s.fileAsItIs(), s.reloads()
 	s.killRedis()
 	s.start()
 	s.want("/readyz", 503, "redis")
@@ -64,8 +64,9 @@ func TestStartWithoutRedis(t *testing.T) {
 	if s.reloads() != reloads {
 		t.Error("there was a reload")
 	}
+	s.node("web3").agent.wantLog("redis") // an agent, too, says so and waits
 	s.restartRedis()
-	s.wantServers("web1", "web2")
+	s.wantServers("web1", "web2", "web3")
 	traffic.wantNoHarm()
 }
 
@@ -150,7 +151,7 @@ func TestSIGHUP(t *testing.T) {
 	s := newSite(t, options{nodes: []string{"web1", "web2"}})
 	traffic := s.traffic()
 	good := read(t, s.conf)
-	wantUntouched := s.frozenFile()
+	wantUntouched := s.fileAsItIs()
 	broken := strings.Replace(good, "state_dir:", "state_dri:", 1)
 	s.configure(broken)
 	s.lbd.signal(syscall.SIGHUP)
@@ -170,6 +171,33 @@ func TestSIGHUP(t *testing.T) {
 	})
 	s.wantServers("web2")
 	s.bbctl("unfreeze", "web1", "--wait")
+	s.wantServers("web1", "web2")
+	traffic.wantNoHarm()
+}
+
+// The operator's own command reloads. When it fails, what was there before goes on.
+func TestReloadCommand(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2"}})
+	traffic := s.traffic()
+	good := read(t, s.conf)
+	reloadBy := func(words string) {
+		t.Helper()
+		s.configure(strings.Replace(good, "nginx: {", "nginx: {reload: "+words+", ", 1))
+		s.lbd.signal(syscall.SIGHUP)
+	}
+	reloadBy(fmt.Sprintf("[nginx, -p, %q, -c, %q, -s, reload]", s.nginx.Prefix, s.nginx.Conf))
+	s.lbd.wantLog("config and templates were read again")
+	s.bbctl("freeze", "web1", "--wait")
+	s.wantServers("web2")
+
+	reloadBy("[sh, -c, 'echo no such unit >&2; exit 5']")
+	s.want("/readyz", 200)
+	s.bbctl("unfreeze", "web1")
+	s.want("/readyz", 503, "reload", "no such unit")
+	traffic.wantReaches("web2")
+	s.configure(good)
+	s.lbd.signal(syscall.SIGHUP)
 	s.wantServers("web1", "web2")
 	traffic.wantNoHarm()
 }

@@ -10,11 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
@@ -218,75 +214,4 @@ func (b *balancer) wantLooks(n int) {
 			return err
 		})
 	}
-}
-
-// event is what goes over the channel, as the original system's readers know it, and what ours add.
-type event struct {
-	Event       string
-	NodeID      string `json:"node_id"`
-	Timestamp   string
-	Reason      string
-	ActiveNodes []string `json:"active_nodes"`
-	DataCenter  string   `json:"data_center"`
-	NodePort    int      `json:"node_port"`
-	Rev, Prev   int64
-}
-
-// heard collects the events from the channel.
-type heard struct {
-	mu     sync.Mutex
-	events []event
-}
-
-// listen returns when the subscription stands.
-func listen(t testing.TB, rdb *redis.Client) *heard {
-	t.Helper()
-	h := &heard{}
-	sub := rdb.Subscribe(t.Context(), "bazbeans:lb_events")
-	if _, err := sub.Receive(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	messages := sub.Channel()
-	go func() {
-		defer close(done)
-		for m := range messages {
-			var e event
-			if json.Unmarshal([]byte(m.Payload), &e) != nil {
-				continue // some stories publish rubbish
-			}
-			h.mu.Lock()
-			h.events = append(h.events, e)
-			h.mu.Unlock()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = sub.Close() // the server may have gone
-		<-done
-	})
-	return h
-}
-
-// wantEvent waits for an event of a node, and checks what every event has.
-func (s *site) wantEvent(kind, id string) event {
-	s.t.Helper()
-	var found event
-	serverstest.Eventually(s.t, soon, func() error {
-		s.heard.mu.Lock()
-		defer s.heard.mu.Unlock()
-		i := slices.IndexFunc(s.heard.events, func(e event) bool { return e.Event == kind && e.NodeID == id })
-		if i < 0 {
-			return fmt.Errorf("no event %s of %s among %+v", kind, id, s.heard.events)
-		}
-		found = s.heard.events[i]
-		return nil
-	})
-	at, err := time.Parse(time.RFC3339, found.Timestamp)
-	if err != nil || at.Location() != time.UTC || !strings.HasSuffix(found.Timestamp, "Z") {
-		s.t.Errorf("event %+v: the timestamp is not RFC 3339 in UTC", found)
-	}
-	if found.ActiveNodes == nil || found.Rev <= found.Prev {
-		s.t.Errorf("event %+v: want active_nodes, and a rev above prev", found)
-	}
-	return found
 }

@@ -16,7 +16,7 @@ import (
 // ten seconds pass, so what happens sooner was told to it, or noticed by its own clock.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}, flags: []string{}})
+	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}, byFlags: true})
 	traffic := s.traffic()
 	traffic.wantReaches("web1", "web2", "web3")
 
@@ -125,6 +125,22 @@ func TestFreezeOutlivesTheAgent(t *testing.T) {
 
 	s.bbctl("unfreeze", "web1")
 	s.wantServers("web1", "web2")
+}
+
+// Two agents with one id: the newer has it, the older says who and goes.
+func TestNewerAgentWins(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2"}})
+	traffic := s.traffic()
+	older := s.nodes["web1"]
+	newer := s.node("web1") // its application is another one
+	older.agent.wantExit(5)
+	older.agent.wantLog("a newer agent")
+	s.wantServers("web1", "web2")
+	s.wantText("server " + newer.app.Addr())
+	newer.agent.stop()
+	s.wantServers("web2")
+	traffic.wantNoHarm()
 }
 
 // A frozen node is drained when every load balancer says so. One that is silent blocks and is named, until an operator

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -91,7 +90,7 @@ func TestPythonNode(t *testing.T) {
 	py := s.python("py1", "127.0.0.21", "--slow", "1.5", "--data-center", "dc-py")
 	s.wantServers("py1", "web1")
 	traffic.wantReaches("py1", "web1")
-	s.pythonEvent("node_registered", "py1")
+	s.wantPythonEvent("node_registered", "py1")
 	if out := s.bbctl("list-nodes"); !containsAll(out, "py1", "dc-py", "web1") {
 		t.Errorf("bbctl list-nodes says:\n%s", out)
 	}
@@ -103,19 +102,6 @@ func TestPythonNode(t *testing.T) {
 	py.restart()
 	s.wantServers("py1", "web1")
 	traffic.wantNoHarm()
-}
-
-// pythonEvent waits for an event as Python publishes it: without a revision.
-func (s *site) pythonEvent(kind, id string) {
-	s.t.Helper()
-	serverstest.Eventually(s.t, soon, func() error {
-		s.heard.mu.Lock()
-		defer s.heard.mu.Unlock()
-		if !slices.ContainsFunc(s.heard.events, func(e event) bool { return e.Event == kind && e.NodeID == id && e.Rev == 0 }) {
-			return fmt.Errorf("no such event among %+v", s.heard.events)
-		}
-		return nil
-	})
 }
 
 // The Python CLI freezes a node of ours through its agent's queue: that is the operator's freeze, as bbctl's is.
@@ -177,7 +163,7 @@ func TestFreezeOfAPythonNode(t *testing.T) {
 
 	// What Python froze, bbctl lifts, and the agent knows it.
 	s.pythonCLI("freeze", "py2", "--reason", "old way")
-	s.pythonEvent("node_frozen", "py2")
+	s.wantPythonEvent("node_frozen", "py2")
 	s.wantServers("py1")
 	s.bbctl("unfreeze", "py2")
 	s.nodes["py2"].wantStatus("status", "executed_unfreeze")

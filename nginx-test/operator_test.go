@@ -19,7 +19,7 @@ func TestOperatorsFileIsBroken(t *testing.T) {
 	traffic := s.traffic()
 	mine := filepath.Join(filepath.Dir(s.output), "mine.conf")
 	write(t, mine, "server {\n    listen 127.0.0.1:1 nonsense;\n}\n")
-	wantUntouched, reloads := s.frozenFile(), s.reloads()
+	wantUntouched, reloads := s.fileAsItIs(), s.reloads()
 
 	s.bbctl("freeze", "web1")
 	s.want("/readyz", 503, mine+":2", "nonsense")

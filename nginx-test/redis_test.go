@@ -13,8 +13,8 @@ import (
 // away is how long Redis is gone in these stories: longer than a heartbeat lives.
 const away = 5 * time.Second
 
-// frozenFile remembers what lbd's file is now. The function it returns fails the test if the file has been touched.
-func (b *balancer) frozenFile() (wantUntouched func()) {
+// fileAsItIs remembers what lbd's file is now. The function it returns fails the test if the file has been touched.
+func (b *balancer) fileAsItIs() (wantUntouched func()) {
 	b.s.t.Helper()
 	look := func() (string, time.Time) {
 		info, err := os.Stat(b.output)
@@ -76,7 +76,7 @@ func (s *site) redisAway(ids ...string) {
 	s.t.Helper()
 	traffic := s.traffic()
 	traffic.wantReaches(ids...)
-	wantUntouched := s.frozenFile()
+	wantUntouched := s.fileAsItIs()
 	generation := s.mustStatus().Running
 
 	s.killRedis()
@@ -155,7 +155,7 @@ func TestEmptySetNeverReplacesAGoodOne(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{nodes: []string{"web1"}, config: "timing: {min_interval: 50ms, resync: 100ms}\nguard: {hold: 200ms, window: 1s}\n"})
 	traffic := s.traffic()
-	wantUntouched := s.frozenFile()
+	wantUntouched := s.fileAsItIs()
 
 	s.nodes["web1"].agent.kill()
 	s.flush()
@@ -183,7 +183,7 @@ func TestManyLostAtOnceAreHeld(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}, config: "timing: {min_interval: 50ms, resync: 100ms}\nguard: {hold: 5m, window: 5m}\n"})
 	traffic := s.traffic()
-	wantUntouched := s.frozenFile()
+	wantUntouched := s.fileAsItIs()
 	s.nodes["web1"].agent.kill()
 	s.nodes["web2"].agent.kill()
 	s.expire("web1", "web2")

@@ -34,7 +34,7 @@ type options struct {
 	config    string            // more of lbd.yaml
 	upstreams string            // `upstreams:` of lbd.yaml; default: app_backend. CONF.D stands for the folder that Nginx includes
 	files     map[string]string // of Nginx when it starts; see servers.NginxOptions
-	flags     []string          // lbd runs with these instead of a config file; SITE stands for the balancer's folder
+	byFlags   bool              // lbd is told by flags, and has no config file
 }
 
 // newSite starts a site and waits until Nginx sends to all of its nodes.
@@ -154,10 +154,10 @@ func (s *site) newBalancer(id string, o options) *balancer {
 	b.nginx = serverstest.Nginx(s.t, servers.NginxOptions{Dir: filepath.Join(dir, "nginx"), Files: o.files})
 	listen := servers.Loopback(serverstest.Ports(s.t, 1)[0])
 	b.url = "http://" + listen
-	if o.flags != nil {
-		b.args = append([]string{"--redis-url", s.redis.URL(), "--id", id, "--upstream-file", b.output, "--allow-network", "127.0.0.0/8",
+	if o.byFlags {
+		b.args = []string{"--redis-url", s.redis.URL(), "--id", id, "--upstream-file", b.output, "--allow-network", "127.0.0.0/8",
 			"--nginx-conf", b.nginx.Conf, "--nginx-pid", b.nginx.PIDFile, "--nginx-prefix", b.nginx.Prefix, "--status-listen", listen,
-			"--templates", filepath.Join(dir, "templates"), "--state-dir", filepath.Join(dir, "state")}, o.flags...)
+			"--templates", filepath.Join(dir, "templates"), "--state-dir", filepath.Join(dir, "state")}
 		return b
 	}
 	if o.upstreams == "" {

@@ -53,7 +53,7 @@ func TestTemplates(t *testing.T) {
 		"a server of its own": {strings.Replace(version("bad3"), "{{- range", "server 127.0.0.1:1;\n{{- range", 1), []string{"upstream.conf.tmpl", "127.0.0.1:1"}},
 	} {
 		t.Log(name)
-		wantUntouched := s.frozenFile()
+		wantUntouched := s.fileAsItIs()
 		write(t, file, bad.text)
 		s.lbd.wantLog(bad.says...)
 		wantUntouched()
