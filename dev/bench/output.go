@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/bazbeans/bazbeans/dev/load"
 	"github.com/bazbeans/bazbeans/dev/load/plot"
 )
 
@@ -123,6 +124,13 @@ func (res *results) notes(t table) {
 		}
 		t.line("Steps of %s, ms on average: %s.", out.Name, strings.Join(steps, ", "))
 	}
+	var cut []string
+	for _, out := range res.Contenders {
+		// Failed requests of other kinds are none of a reload's: they are in failed, and in the JSON with their reason.
+		n := out.Requests.ByReason[string(load.ReasonClosed)] + out.Requests.Get.Repeated
+		cut = append(cut, fmt.Sprintf("%s %d", out.Name, n))
+	}
+	t.line("Connections that Nginx closed under a request (POSTs failed, GETs repeated): %s.", strings.Join(cut, ", "))
 	every := time.Duration(float64(time.Second) * float64(res.Options.Nodes) / res.Options.Rate)
 	t.line("Times in ms, to one request of a node: %v. Each change is the first one after %v of quiet.", every.Round(100*time.Microsecond), quiet)
 	t.line("Generator and nodes took %.0f %% of a processor; a request went out %.1f ms late at p99 in the worst turn.", res.OwnCPU, ms(res.late()))
