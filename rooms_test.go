@@ -18,6 +18,7 @@ var rooms = map[string]int{
 	"step": -1, "conf": -1, "ngxconf": -1,
 	"pool": 0, "cli": 0, "templates": 0,
 	"resolvers": 1, "render": 1,
+	"resolvers/resolvertest": 2,
 	"lbd/nginx": 2,
 	"lbd":       3, "agent": 3, "ctl": 3,
 	"dev":     4,

@@ -17,7 +17,7 @@ import (
 type Link struct {
 	Name     string // shown to people: redis, static, …
 	Resolver Resolver
-	Next     bool // on "cannot know" ask the next link, although an older address is at hand; the default keeps that
+	Next     bool // on "cannot know" ask the next link, although an older address of this one is at hand; the default keeps that
 }
 
 // Resolution is what a chain found out about one node.
@@ -26,6 +26,8 @@ type Resolution struct {
 	Link  string // which one said it; "" when none did
 	Stale bool   // it is the address last known: nobody could say anything now
 	Err   error  // no address: why. With Stale: why it could not be renewed. A *RefusedError when it was refused
+
+	place int // of Link in the chain
 }
 
 // Found reports whether there is an address.
@@ -34,21 +36,29 @@ func (r Resolution) Found() bool { return r.Addr.IsValid() }
 // Chain asks its links in order. It remembers the last address of each node, for when nobody can know.
 // It is for one caller at a time.
 type Chain struct {
-	links   []Link
-	door    Door
-	timeout time.Duration
-	last    map[string]Resolution
+	// Observe, if set before the first Resolve, is told what asking a link came to.
+	Observe func(link string, took time.Duration, nodes map[Outcome]int)
+
+	links []*asker
+	door  Door
+	last  map[string]Resolution
 }
 
-// linkTimeout bounds one link's answer for the whole batch.
-const linkTimeout = 5 * time.Second
+// Timeout bounds what a Chain's Resolve takes, whatever its links do. Each link may take an even share of the time
+// that is left, so that a slow one leaves the others theirs, and a quick one leaves its own to them: the first of
+// three has a third of a second, and the second, if that was quick, nearly half of one.
+const Timeout = time.Second
 
 // NewChain returns a chain over at least one link.
 func NewChain(door Door, links ...Link) (*Chain, error) {
 	if len(links) == 0 {
 		return nil, errors.New("resolver chain: no resolver given")
 	}
-	return &Chain{links: links, door: door, timeout: linkTimeout, last: map[string]Resolution{}}, nil
+	c := &Chain{door: door, last: map[string]Resolution{}}
+	for _, l := range links {
+		c.links = append(c.links, &asker{Link: l})
+	}
+	return c, nil
 }
 
 // Close closes the links that have something to close.
@@ -94,66 +104,58 @@ func (c *Chain) Names() []string {
 }
 
 // Resolve finds the addresses of nodes; there is a Resolution for each id. The error collects what went wrong in the
-// links, for the log: addresses that were found are good all the same.
+// links, for the log: addresses that were found are good all the same. It returns within Timeout. A resolver that does
+// not may still read nodes after that, so they must not be changed.
 func (c *Chain) Resolve(ctx context.Context, nodes []pool.Node) (map[string]Resolution, error) {
 	found := make(map[string]Resolution, len(nodes))
 	unknown := make(map[string]error) // id -> why a link could not know
 	var errs *multierror.Error
 	open := nodes
-	for _, link := range c.links {
+	began := time.Now()
+	for i, link := range c.links {
 		if len(open) == 0 {
 			break
 		}
-		answers, err := c.ask(ctx, link, open)
+		share := (Timeout - time.Since(began)) / time.Duration(len(c.links)-i)
+		answers, took, err := link.ask(ctx, share, open)
 		if err != nil {
 			errs = multierror.Append(errs, fmt.Errorf("%s: %w", link.Name, err))
 		}
 		var rest []pool.Node
+		count := map[Outcome]int{}
 		for _, n := range open {
-			r, done := c.judge(link, n.ID, answers, err, unknown)
-			if done {
+			s := c.door.Said(n.ID, answers, err)
+			count[s.Outcome]++
+			if r, done := c.decide(i, n.ID, s, unknown); done {
 				found[n.ID] = r
 			} else {
 				rest = append(rest, n)
 			}
 		}
+		if c.Observe != nil {
+			c.Observe(link.Name, took, count)
+		}
 		open = rest
 	}
 	for _, n := range open {
-		r := Resolution{Err: errors.New("no resolver knows its address")}
-		if why := unknown[n.ID]; why != nil {
-			r.Err = why
-			if old, ok := c.last[n.ID]; ok {
-				r = old
-				r.Stale, r.Err = true, why
-			}
-		}
-		found[n.ID] = r
+		found[n.ID] = c.undecided(n.ID, unknown)
 	}
 	c.remember(found)
 	return found, errs.ErrorOrNil()
 }
 
-// judge turns one link's answer into a Resolution; done is false when the next link is to be asked.
-func (c *Chain) judge(link Link, id string, answers Answers, linkErr error, unknown map[string]error) (r Resolution, done bool) {
-	a, ok := answers[id]
-	err := a.Err
-	if !ok {
-		err = linkErr
-	} else if err == nil {
-		err = c.door.Check(a.Addr)
+// decide says what follows from one link's word on a node; done is false when the next link is to be asked.
+func (c *Chain) decide(place int, id string, s Said, unknown map[string]error) (r Resolution, done bool) {
+	link := c.links[place]
+	switch s.Outcome {
+	case Found, Refused:
+		return Resolution{Endpoint: s.Endpoint, Link: link.Name, Err: s.Err, place: place}, true
+	case NotMine:
+		return r, false
 	}
-	switch {
-	case err == nil && ok:
-		a.Addr = a.Addr.Unmap()
-		return Resolution{Endpoint: a.Endpoint, Link: link.Name}, true
-	case err == nil:
-		return r, false // not its own
-	case IsRefused(err) && ok:
-		return Resolution{Link: link.Name, Err: err}, true
-	}
-	err = fmt.Errorf("%s cannot know: %w", link.Name, err)
-	if old, known := c.last[id]; known && !link.Next {
+	err := fmt.Errorf("%s cannot know: %w", link.Name, s.Err)
+	// What a later link said last is not this one's to keep: that link is asked again.
+	if old, known := c.last[id]; known && !link.Next && old.place <= place {
 		old.Stale, old.Err = true, err
 		return old, true
 	}
@@ -161,16 +163,15 @@ func (c *Chain) judge(link Link, id string, answers Answers, linkErr error, unkn
 	return r, false
 }
 
-func (c *Chain) ask(ctx context.Context, link Link, nodes []pool.Node) (answers Answers, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	defer func() {
-		// Resolvers are other people's code: one that panics cannot know, and lbd goes on.
-		if p := recover(); p != nil {
-			answers, err = nil, fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return link.Resolver.Resolve(ctx, nodes)
+// undecided is the Resolution of a node that no link found or refused.
+func (c *Chain) undecided(id string, unknown map[string]error) Resolution {
+	why := unknown[id]
+	if why == nil {
+		return Resolution{Err: errors.New("no resolver knows its address")}
+	}
+	r := c.last[id]
+	r.Stale, r.Err = r.Found(), why
+	return r
 }
 
 // remember keeps what was found, and what was known of nodes not asked about now, up to a bound.

@@ -3,6 +3,8 @@ package resolvers
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/bazbeans/bazbeans/pool"
 )
 
 // Door decides which addresses may become servers of an upstream, whoever said them.
@@ -29,6 +31,14 @@ func ParseNetworks(texts []string) ([]netip.Prefix, error) {
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// Pass is Check for all that a resolver says of a node.
+func (d Door) Pass(e Endpoint) error {
+	if e.Weight < 0 || e.Weight > pool.MaxWeight {
+		return refusedf("weight %d is not a number from 0 to %d", e.Weight, pool.MaxWeight)
+	}
+	return d.Check(e.Addr)
+}
 
 // Check returns a *RefusedError for an address that may not get traffic.
 func (d Door) Check(a netip.Addr) error {

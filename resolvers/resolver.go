@@ -22,16 +22,22 @@ import (
 // An answer whose Err is a *RefusedError is a fourth thing: there is an answer, and it is not acceptable. It ends the
 // search for that node, so that a bad entry never falls through to a fallback.
 //
-// The caller may assume: one call for the whole batch, which is bounded in time by ctx; answers for nodes that were
-// not asked about are ignored; Resolve may be called again at once, but never twice at the same time by one chain.
-// Resolve must not keep or change nodes. A resolver that holds something open, goroutines included, also implements
-// io.Closer; the chain that it is a link of closes it. One that learns in the background implements Notifier.
+// What the caller may assume: one call serves a whole batch, of none, one or ten thousand nodes; it returns soon after
+// ctx ends with what it found by then, and what it had no time for is "cannot know", never "not mine"; the answers
+// are the caller's from then on; Resolve does not keep or change nodes.
+//
+// What the resolver may assume: a chain calls Resolve again only when the call before has returned; answers for nodes
+// that were not asked about are ignored; what it says is checked at the Door.
+//
+// A resolver that holds something open, goroutines included, also implements io.Closer; the chain that it is a link
+// of closes it, once, and even while a call that outlived its ctx still runs. One that learns between two calls
+// implements Notifier. Package resolvertest holds a resolver against all this.
 type Resolver interface {
 	Resolve(ctx context.Context, nodes []pool.Node) (Answers, error)
 }
 
 // Notifier is a Resolver that may know something new between two calls of Resolve. The channel gets a value then, and
-// need not hold more than one; it is never closed.
+// need not hold more than one; it is the same at each call and never closed. Changed may be called while Resolve runs.
 type Notifier interface {
 	Changed() <-chan struct{}
 }
@@ -49,7 +55,7 @@ type Answer struct {
 type Endpoint struct {
 	Addr   netip.Addr
 	Port   uint16 // 0: the resolver does not say; the node's registration or the config does
-	Weight int    // 0: the resolver does not say
+	Weight int    // 1 to pool.MaxWeight; 0: the resolver does not say
 }
 
 // ParseEndpoint reads "IP", "IP:port" or "[IPv6]:port".

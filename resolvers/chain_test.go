@@ -3,13 +3,14 @@ package resolvers
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-multierror"
 	"go.uber.org/goleak"
@@ -162,119 +163,107 @@ func TestPanicIsCannotKnow(t *testing.T) {
 	}
 }
 
-func TestDoor(t *testing.T) {
-	nets, err := ParseNetworks([]string{"127.0.1.0/24", "fe80::/10", "10.0.0.7"})
-	if err != nil {
-		t.Fatal(err)
+// A link that cannot know stands for what it said itself; what a later link said is that one's to renew.
+func TestCannotKnowAsksTheLinkThatKnew(t *testing.T) {
+	first := &asked{answers: Answers{}}
+	second := &asked{answers: Answers{"a": at("10.0.0.1"), "b": at("10.0.0.2")}}
+	c := newChain(t, Link{Name: "one", Resolver: first}, Link{Name: "two", Resolver: second})
+	resolve(t, c, "a", "b")
+	first.err = errors.New("down")
+	second.answers = Answers{"a": at("10.0.0.3")}
+	got := resolve(t, c, "a", "b")
+	if a := got["a"]; a.Addr.String() != "10.0.0.3" || a.Link != "two" || a.Stale {
+		t.Errorf("a: %+v", a)
 	}
-	for _, c := range []struct {
-		addr         string
-		open, listed bool
-	}{
-		{"10.0.0.7", true, true}, {"10.0.0.8", true, false}, {"fd00::1", true, false}, {"8.8.8.8", true, false},
-		{"127.0.0.1", false, false}, {"127.0.1.5", false, true}, {"::1", false, false}, {"::ffff:127.0.1.5", false, true},
-		{"169.254.169.254", false, false}, {"fe80::1", false, true}, {"fe80::1%eth0", false, false},
-		{"0.0.0.0", false, false}, {"::", false, false}, {"224.0.0.1", false, false}, {"ff02::1", false, false}, {"255.255.255.255", false, false},
-	} {
-		a := netip.MustParseAddr(c.addr)
-		if err := (Door{}).Check(a); (err == nil) != c.open || err != nil && !IsRefused(err) {
-			t.Errorf("%s, no list: %v", c.addr, err)
-		}
-		if err := (Door{Networks: nets}).Check(a); (err == nil) != c.listed {
-			t.Errorf("%s, listed: %v", c.addr, err)
-		}
-	}
-	for _, bad := range []string{"10.0.0.0/33", "x", "fe80::1%eth0"} {
-		if _, err := ParseNetworks([]string{bad}); err == nil {
-			t.Errorf("%s: no error", bad)
-		}
+	// Nobody knows b now, and the first might: the last address stays.
+	if b := got["b"]; b.Addr.String() != "10.0.0.2" || b.Link != "two" || !b.Stale {
+		t.Errorf("b: %+v", b)
 	}
 }
 
-type ips map[string]string
-
-func (m ips) NodeIPs(_ context.Context, ids []string) (map[string]string, error) {
-	got := map[string]string{}
-	for _, id := range ids {
-		if ip, ok := m[id]; ok {
-			got[id] = ip
+func TestSlowLinksLeaveTheOthersTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var mu sync.Mutex // the deaf one gives nothing back that could order things
+		var left []time.Duration
+		taken := func() []time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			was := left
+			left = nil
+			return was
 		}
-	}
-	return got, nil
+		link := func(name string, takes time.Duration, heeds bool) Link {
+			return Link{Name: name, Resolver: Func(func(ctx context.Context, _ []pool.Node) (Answers, error) {
+				end, _ := ctx.Deadline()
+				mu.Lock()
+				left = append(left, time.Until(end).Round(time.Millisecond))
+				mu.Unlock()
+				if !heeds {
+					ctx = context.Background()
+				}
+				select {
+				case <-ctx.Done():
+					return Answers{name: at("10.0.0.1")}, ctx.Err() // what it has
+				case <-time.After(takes):
+					return nil, nil
+				}
+			})}
+		}
+		c := newChain(t, link("quick", 100*time.Millisecond, true), link("slow", time.Hour, true), link("deaf", 2*time.Second, false), link("last", 0, true))
+		observed := map[string]time.Duration{}
+		c.Observe = func(name string, took time.Duration, _ map[Outcome]int) { observed[name] = took }
+		got, err := c.Resolve(t.Context(), nodes("slow", "x"))
+		if took := time.Since(began); took > Timeout {
+			t.Errorf("the chain took %s", took)
+		}
+		// A tenth of each share is for returning in.
+		if want := []time.Duration{225 * time.Millisecond, 270 * time.Millisecond, 284 * time.Millisecond, 284 * time.Millisecond}; !slices.Equal(taken(), want) {
+			t.Errorf("the links had other times than %v", want)
+		}
+		if !got["slow"].Found() || got["x"].Err == nil || err == nil || !strings.Contains(err.Error(), "deaf: it did not return within 315ms") {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if observed["quick"] != 100*time.Millisecond || observed["slow"] != 270*time.Millisecond || observed["last"] != 0 {
+			t.Errorf("observed %v", observed)
+		}
+		// The deaf one still runs: it costs no time, and is not called a second time.
+		_, err = c.Resolve(t.Context(), nodes("x"))
+		if n := len(taken()); n != 3 || err == nil || !strings.Contains(err.Error(), "deaf: it still works on an earlier question") {
+			t.Errorf("%d were asked, %v", n, err)
+		}
+		time.Sleep(time.Minute)
+		if _, err = c.Resolve(t.Context(), nodes("x")); len(taken()) != 4 {
+			t.Errorf("it is not asked again: %v", err)
+		}
+		time.Sleep(time.Minute) // until it has returned
+	})
 }
 
-func TestRedis(t *testing.T) {
-	ours := pool.Node{ID: "ours", Agent: "1.0", Address: netip.MustParseAddr("10.0.0.1")}
-	r := NewRedis(ips{"ours": "10.6.6.6", "py": "10.0.0.2", "bad": "unix:/var/run/docker.sock", "dns": "localhost", "old": "010.0.0.1"})
-	got, err := r.Resolve(t.Context(), append(nodes("py", "bad", "dns", "old", "none"), ours))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got["ours"].Addr != ours.Address || got["py"].Addr.String() != "10.0.0.2" {
-		t.Errorf("%+v", got)
-	}
-	for _, id := range []string{"bad", "dns", "old"} {
-		if !IsRefused(got[id].Err) {
-			t.Errorf("%s: %+v", id, got[id])
+func TestACancelledLookEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, Link{Name: "slow", Resolver: Func(func(ctx context.Context, _ []pool.Node) (Answers, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		got, err := c.Resolve(ctx, nodes("a"))
+		if took := time.Since(began); took != 10*time.Millisecond || !errors.Is(err, context.DeadlineExceeded) || got["a"].Found() {
+			t.Errorf("%s, %v, %+v", took, err, got)
 		}
-	}
-	if _, ok := got["none"]; ok || len(got) != 5 {
-		t.Errorf("%+v", got)
-	}
+	})
 }
 
-func TestStatic(t *testing.T) {
-	s, err := NewStatic(map[string]string{"a": "10.0.0.1", "b": "[fd00::1]:81", "c": "10.0.0.3:80"})
-	if err != nil {
-		t.Fatal(err)
+func TestObserve(t *testing.T) {
+	first := &asked{answers: Answers{"a": at("10.0.0.1"), "b": at("127.0.0.1"), "c": {Err: errors.New("time-out")}}}
+	c := newChain(t, Link{Name: "one", Resolver: first}, Link{Name: "two", Resolver: &asked{answers: Answers{"c": at("10.0.0.3"), "d": at("10.0.0.4")}}})
+	seen := map[string]map[Outcome]int{}
+	c.Observe = func(link string, _ time.Duration, n map[Outcome]int) { seen[link] = n }
+	resolve(t, c, "a", "b", "c", "d")
+	want := map[string]map[Outcome]int{"one": {Found: 1, Refused: 1, CannotKnow: 1, NotMine: 1}, "two": {Found: 2}}
+	if !maps.EqualFunc(seen, want, maps.Equal) {
+		t.Errorf("%v", seen)
 	}
-	got, err := s.Resolve(t.Context(), nodes("a", "b", "d"))
-	if err != nil || fmt.Sprint(got) != "map[a:{{10.0.0.1 0 0} <nil>} b:{{fd00::1 81 0} <nil>}]" {
-		t.Errorf("%v, %v", got, err)
-	}
-	_, err = NewStatic(map[string]string{"ok": "10.0.0.1", "x": "localhost", "y": "10.0.0.1:0", "bad id": "10.0.0.2"})
-	for _, want := range []string{`"x"`, `"y"`, `"bad id"`} {
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), `"ok"`) {
-			t.Errorf("error does not name %s: %v", want, err)
-		}
-	}
-}
-
-func TestStaticFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "nodes.yaml")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(file+".new", file); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := NewStaticFile(file); err == nil {
-		t.Fatal("a missing file is an error at the start")
-	}
-	write("a: 10.0.0.1\n")
-	s, err := NewStaticFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := func(addr string, ok bool) {
-		t.Helper()
-		got, err := s.Resolve(t.Context(), nodes("a"))
-		if got["a"].Addr.String() != addr || (err == nil) != ok {
-			t.Errorf("got %v, %v; want %s", got, err, addr)
-		}
-	}
-	want("10.0.0.1", true)
-	write(`{"a": "10.0.0.22"}`)
-	want("10.0.0.22", true)
-	write("a: [")
-	want("10.0.0.22", false)
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
-	want("10.0.0.22", false)
-	write("a: 10.0.0.3")
-	want("10.0.0.3", true)
 }
