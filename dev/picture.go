@@ -60,7 +60,7 @@ func (p *picture) draw(v *view, last *applied, news []told) []string {
 }
 
 func (p *picture) head(v *view) []string {
-	up := "up " + v.up.Truncate(time.Second).String() + " "
+	up := "up " + v.up.Truncate(time.Second).String()
 	l := p.line().put(bold, " BazBeans demo").put("", "   ").put(cyan, p.url)
 	return []string{
 		l.pad(p.width-utf8.RuneCountInString(up)).put(dim, up).String(),

@@ -22,7 +22,7 @@ import (
 func start(t *testing.T, opts Options) *Site {
 	t.Helper()
 	if opts.HeartbeatTTL == 0 {
-		opts.HeartbeatInterval, opts.HeartbeatTTL = 200*time.Millisecond, time.Second
+		opts.HeartbeatInterval, opts.HeartbeatTTL = 200*time.Millisecond, 2*time.Second
 	}
 	opts.Dir = serverstest.Dir(t)
 	s, err := NewSite(opts)
