@@ -2,6 +2,7 @@ package resolvers
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/bazbeans/bazbeans/pool"
 )
@@ -31,7 +32,7 @@ func (r *Redis) Resolve(ctx context.Context, nodes []pool.Node) (Answers, error)
 			python = append(python, n.ID)
 		}
 	}
-	ips, err := r.ips.NodeIPs(ctx, python)
+	ips, err := r.lookUp(ctx, python)
 	for id, text := range ips {
 		addr, err := pool.ParseAddress(text)
 		if err != nil {
@@ -41,4 +42,23 @@ func (r *Redis) Resolve(ctx context.Context, nodes []pool.Node) (Answers, error)
 		answers[id] = Answer{Endpoint: Endpoint{Addr: addr}}
 	}
 	return answers, err
+}
+
+// lookUp is NodeIPs that hears a cancelled ctx: go-redis, while it reads, hears only a deadline, and ends by it.
+func (r *Redis) lookUp(ctx context.Context, ids []string) (map[string]string, error) {
+	type looked struct {
+		ips map[string]string
+		err error
+	}
+	done := make(chan looked, 1)
+	go func() {
+		ips, err := r.ips.NodeIPs(ctx, ids)
+		done <- looked{ips, err}
+	}()
+	select {
+	case got := <-done:
+		return got.ips, got.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("redis did not answer: %w", ctx.Err())
+	}
 }
