@@ -2,10 +2,13 @@ package nginxtest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -19,6 +22,10 @@ const soon = 20 * time.Second
 var bin string
 
 func TestMain(m *testing.M) {
+	// The tests mostly wait, so more of them run at once than there are processors; -parallel on the command line wins.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err) // every test binary has that flag
+	}
 	if err := build(); err != nil {
 		fmt.Fprintln(os.Stderr, errors.Join(err, os.RemoveAll(bin)))
 		os.Exit(1)

@@ -48,9 +48,10 @@ func TestTemplates(t *testing.T) {
 		text string
 		says []string
 	}{
-		"no template":         {version("bad1") + "{{end}}\n", []string{"upstream.conf.tmpl:8", "unexpected {{end}}"}},
-		"no such field":       {version("bad2") + "# {{.Nope}}\n", []string{"upstream.conf.tmpl:8", "Nope"}},
-		"a server of its own": {strings.Replace(version("bad3"), "{{- range", "server 127.0.0.1:1;\n{{- range", 1), []string{"upstream.conf.tmpl", "127.0.0.1:1"}},
+		"no template":              {version("bad1") + "{{end}}\n", []string{"upstream.conf.tmpl:8", "unexpected {{end}}"}},
+		"no such field":            {version("bad2") + "# {{.Nope}}\n", []string{"upstream.conf.tmpl:8", "Nope"}},
+		"a server of its own":      {strings.Replace(version("bad3"), "{{- range", "server 127.0.0.1:1;\n{{- range", 1), []string{"upstream.conf.tmpl", "127.0.0.1:1"}},
+		"what Nginx does not take": {strings.Replace(version("bad4"), "zone {{.Name}} {{.ZoneSize}};", "zone {{.Name}} 1;", 1), []string{"upstream.conf:4", "zone"}},
 	} {
 		t.Log(name)
 		wantUntouched := s.fileAsItIs()
