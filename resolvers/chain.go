@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -104,8 +105,9 @@ func (c *Chain) Names() []string {
 }
 
 // Resolve finds the addresses of nodes; there is a Resolution for each id. The error collects what went wrong in the
-// links, for the log: addresses that were found are good all the same. It returns within Timeout. A resolver that does
-// not may still read nodes after that, so they must not be changed.
+// links, for the log: of each that cannot know some nodes, the first of them and why. Addresses that were found are
+// good all the same. It returns within Timeout; nodes must not be changed afterwards, for a resolver that does not return
+// in time may still read them.
 func (c *Chain) Resolve(ctx context.Context, nodes []pool.Node) (map[string]Resolution, error) {
 	found := make(map[string]Resolution, len(nodes))
 	unknown := make(map[string]error) // id -> why a link could not know
@@ -118,19 +120,23 @@ func (c *Chain) Resolve(ctx context.Context, nodes []pool.Node) (map[string]Reso
 		}
 		share := (Timeout - time.Since(began)) / time.Duration(len(c.links)-i)
 		answers, took, err := link.ask(ctx, share, open)
-		if err != nil {
-			errs = multierror.Append(errs, fmt.Errorf("%s: %w", link.Name, err))
-		}
+		trouble := err
 		var rest []pool.Node
 		count := map[Outcome]int{}
 		for _, n := range open {
 			s := c.door.Said(n.ID, answers, err)
+			if s.Outcome == CannotKnow && trouble == nil {
+				trouble = fmt.Errorf("%s: %w", n.ID, s.Err) // the first tells enough
+			}
 			count[s.Outcome]++
 			if r, done := c.decide(i, n.ID, s, unknown); done {
 				found[n.ID] = r
 			} else {
 				rest = append(rest, n)
 			}
+		}
+		if trouble != nil {
+			errs = multierror.Append(errs, fmt.Errorf("%s: %w", link.Name, trouble))
 		}
 		if c.Observe != nil {
 			c.Observe(link.Name, took, count)
@@ -141,7 +147,18 @@ func (c *Chain) Resolve(ctx context.Context, nodes []pool.Node) (map[string]Reso
 		found[n.ID] = c.undecided(n.ID, unknown)
 	}
 	c.remember(found)
+	if errs != nil {
+		errs.ErrorFormat = oneLine
+	}
 	return found, errs.ErrorOrNil()
+}
+
+func oneLine(errs []error) string {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
 }
 
 // decide says what follows from one link's word on a node; done is false when the next link is to be asked.

@@ -258,10 +258,15 @@ func TestACancelledLookEndsAtOnce(t *testing.T) {
 
 func TestObserve(t *testing.T) {
 	first := &asked{answers: Answers{"a": at("10.0.0.1"), "b": at("127.0.0.1"), "c": {Err: errors.New("time-out")}}}
-	c := newChain(t, Link{Name: "one", Resolver: first}, Link{Name: "two", Resolver: &asked{answers: Answers{"c": at("10.0.0.3"), "d": at("10.0.0.4")}}})
+	second := &asked{answers: Answers{"c": at("10.0.0.3"), "d": at("10.0.0.4")}, err: errors.New("half of it is missing")}
+	c := newChain(t, Link{Name: "one", Resolver: first}, Link{Name: "two", Resolver: second})
 	seen := map[string]map[Outcome]int{}
 	c.Observe = func(link string, _ time.Duration, n map[Outcome]int) { seen[link] = n }
-	resolve(t, c, "a", "b", "c", "d")
+	// Of each link what went wrong is told once, also if it concerns no node.
+	_, err := c.Resolve(t.Context(), nodes("a", "b", "c", "d"))
+	if err == nil || err.Error() != "one: c: time-out; two: half of it is missing" {
+		t.Errorf("error %v", err)
+	}
 	want := map[string]map[Outcome]int{"one": {Found: 1, Refused: 1, CannotKnow: 1, NotMine: 1}, "two": {Found: 2}}
 	if !maps.EqualFunc(seen, want, maps.Equal) {
 		t.Errorf("%v", seen)
