@@ -110,7 +110,8 @@ func TestHostileEntries(t *testing.T) {
 		shown[q.ID] = q.Why
 	}
 	for _, id := range refused {
-		if why, ok := shown[strings.ToValidUTF8(id, "\ufffd")]; !ok || why == "" {
+		// How JSON shows what is no UTF-8 or has no end is lbd's own affair; such ids are counted below.
+		if why, ok := shown[id]; (!ok || why == "") && utf8.ValidString(id) && len(id) < 1000 {
 			t.Errorf("%.80q is not in quarantine with a reason", id)
 		}
 		if state := st.state(id); state == "active" {
@@ -135,11 +136,13 @@ func TestHostileEntries(t *testing.T) {
 	// And all of it goes on working around them.
 	s.bbctl("freeze", "web1", "--wait")
 	s.wantServers("web2")
-	for _, id := range refused[1:] { // an empty argument is no id to forget
-		if !strings.ContainsRune(id, 0) && !strings.HasPrefix(id, "-") {
-			s.bbctl("forget", id)
+	forget := []string{"forget", "--"}
+	for _, id := range refused {
+		if id != "" && !strings.ContainsRune(id, 0) { // no command line can hold these
+			forget = append(forget, id)
 		}
 	}
+	s.bbctl(forget...)
 	s.bbctl("unfreeze", "web1")
 	s.wantServers("web1", "web2")
 	traffic.wantNoHarm()

@@ -27,7 +27,7 @@ func TestRestartOfLbd(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}})
 	traffic := s.traffic()
-	for name, end := range map[string]func(){"SIGTERM": s.lbd.stop, "kill -9": func() { s.lbd.kill() }} {
+	for name, end := range map[string]func(){"SIGTERM": func() { s.lbd.stop() }, "kill -9": func() { s.lbd.kill() }} {
 		wantUntouched, reloads, generation := s.fileAsItIs(), s.reloads(), s.mustStatus().Running
 		end()
 		traffic.wantReaches("web1", "web2", "web3")
