@@ -23,7 +23,7 @@ func TestDocs(t *testing.T) {
 	s.node("web1", true)
 	s.node("web2", true)
 	for _, lb := range []string{"lb1", "lb2"} {
-		if err := s.p.WriteAck(t.Context(), pool.Ack{ID: lb, Rev: late}, time.Minute); err != nil {
+		if _, err := s.p.WriteAck(t.Context(), pool.Ack{ID: lb, Rev: late}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}

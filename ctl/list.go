@@ -78,7 +78,7 @@ func (s *session) listNodes(ctx context.Context, sel selection) error {
 	var snap *pool.Snapshot
 	var ips map[string]string
 	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
-		if snap, err = p.Snapshot(ctx); err != nil {
+		if snap, err = p.FullSnapshot(ctx); err != nil {
 			return err
 		}
 		ips, err = p.NodeIPs(ctx, pythonNodes(snap.Nodes))

@@ -55,7 +55,7 @@ func TestWrongUsage(t *testing.T) {
 		"list-nodes --label x":              `invalid argument "x" for "--label" flag: x must be formatted as key=value (see bbctl list-nodes --help)`,
 		"list-nodes --timeout 0s":           `--timeout 0s is no time to do anything in (write 10s or 1m)`,
 		"list-nodes --redis-url http://x":   `redis url http://x: redis: invalid URL scheme: http (write redis://host:6379/0, rediss://… or unix:///path)`,
-		"list-nodes --redis-url redis://u:hush@[": `redis url …@[: missing ']' in host (write redis://host:6379/0, rediss://… or unix:///path)`,
+		"list-nodes --redis-url redis://u:hush@[": `redis url …@[: it can't be read: write / # ? % @ in the password as %2F %23 %3F %25 %40, or use password_file (write redis://host:6379/0, rediss://… or unix:///path)`,
 		"list-nodes --config /no/such":            `read config: open /no/such: no such file or directory`,
 		"list-nodes --config " + bad:              bad + `:2: redis.urll: unknown key (known: channel, cluster, key_prefix, password_file, sentinel, tls, url, username)`,
 		"completion":                              `completion takes exactly one shell, got 0 (see bbctl completion --help)`,

@@ -74,7 +74,7 @@ func (r *running) wantEnd(t *testing.T, code int) {
 
 func (s *site) ack(a pool.Ack) {
 	s.t.Helper()
-	if err := s.p.WriteAck(s.t.Context(), a, time.Minute); err != nil {
+	if _, err := s.p.WriteAck(s.t.Context(), a, time.Minute); err != nil {
 		s.t.Fatal(err)
 	}
 }

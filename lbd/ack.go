@@ -2,10 +2,12 @@ package lbd
 
 import (
 	"context"
-	"os"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -15,7 +17,8 @@ type acks struct {
 	said time.Time
 	next time.Time
 
-	master int // nginx's master then
+	master int   // nginx's master then
+	rival  error // another lbd has our id
 }
 
 const (
@@ -30,22 +33,21 @@ func (l *LB) ackTTL() time.Duration { return max(3*l.cfg.Timing.Resync, 15*time.
 
 // ack says in Redis what is proven to be served, when that changed or the last word grows old.
 func (l *LB) ack(ctx context.Context) {
-	now := time.Now()
 	if ctx.Err() != nil {
 		return
 	}
+	now := time.Now()
 	state, err := l.engine.State(ctx)
-	l.board.nginx(state, err)
-	l.metrics.nginx(state)
-	if state.Master != l.acks.master {
-		// Nginx was started or replaced: find out whether it serves what it should.
-		l.acks.master, l.lastCheck = state.Master, time.Time{}
-		l.agenda.now()
-	}
-	a := pool.Ack{ID: l.cfg.ID, Rev: l.rev, Generation: l.running.N, Held: l.held, Draining: state.Draining, Apply: "reload"}
-	a.Host, _ = os.Hostname() // for people; empty will do
-	if l.lastErr != nil {
+	l.seeNginx(state, err)
+	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
+		Blind: state.Master == 0 || !l.serving, Draining: state.Draining, Apply: "reload"}
+	switch {
+	case l.acks.rival != nil:
+		a.Blind, a.Error = true, l.acks.rival.Error()
+	case l.lastErr != nil:
 		a.Error = l.lastErr.Error()
+	case state.Master == 0:
+		a.Error = "nginx is not running: " + state.Why
 	}
 	l.acks.next = now.Add(l.ackTTL() / 3)
 	switch {
@@ -62,15 +64,42 @@ func (l *LB) ack(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	err = l.pool.WriteAck(ctx, a, l.ackTTL())
+	before, err := l.pool.WriteAck(ctx, a, l.ackTTL())
 	l.metrics.acked(time.Since(now))
-	if l.say.change("ack", err, "can't say in redis what is served", "redis knows again what is served"); err == nil {
-		l.acks.last, l.acks.said = a, now
-	} else {
+	l.say.change("ack", err, "can't say in redis what is served", "redis knows again what is served")
+	if err != nil {
 		l.acks.next = now.Add(time.Second)
+		return
+	}
+	l.seeRival(before)
+	l.acks.last, l.acks.said = a, now
+}
+
+// seeNginx notes what Nginx does, and wakes the loop when it was started or replaced.
+func (l *LB) seeNginx(state nginx.State, err error) {
+	l.board.nginx(state, err)
+	l.metrics.nginx(state)
+	if state.Master == 0 && err == nil {
+		err = errors.New(state.Why)
+	}
+	l.say.change("nginx", err, "nginx is not running, as far as lbd can see", "nginx runs")
+	if state.Master != l.acks.master {
+		l.acks.master, l.lastCheck = state.Master, time.Time{} // does it serve what it should?
+		l.agenda.now()
 	}
 }
 
+// seeRival finds another lbd that uses our id: it has written after us. Its word and ours would be taken for one
+// another's.
+func (l *LB) seeRival(before string) {
+	l.acks.rival = nil
+	if !l.acks.said.IsZero() && before != "" && before != l.instance {
+		l.acks.rival = fmt.Errorf("another lbd has the id %s, too: %.80q (give each its own: id in the config, or --id)", l.cfg.ID, before)
+	}
+	l.say.change("id", l.acks.rival, "two load balancers have one id: nobody can tell what either serves", "the id is ours alone")
+	l.board.rival(l.acks.rival)
+}
+
 func same(a, b pool.Ack) bool {
-	return a.Rev == b.Rev && a.Generation == b.Generation && a.Draining == b.Draining && a.Error == b.Error && slices.Equal(a.Held, b.Held)
+	return a.Rev == b.Rev && a.Generation == b.Generation && a.Draining == b.Draining && a.Blind == b.Blind && a.Error == b.Error && slices.Equal(a.Held, b.Held)
 }

@@ -33,28 +33,29 @@ func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 	l.metrics.applied(out, err)
 	l.note(p, out, err, took)
 	if err != nil {
-		l.settled = false
+		l.settled = false // what was served before is served still, or lbd/nginx has put it back
 		return out, err
 	}
-	l.settled = true
+	l.settled, l.serving = true, out.Running
 	before := l.running
 	l.running = l.wanted
-	if p.Complete {
-		l.rev, l.held = p.Rev, p.heldIDs()
-	}
+	l.served(p)
 	l.logApplied(p, out, took, before)
 	for _, u := range l.upstreams {
 		if set, ok := p.Sets[u.Name]; ok {
-			u.history.add(time.Now(), l.cfg.Guard.Window, set)
+			u.history.serve(time.Now(), l.cfg.Guard.Window, set, p.Guard[u.Name])
 			u.unknown = false
 		}
 	}
-	if out.Changed || before != l.running {
-		if err := l.remember(p.Sets); err != nil {
-			l.log.Error("can't remember what is served: after a restart the guard begins anew", "error", err)
-		}
-	}
+	l.remember()
 	return out, nil
+}
+
+// served notes that Nginx serves all that the plan wants, or what the guard kept instead.
+func (l *LB) served(p *Plan) {
+	if p.Complete {
+		l.rev, l.held = p.Rev, p.heldIDs()
+	}
 }
 
 // settle does what the plan asks for, if anything, and if it may already: the first change after quiet goes in at
@@ -63,9 +64,7 @@ func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	now := time.Now()
 	if p.hash == l.running.Hash && l.settled && now.Sub(l.lastCheck) < l.cfg.Timing.Resync {
-		if p.Complete {
-			l.rev, l.held = p.Rev, p.heldIDs()
-		}
+		l.served(p)
 		l.lastErr = errors.Join(p.Errors...)
 		return p
 	}
@@ -120,7 +119,7 @@ func (l *LB) usable(now time.Time) *render.Set {
 
 func (p *Plan) heldIDs() []string {
 	var ids []string
-	for _, v := range p.Held {
+	for _, v := range p.Guard {
 		for _, s := range v.kept {
 			ids = append(ids, s.ID)
 		}
@@ -138,7 +137,7 @@ func (l *LB) logApplied(p *Plan, out nginx.Outcome, took time.Duration, before g
 	for _, u := range l.upstreams {
 		if set, ok := p.Sets[u.Name]; ok {
 			if d := difference(u.history.newest(), set); d != "" {
-				attrs = append(attrs, slog.Group(u.Name, "change", d, "serving", countUp(set)))
+				attrs = append(attrs, slog.Group(u.Name, "change", d, "serving", len(upIDs(set))))
 			}
 		}
 	}

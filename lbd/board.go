@@ -16,6 +16,8 @@ type board struct {
 	mu     sync.Mutex
 	status Status
 	turned time.Time // when the loop last came round
+	deaf   error     // why no events are heard
+	twin   error     // another lbd has our id
 }
 
 // Status is the JSON of /status.
@@ -73,6 +75,21 @@ func (b *board) start() {
 	b.turned = time.Now()
 }
 
+// hears notes whether events are heard, and reports whether that changed.
+func (b *board) hears(deaf error) (changed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	changed = (b.deaf == nil) != (deaf == nil)
+	b.deaf = deaf
+	return changed
+}
+
+func (b *board) rival(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.twin = err
+}
+
 func (b *board) away(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,9 +110,12 @@ func (b *board) looked(l *LB, f *facts, p *Plan) {
 	if p.hash != l.wanted.Hash {
 		s.Wanted++ // it waits for its turn
 	}
-	s.Guard = GuardStatus{Held: len(p.Held) > 0, Nodes: p.heldIDs()}
-	for name, v := range p.Held {
-		s.Guard.Why = append(s.Guard.Why, name+": "+v.why)
+	s.Guard = GuardStatus{Nodes: p.heldIDs()}
+	for name, v := range p.Guard {
+		if v.why != "" {
+			s.Guard.Held = true
+			s.Guard.Why = append(s.Guard.Why, name+": "+v.why)
+		}
 	}
 	slices.Sort(s.Guard.Why)
 	s.Problems = nil
@@ -157,6 +177,12 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 	case look != nil && time.Since(*look) > 2*cfg.Timing.Resync+lookTimeout:
 		add("the last look at redis is too old")
 	}
+	if b.twin != nil {
+		add(b.twin.Error())
+	}
+	if b.deaf != nil {
+		add("no events are heard, changes are seen at each resync: " + b.deaf.Error())
+	}
 	if !s.Nginx.Running {
 		add("nginx is not running: " + s.Nginx.Error)
 	} else if s.Running != s.Wanted {
@@ -176,11 +202,16 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 
 func joined(errs []error) error { return errors.Join(errs...) }
 
-// sayHeld logs the guard's word when it changes.
-func (l *LB) sayHeld(p *Plan) {
+// noteHolds keeps in mind since when the guard holds, and logs its word when that changes.
+func (l *LB) noteHolds(p *Plan) {
 	var errs []error
 	for _, u := range l.upstreams {
-		if v, ok := p.Held[u.Name]; ok {
+		v := p.Guard[u.Name]
+		if u.history.heldSince.IsZero() != v.heldSince.IsZero() {
+			u.history.heldSince = v.heldSince
+			l.remember()
+		}
+		if v.why != "" {
 			errs = append(errs, errors.New(u.Name+": "+v.why))
 		}
 	}

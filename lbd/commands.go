@@ -21,7 +21,7 @@ import (
 
 // once is `lbd once`.
 func once(ctx context.Context, l *LB, stdout io.Writer) error {
-	changed, held, err := l.Once(ctx)
+	changed, guard, err := l.Once(ctx)
 	if err != nil {
 		return err
 	}
@@ -31,8 +31,10 @@ func once(ctx context.Context, l *LB, stdout io.Writer) error {
 	}
 	fmt.Fprintln(stdout, word)
 	var errs []error
-	for name, v := range held {
-		errs = append(errs, fmt.Errorf("upstream %s: %s", name, v.why))
+	for name, v := range guard {
+		if v.why != "" {
+			errs = append(errs, fmt.Errorf("upstream %s: %s", name, v.why))
+		}
 	}
 	if len(errs) > 0 {
 		return &cli.Error{Code: cli.Refused, Err: errors.Join(errs...)}
@@ -65,12 +67,13 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 	} else {
 		found := 0
 		for i := range f.nodes {
-			if f.nodes[i].Found() {
+			if f.nodes[i].where.Found() {
 				found++
 			}
 		}
 		line("resolvers", nil, fmt.Sprintf("%v, %d address(es) found", l.chain.Names(), found))
 	}
+	l.lookBack()
 	p := l.plan(f, l.templates, time.Now())
 	line("render", errors.Join(p.Errors...), fmt.Sprintf("%d file(s), %d entry(ies) in quarantine", len(p.Files), len(p.Quarantined)))
 	for _, q := range p.Quarantined {
@@ -97,6 +100,7 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 	if cmd.fixture != "" {
 		f, err = readFixture(cmd.fixture)
 	} else {
+		l.lookBack()
 		f, err = l.look(ctx)
 	}
 	if err != nil {
@@ -105,6 +109,11 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 	p := l.plan(f, l.templates, time.Now())
 	if err := errors.Join(append([]error{l.TemplateError()}, p.Errors...)...); err != nil {
 		return trouble(err)
+	}
+	for name, v := range p.Guard {
+		if v.why != "" {
+			fmt.Fprintf(stderr, "lbd: held: upstream %s: %s\n", name, v.why)
+		}
 	}
 	for _, q := range p.Quarantined {
 		fmt.Fprintf(stderr, "lbd: %s is refused: %s\n", cli.Printable(q.ID, 40), cli.Printable(q.Why, 200))
@@ -214,5 +223,5 @@ func (n fixtureNode) fact() (fact, error) {
 	if !at.Addr.IsValid() {
 		r.Err = errors.New("the fixture gives it no address")
 	}
-	return fact{Node: node, Resolution: r}, nil
+	return fact{Node: node, where: r}, nil
 }

@@ -13,7 +13,7 @@ import (
 // newest.
 type history struct {
 	sets      []served
-	heldSince time.Time // when too much was lost at once; zero: not so now
+	heldSince time.Time // when too much was gone at once; zero: not so now
 }
 
 // served is one proven set: id -> server, those that are Down left out.
@@ -24,63 +24,65 @@ type served struct {
 
 // verdict is what the guard makes of a wanted set.
 type verdict struct {
-	kept []render.Server // servers that stay against the pool's word, sorted by id
-	why  string          // "" when nothing is kept
+	kept      []render.Server // servers that stay against the pool's word, sorted by id
+	why       string          // "" when nothing is kept
+	heldSince time.Time       // for the history, whatever becomes of the plan
+	believed  bool            // a hold ran out: once this set is served, what was before counts no more
 }
 
-// judge decides whether an upstream may lose what the pool says it should. It is pure.
+// judge decides what an upstream keeps though the pool says otherwise. It is pure.
 //
 // From many to none is suspicious: agents cut off from Redis, a flushed Redis or a failover look like a fleet that
 // died, one by one or at once. So the wanted set is compared with the largest set proven within the window. If more
-// than max_shrink of that was lost (see fact.lost), what is served still and was lost is kept for `hold`, counted from
-// the first look that said so; after that the facts are believed. And fewer than min_nodes servers are never reached:
-// nodes of the present set stay, living ones first, until the facts change, even if operators froze them all.
+// than max_shrink of that is gone unasked (see fact.goneUnasked), what is served still and is gone is kept for `hold`,
+// counted from the first look that said so; after that the facts are believed, unless fewer than min_nodes would be
+// left. And freezes, which are somebody's will, stop at min_nodes: nodes of the present set stay, living ones first.
+// Both of these last until the facts change.
 //
-// lost and alive are asked about ids that are served now and not wanted.
-func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, lost, alive func(id string) bool) verdict {
+// gone and alive are asked about ids that are served now and not wanted.
+func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, gone, alive func(id string) bool) verdict {
 	current := h.newest()
-	up := map[string]bool{}
-	for _, s := range want {
-		if !s.Down && s.Weight > 0 {
-			up[s.ID] = true
-		}
-	}
+	up := upIDs(want)
 	keep := map[string]bool{}
-	why := ""
+	var v verdict
 
 	base := h.largest(now, cfg.Window)
-	gone := 0
+	missing := 0
 	for id := range base {
-		if !up[id] && lost(id) {
-			gone++
+		if !up[id] && gone(id) {
+			missing++
 		}
 	}
-	if limit := float64(cfg.MaxShrink) / 100 * float64(len(base)); gone > 0 && float64(gone) > limit {
-		if h.heldSince.IsZero() {
-			h.heldSince = now
+	if limit := float64(cfg.MaxShrink) / 100 * float64(len(base)); float64(missing) > limit {
+		if v.heldSince = h.heldSince; v.heldSince.IsZero() {
+			v.heldSince = now
 		}
-		if now.Sub(h.heldSince) < cfg.Hold {
-			why = fmt.Sprintf("%d of %d nodes were lost within %s, more than max_shrink %g%%: kept until %s have passed",
-				gone, len(base), cfg.Window, float64(cfg.MaxShrink), cfg.Hold)
+		tooFew := len(up) < cfg.MinNodes
+		if tooFew || now.Sub(v.heldSince) < cfg.Hold {
+			v.why = fmt.Sprintf("%d of %d nodes went within %s, more than max_shrink %g%%: kept until %s have passed",
+				missing, len(base), cfg.Window, float64(cfg.MaxShrink), cfg.Hold)
+			if tooFew {
+				v.why = fmt.Sprintf("%d of %d nodes went, and fewer than min_nodes %d would be left: kept until the facts change",
+					missing, len(base), cfg.MinNodes)
+			}
 			for id := range current {
-				if !up[id] && lost(id) {
+				if !up[id] && gone(id) {
 					keep[id] = true
 				}
 			}
+		} else {
+			v.believed = true
 		}
-	} else {
-		h.heldSince = time.Time{}
 	}
 
-	if missing := min(cfg.MinNodes, len(current)) - len(up) - len(keep); missing > 0 {
+	if short := min(cfg.MinNodes, len(current)) - len(up) - len(keep); short > 0 {
 		rest := slices.DeleteFunc(slices.Sorted(maps.Keys(current)), func(id string) bool { return up[id] || keep[id] })
 		slices.SortStableFunc(rest, func(a, b string) int { return rank(alive(a)) - rank(alive(b)) })
-		for _, id := range rest[:min(missing, len(rest))] {
+		for _, id := range rest[:min(short, len(rest))] {
 			keep[id] = true
 		}
-		why = fmt.Sprintf("%d nodes are left, fewer than min_nodes %d: kept until the facts change", len(up), cfg.MinNodes)
+		v.why = fmt.Sprintf("%d nodes are left, fewer than min_nodes %d: kept until the facts change", len(up), cfg.MinNodes)
 	}
-	v := verdict{why: why}
 	for _, id := range slices.Sorted(maps.Keys(keep)) {
 		v.kept = append(v.kept, current[id])
 	}
@@ -97,7 +99,24 @@ func rank(alive bool) int {
 	return 1
 }
 
-// add notes what is served from now on.
+func upIDs(servers []render.Server) map[string]bool {
+	up := map[string]bool{}
+	for _, s := range servers {
+		if !s.Down && s.Weight > 0 {
+			up[s.ID] = true
+		}
+	}
+	return up
+}
+
+// serve notes what is served from now on, by a plan with this verdict.
+func (h *history) serve(now time.Time, window time.Duration, servers []render.Server, v verdict) {
+	if v.believed {
+		*h = history{}
+	}
+	h.add(now, window, servers)
+}
+
 func (h *history) add(now time.Time, window time.Duration, servers []render.Server) {
 	set := served{at: now, servers: map[string]render.Server{}}
 	for _, s := range servers {

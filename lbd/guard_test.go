@@ -55,6 +55,7 @@ func TestJudge(t *testing.T) {
 		{"all are down in a hash", "a b", "a! b!", "", "", "a"},
 		{"the only one is frozen", "a", "", "", "", "a"},
 		{"the only one is replaced", "a", "b", "a", "a", "a"},
+		{"cleaned up or forgotten counts as gone", "a b c", "", "a b c", "a b c", "a b c"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var h history
@@ -70,20 +71,45 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestJudgeLetsGoAfterTheHold(t *testing.T) {
+// hold looks again and again as the loop does, and serves what it finds.
+func hold(h *history, now time.Time, want, gone string) string {
+	v := judge(guardDefaults, now, h, servers(want), in(gone), in(want))
+	h.heldSince = v.heldSince
+	h.serve(now, guardDefaults.Window, replace(servers(want), v.kept), v)
+	return keptIDs(v)
+}
+
+func TestJudgeBelievesAfterTheHold(t *testing.T) {
 	var h history
-	h.add(noon, guardDefaults.Window, servers("a b c d"))
-	look := func(after time.Duration) string {
-		return keptIDs(judge(guardDefaults, noon.Add(after), &h, servers("a"), in("b c d"), in("a")))
+	h.add(noon, guardDefaults.Window, servers("a b c d e f g h i"))
+	look := func(after time.Duration, want, gone, kept string) {
+		t.Helper()
+		if got := hold(&h, noon.Add(after), want, gone); got != kept {
+			t.Errorf("after %s: kept %q, want %q", after, got, kept)
+		}
 	}
-	if got := look(time.Second); got != "b c d" {
-		t.Errorf("at the first look: kept %q", got)
+	look(1*time.Second, "a b c d", "e f g h i", "e f g h i")
+	look(60*time.Second, "a b c d", "e f g h i", "e f g h i")
+	look(61*time.Second, "a b c d", "e f g h i", "")
+	// A second loss is a new one, with a hold of its own.
+	look(90*time.Second, "a", "b c d e f g h i", "b c d")
+	look(149*time.Second, "a", "b c d e f g h i", "b c d")
+	look(150*time.Second, "a", "b c d e f g h i", "")
+	// But nobody at all is never believed.
+	look(200*time.Second, "", "a b c d e f g h i", "a")
+	look(time.Hour, "", "a b c d e f g h i", "a")
+}
+
+func TestJudgeNeverBelievesThatAllAreGone(t *testing.T) {
+	var h history
+	h.add(noon, guardDefaults.Window, servers("a b c"))
+	for _, after := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour} {
+		if got := hold(&h, noon.Add(after), "", "a b c"); got != "a b c" {
+			t.Errorf("after %s: kept %q", after, got)
+		}
 	}
-	if got := look(60 * time.Second); got != "b c d" {
-		t.Errorf("59 s after the first look: kept %q", got)
-	}
-	if got := look(61 * time.Second); got != "" {
-		t.Errorf("60 s after the first look: kept %q", got)
+	if got := hold(&h, noon.Add(25*time.Hour), "a b", "c"); got != "" || !h.heldSince.IsZero() {
+		t.Errorf("most are back: kept %q", got)
 	}
 }
 
@@ -101,13 +127,14 @@ func TestJudgeComparesOverTheWindow(t *testing.T) {
 		if held := gone > 5; (len(v.kept) > 0) != held {
 			t.Fatalf("%d of 10 are lost: kept %q", gone, keptIDs(v))
 		}
-		h.add(now, guardDefaults.Window, replace(want, v.kept))
+		h.heldSince = v.heldSince
+		h.serve(now, guardDefaults.Window, replace(want, v.kept), v)
 	}
 	if n := len(h.newest()); n != 5 {
 		t.Errorf("%d are served at the end, want the 5 that were left when it began to look suspicious", n)
 	}
 	// They come back: nothing is held any more, and no clock runs on.
-	if v := judge(guardDefaults, now.Add(time.Second), &h, servers(strings.Join(all, " ")), in(""), in("")); v.why != "" || !h.heldSince.IsZero() {
+	if v := judge(guardDefaults, now.Add(time.Second), &h, servers(strings.Join(all, " ")), in(""), in("")); v.why != "" || !v.heldSince.IsZero() {
 		t.Errorf("%+v", v)
 	}
 }

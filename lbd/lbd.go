@@ -3,6 +3,7 @@ package lbd
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,7 +43,7 @@ func (r reloads) Apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 type registry interface {
 	Snapshot(ctx context.Context) (*pool.Snapshot, error)
 	Watch(ctx context.Context, fn func(pool.Wake)) error
-	WriteAck(ctx context.Context, a pool.Ack, ttl time.Duration) error
+	WriteAck(ctx context.Context, a pool.Ack, ttl time.Duration) (before string, err error)
 	Where() string
 	Close() error
 }
@@ -55,29 +56,33 @@ type LB struct {
 	chain     *resolvers.Chain
 	engine    Engine
 	upstreams []*upstream
+	host      string // for people
+	instance  string // which run of lbd this is
 	metrics   *metrics
 	board     board // what others may read while the loop runs
 	agenda    *agenda
 	say       *sayer
 
 	// What follows belongs to the loop alone.
-	templates *render.Set // as the folder has them
-	proven    *render.Set // as Nginx was proven to serve them
-	refused   *render.Set // as Nginx refused them, nil for none: not tried again before retry
-	refusal   error       // what Nginx said to them
-	retry     backoff
-	wanted    generation
-	running   generation // wanted's older self, once proven
-	settled   bool       // the last apply did what the plan said
-	lastApply time.Time  // end of the last reload, for min_interval
-	lastCheck time.Time  // last time that the engine looked, for drift
-	fails     backoff    // of applies
-	lookFails backoff    // of looks
-	rev       int64      // of the last plan that is served in full
-	held      []string   // ids kept against the pool's word in that plan
-	lastErr   error
-	acks      acks
-	own       listeners
+	templates  *render.Set // as the folder has them
+	proven     *render.Set // as Nginx was proven to serve them
+	refused    *render.Set // as Nginx refused them, nil for none: not tried again before retry
+	refusal    error       // what Nginx said to them
+	retry      backoff
+	remembered []byte // the memory as it was written
+	wanted     generation
+	running    generation // wanted's older self, once proven
+	settled    bool       // the last apply did what the plan said
+	lastApply  time.Time  // end of the last reload, for min_interval
+	lastCheck  time.Time  // last time that the engine looked, for drift
+	fails      backoff    // of applies
+	lookFails  backoff    // of looks
+	serving    bool       // Nginx runs and was proven to serve the last plan
+	rev        int64      // of the last plan that is in place in full
+	held       []string   // ids kept against the pool's word in that plan
+	lastErr    error
+	acks       acks
+	own        listeners
 }
 
 // generation numbers what was wanted: it goes up with each change of the files' content, and over restarts.
@@ -99,6 +104,8 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log),
 		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second},
 		retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
+	l.host, _ = os.Hostname() // for people: empty will do
+	l.instance = fmt.Sprintf("%s:%d:%s", l.host, os.Getpid(), rand.Text())
 	dir := cfg.templatesDir()
 	if dir != "" {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -180,7 +187,7 @@ func ignoreEnd(ctx context.Context, err error) error {
 }
 
 // Once looks, applies and returns: whether files changed, and what the guard holds back.
-func (l *LB) Once(ctx context.Context) (changed bool, held map[string]verdict, err error) {
+func (l *LB) Once(ctx context.Context) (changed bool, guard map[string]verdict, err error) {
 	unlock, err := l.begin(ctx)
 	if err != nil {
 		return false, nil, err
@@ -191,12 +198,13 @@ func (l *LB) Once(ctx context.Context) (changed bool, held map[string]verdict, e
 		return false, nil, err
 	}
 	p := l.plan(f, l.templates, time.Now())
+	l.noteHolds(p)
 	out, err := l.apply(ctx, p)
 	if err == nil {
 		err = errors.Join(p.Errors...)
 	}
 	l.ack(ctx)
-	return out.Changed, p.Held, err
+	return out.Changed, p.Guard, err
 }
 
 // begin takes the lock and remembers what was served before.
@@ -204,16 +212,21 @@ func (l *LB) begin(ctx context.Context) (unlock func(), err error) {
 	if unlock, err = lock(l.cfg.StateDir); err != nil {
 		return nil, err
 	}
+	l.lookBack()
+	if state, err := l.engine.State(ctx); err == nil {
+		l.own.refresh(state.Master, time.Now(), 0)
+	}
+	return unlock, nil
+}
+
+// lookBack learns what was served before: from the memory, or at least that something was, from the live file.
+func (l *LB) lookBack() {
 	if err := l.recall(); err != nil {
 		l.log.Warn("what was served before is not known: the guard begins anew", "error", err)
 	}
 	for _, u := range l.upstreams {
 		u.unknown = len(u.history.sets) == 0 && liveServers(u.Output, u.Name) > 0
 	}
-	if state, err := l.engine.State(ctx); err == nil {
-		l.own.refresh(state.Master, time.Now(), 0)
-	}
-	return unlock, nil
 }
 
 // liveServers counts the servers that are not down in an upstream of a file; 0 when there is nothing to read.

@@ -19,34 +19,35 @@ type facts struct {
 	refused []Quarantine // ids that are no ids
 }
 
-// fact is one node with its address.
+// fact is one node, and where it is.
 type fact struct {
 	pool.Node
-	resolvers.Resolution
+	where resolvers.Resolution
 }
 
 // wanted reports whether the node should get traffic: it may, and its address is known.
-func (f *fact) wanted() bool { return f.Wanted() && f.Found() && f.weight() > 0 }
+func (f *fact) wanted() bool { return f.Wanted() && f.where.Found() && f.weight() > 0 }
 
-// lost reports whether the node went away without anybody having wanted it: expired, its address gone, or taken out
-// by a tool that leaves no revision (a Python agent). What an operator or an agent of ours decided is not lost.
-func (f *fact) lost() bool {
+// goneUnasked reports whether the node went away without anybody having wanted it: expired, cleaned up after that, its
+// address gone, or taken out by a tool that says nothing of it (a Python agent). What an operator froze, and an agent
+// of ours that left in order, went by somebody's will.
+func (f *fact) goneUnasked() bool {
 	switch f.State() {
 	case pool.Active:
-		return !f.Found()
+		return !f.where.Found()
 	case pool.Dead, pool.Faulty:
 		return true
 	case pool.Inactive:
-		return f.Node.Rev == 0
+		return !f.Left
 	}
 	return false
 }
 
 func (f *fact) weight() int {
-	if f.Resolution.Weight > 0 {
-		return f.Resolution.Weight
+	if f.where.Weight > 0 {
+		return f.where.Weight
 	}
-	return f.Node.Weight
+	return f.Weight
 }
 
 // lookTimeout bounds a look; a Redis that is slower than this is as good as away.
@@ -80,7 +81,7 @@ func (l *LB) look(ctx context.Context) (*facts, error) {
 	l.say.change("resolvers", step.Wrap(step.Resolve, err), "a resolver cannot know: addresses last known are kept", "all resolvers answer again")
 	l.metrics.took(step.Resolve, time.Since(began))
 	for _, n := range snap.Nodes {
-		f.nodes = append(f.nodes, fact{Node: n, Resolution: found[n.ID]})
+		f.nodes = append(f.nodes, fact{Node: n, where: found[n.ID]})
 	}
 	return f, nil
 }
@@ -91,7 +92,7 @@ func (u *UpstreamConfig) port(f *fact) (uint16, error) {
 	case "config":
 		return u.Port, nil
 	case "node":
-		for _, p := range []uint16{f.Resolution.Port, f.Node.Port} {
+		for _, p := range []uint16{f.where.Port, f.Port} {
 			if p != 0 {
 				return p, nil
 			}
@@ -129,8 +130,8 @@ func (f *fact) refusal() error {
 	switch {
 	case f.Fault != "":
 		return errors.New(f.Fault)
-	case f.Wanted() && !f.Found():
-		return f.Resolution.Err
+	case f.Wanted() && !f.where.Found():
+		return f.where.Err
 	}
 	return nil
 }

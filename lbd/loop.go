@@ -17,12 +17,16 @@ func (l *LB) loop(ctx context.Context) error {
 		case <-l.agenda.changed:
 		case <-timer.C:
 		}
+		var rest time.Duration
 		if l.agenda.due(time.Now()) {
-			began := time.Now()
+			began, applied := time.Now(), l.lastApply
 			l.turn(ctx)
-			l.rest(ctx, time.Since(began))
+			if l.lastApply.Equal(applied) {
+				rest = min(4*time.Since(began), restMost)
+			}
 		}
 		l.ack(ctx)
+		pause(ctx, rest)
 		timer.Reset(time.Until(l.nextMoment()))
 	}
 }
@@ -46,7 +50,7 @@ func (l *LB) turn(ctx context.Context) {
 		p.Errors = append(p.Errors, l.refusalError())
 	}
 	l.say.change("templates in use", joined(p.Errors), "a template can't be used: the version proven before stays", "all templates can be used again")
-	l.sayHeld(p)
+	l.noteHolds(p)
 	p = l.settle(ctx, f, p)
 	l.board.looked(l, f, p)
 	l.metrics.looked(l, p)
@@ -70,13 +74,16 @@ func (l *LB) plannedLooks(now time.Time, f *facts) {
 	}
 }
 
-// rest keeps a flood of events from making lbd and Redis busy: a look that changed nothing is followed by a pause of
-// four times its length, so that lbd takes a fifth of a core at most. A normal look takes one or two milliseconds.
-func (l *LB) rest(ctx context.Context, took time.Duration) {
-	const most = 50 * time.Millisecond
-	select {
-	case <-ctx.Done():
-	case <-time.After(min(4*took, most)):
+// restMost bounds the rest after a look that applied nothing. The rest is four times as long as the look, so that a
+// flood of events makes neither lbd nor Redis busy; a look takes one or two milliseconds, more with thousands of nodes.
+const restMost = 200 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	if d > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(d):
+		}
 	}
 }
 

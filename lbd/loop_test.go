@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type fakePool struct {
 	wakes chan pool.Wake
 	acks  []pool.Ack
 	looks int
+	rival string // another instance that writes our ack
 }
 
 func (f *fakePool) Snapshot(context.Context) (*pool.Snapshot, error) {
@@ -57,11 +59,11 @@ func (f *fakePool) Watch(ctx context.Context, fn func(pool.Wake)) error {
 	}
 }
 
-func (f *fakePool) WriteAck(_ context.Context, a pool.Ack, _ time.Duration) error {
+func (f *fakePool) WriteAck(_ context.Context, a pool.Ack, _ time.Duration) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.acks = append(f.acks, a)
-	return f.away
+	return f.rival, f.away
 }
 
 func (f *fakePool) lastAck() pool.Ack {
@@ -131,7 +133,7 @@ func (e *fakeEngine) take(p *Plan) (done bool, err error) {
 		return true, err
 	}
 	e.live = now
-	e.applied = append(e.applied, fmt.Sprintf("%s %s", time.Since(e.start).Round(100*time.Millisecond), ids(p)))
+	e.applied = append(e.applied, fmt.Sprintf("%s %s", time.Since(e.start).Round(100*time.Millisecond), serversIn(now)))
 	return false, nil
 }
 
@@ -147,17 +149,20 @@ func text(p *Plan) string {
 	return b.String()
 }
 
-func ids(p *Plan) string {
+var serverLine = regexp.MustCompile(`(?m)^ *server \S+:8000; # (\S+)$`)
+
+// serversIn names the servers in a rendered text.
+func serversIn(text string) string {
 	var names []string
-	for _, s := range p.Sets["app_backend"] {
-		names = append(names, s.ID)
+	for _, m := range serverLine.FindAllStringSubmatch(text, -1) {
+		names = append(names, m[1])
 	}
 	slices.Sort(names)
 	return strings.Join(names, ",")
 }
 
-// bubble runs a loop over doubles in a bubble of time until test returns; tune, if any, changes its config.
-func bubble(t *testing.T, tune func(*Config), test func(t *testing.T, f *fakePool, e *fakeEngine, l *LB)) {
+// bubble runs a loop over doubles in a bubble of time until test returns.
+func bubble(t *testing.T, test func(t *testing.T, f *fakePool, e *fakeEngine, l *LB)) {
 	t.Helper()
 	state := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -165,9 +170,6 @@ func bubble(t *testing.T, tune func(*Config), test func(t *testing.T, f *fakePoo
 		cfg.ID, cfg.StateDir, cfg.Status.Listen, cfg.AllowNetworks = "lb1", state, "", []string{"10.0.0.0/8"}
 		cfg.Upstreams = []UpstreamConfig{defaultUpstream()}
 		cfg.Upstreams[0].Output = filepath.Join(state, "up.conf")
-		if tune != nil {
-			tune(&cfg)
-		}
 		l, err := New(cfg, silent)
 		if err != nil {
 			t.Fatal(err)
@@ -203,7 +205,7 @@ func (e *fakeEngine) want(t *testing.T, applied ...string) {
 }
 
 func TestFirstChangeAtOnceThenABudget(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
 		e.want(t, "0s ")
 		time.Sleep(10 * time.Second)
 		f.set("web1", "web2", "web3")
@@ -228,7 +230,7 @@ func TestFirstChangeAtOnceThenABudget(t *testing.T) {
 }
 
 func TestExpiryIsNoticedAtItsMoment(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
 		f.set("web1", "web2", "web3")
 		time.Sleep(2 * time.Second)
 		f.change("web2", func(n *pool.Node) { n.Expires = time.Now().Add(1500 * time.Millisecond) })
@@ -241,7 +243,7 @@ func TestExpiryIsNoticedAtItsMoment(t *testing.T) {
 }
 
 func TestPythonIsLookedAtAgain(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
 		time.Sleep(2 * time.Second)
 		f.wakes <- pool.Wake{Event: &pool.Event{Kind: pool.NodeRegistered}} // published before it is written
 		synctest.Wait()
@@ -254,7 +256,7 @@ func TestPythonIsLookedAtAgain(t *testing.T) {
 }
 
 func TestRedisAwayKeepsAll(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
 		f.set("web1", "web2")
 		time.Sleep(2 * time.Second)
 		f.mu.Lock()
@@ -278,23 +280,25 @@ func TestRedisAwayKeepsAll(t *testing.T) {
 }
 
 func TestEmptyNeverReplacesGood(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
 		f.set("web1", "web2")
 		time.Sleep(2 * time.Second)
 		f.mu.Lock()
 		f.nodes, f.rev = map[string]pool.Node{}, 0 // flushed
 		f.mu.Unlock()
 		time.Sleep(10 * time.Minute)
-		// First the shrink is held, then, for ever, the last one. Which one stays is a matter of order alone.
-		e.want(t, "0s ", "1.1s web1,web2", "1m10s web1")
+		e.want(t, "0s ", "1.1s web1,web2")
 		s, _ := l.board.read(&l.cfg)
-		if !s.Guard.Held || !slices.Equal(s.Guard.Nodes, []string{"web1"}) || len(s.Problems) == 0 {
+		if !s.Guard.Held || !slices.Equal(s.Guard.Nodes, []string{"web1", "web2"}) || len(s.Problems) == 0 {
 			t.Errorf("guard %+v", s.Guard)
 		}
-		if a := f.lastAck(); !slices.Equal(a.Held, []string{"web1"}) {
+		if a := f.lastAck(); !slices.Equal(a.Held, []string{"web1", "web2"}) {
 			t.Errorf("ack %+v", a)
 		}
-		f.set("web1", "web2")
+		f.set("web1")
+		time.Sleep(70 * time.Second) // the fleet is believed to be one, now that somebody is there
+		e.want(t, "0s ", "1.1s web1,web2", "10m2s web1")
+		f.set("web2")
 		time.Sleep(2 * time.Second)
 		if a := f.lastAck(); len(a.Held) != 0 || a.Rev != f.rev {
 			t.Errorf("ack after they are back %+v", a)
@@ -302,8 +306,34 @@ func TestEmptyNeverReplacesGood(t *testing.T) {
 	})
 }
 
+func TestTwoLoadBalancersWithOneID(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		time.Sleep(time.Second)
+		if a := f.lastAck(); a.Blind || a.Error != "" {
+			t.Fatalf("alone: %+v", a)
+		}
+		f.mu.Lock()
+		f.rival = "other:1:X"
+		f.mu.Unlock()
+		time.Sleep(time.Minute)
+		if a := f.lastAck(); !a.Blind || !strings.Contains(a.Error, "other:1:X") {
+			t.Errorf("ack %+v", a)
+		}
+		if s, _ := l.board.read(&l.cfg); len(s.Problems) == 0 {
+			t.Error("ready, though another has the id")
+		}
+		f.mu.Lock()
+		f.rival = l.instance
+		f.mu.Unlock()
+		time.Sleep(time.Minute)
+		if a := f.lastAck(); a.Blind || a.Error != "" {
+			t.Errorf("alone again: %+v", a)
+		}
+	})
+}
+
 func TestARefusedApplyIsTriedAgain(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
 		f.set("web1", "web2")
 		time.Sleep(2 * time.Second)
 		tries := 0

@@ -24,6 +24,8 @@ Usage:
   lbd render                print what would be written; changes nothing
       --fixture FILE        … for the nodes of a YAML or JSON file (the fields of /status "nodes") instead of the pool
       --diff                … as a diff against the files there are: 0 same, 1 differs, 2 trouble
+  lbd resolve NODE…         what each resolver says of a node, which one wins, and how long it took; changes nothing
+      -o table|json         0 all were found, 1 not
   lbd version
 
 Examples:
@@ -35,6 +37,7 @@ Examples:
 type command struct {
 	fixture string
 	diff    bool
+	output  string
 }
 
 // Main is the lbd binary. A program that adds resolvers of its own calls it with their kinds.
@@ -44,6 +47,7 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 		flags(fs, cfg)
 		fs.StringVar(&cmd.fixture, "fixture", "", "render: a `file` with nodes")
 		fs.BoolVar(&cmd.diff, "diff", false, "render: show a diff")
+		fs.StringVarP(&cmd.output, "output", "o", "table", "resolve: the `form`, table or json")
 	}
 	cfg, common, fs, err := cli.ParseFlags("lbd", args, DefaultConfig, bind)
 	if err != nil {
@@ -60,7 +64,11 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 	case common.Version || word == "version":
 		fmt.Fprintln(stdout, "lbd", cli.Version())
 		return cli.Done
-	case fs.NArg() > 1:
+	case word == "resolve" && fs.NArg() < 2:
+		return cli.Report(stderr, "lbd", cli.Usagef("lbd resolve needs at least one node"))
+	case cmd.output != "table" && (word != "resolve" || cmd.output != "json"):
+		return cli.Report(stderr, "lbd", cli.Usagef("-o is for lbd resolve, and table or json"))
+	case fs.NArg() > 1 && word != "resolve":
 		return cli.Report(stderr, "lbd", cli.Usagef("%q is one word too many (see lbd --help)", fs.Arg(1)))
 	case word != "render" && (cmd.diff || cmd.fixture != ""):
 		return cli.Report(stderr, "lbd", cli.Usagef("--fixture and --diff belong to lbd render"))
@@ -83,7 +91,7 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 			return cfg, err
 		}
 		return cli.Report(stderr, "lbd", run(ctx, cfg, log, make, reread))
-	case "once", "check", "render":
+	case "once", "check", "render", "resolve":
 		l, err := make(cfg)
 		if err != nil {
 			return cli.Report(stderr, "lbd", err)
@@ -94,6 +102,8 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 			return cli.Report(stderr, "lbd", once(ctx, l, stdout))
 		case "check":
 			return cli.Report(stderr, "lbd", check(ctx, l, stdout))
+		case "resolve":
+			return cli.Report(stderr, "lbd", resolve(ctx, l, fs.Args()[1:], cmd.output, stdout, stderr))
 		}
 		return printRendered(ctx, l, cmd, stdout, stderr)
 	}

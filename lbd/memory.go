@@ -1,11 +1,14 @@
 package lbd
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -14,10 +17,11 @@ import (
 	"github.com/bazbeans/bazbeans/render"
 )
 
-// memory is what lbd knows over a restart: what it proved Nginx to serve.
+// memory is what lbd knows over a restart: what it proved Nginx to serve, and since when the guard holds.
 type memory struct {
 	generation
 	Sets map[string][]render.Server `json:"sets"` // upstream -> its servers
+	Held map[string]time.Time       `json:"held"` // upstream -> since when too much was gone
 }
 
 func (l *LB) memoryFile() string { return filepath.Join(l.cfg.StateDir, "lbd.json") }
@@ -35,22 +39,42 @@ func (l *LB) recall() error {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return fmt.Errorf("%s: %w", l.memoryFile(), err)
 	}
-	l.wanted = m.generation
+	l.wanted, l.remembered = m.generation, text
 	for _, u := range l.upstreams {
 		if set, ok := m.Sets[u.Name]; ok {
 			u.history.add(time.Now(), l.cfg.Guard.Window, set)
+			u.history.heldSince = m.Held[u.Name]
 		}
 	}
 	return nil
 }
 
-// remember writes the memory, whole or not at all.
-func (l *LB) remember(sets map[string][]render.Server) error {
-	text, err := json.Marshal(memory{generation: l.running, Sets: sets})
-	if err != nil {
-		return err
+// remember writes the memory, whole or not at all, when it is not what is written already.
+func (l *LB) remember() {
+	m := memory{generation: l.running, Sets: map[string][]render.Server{}, Held: map[string]time.Time{}}
+	for _, u := range l.upstreams {
+		set := []render.Server{}
+		for _, id := range slices.Sorted(maps.Keys(u.history.newest())) {
+			set = append(set, u.history.newest()[id])
+		}
+		if len(u.history.sets) > 0 {
+			m.Sets[u.Name] = set
+		}
+		if !u.history.heldSince.IsZero() {
+			m.Held[u.Name] = u.history.heldSince
+		}
 	}
-	return renameio.WriteFile(l.memoryFile(), text, 0o600)
+	text, err := json.Marshal(m)
+	if err == nil && bytes.Equal(text, l.remembered) {
+		return
+	}
+	if err == nil {
+		err = renameio.WriteFile(l.memoryFile(), text, 0o600)
+	}
+	if err == nil {
+		l.remembered = text
+	}
+	l.say.change("memory", err, "can't remember what is served: after a restart the guard begins anew", "what is served is remembered again")
 }
 
 // lock makes sure that one lbd works with a state folder at a time. The kernel lets go of it however lbd ends.

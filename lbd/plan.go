@@ -18,7 +18,7 @@ type Plan struct {
 	Rev   int64
 	Files []nginx.File // one an upstream, but for those in Errors and those left as they are
 	Sets  map[string][]render.Server
-	Held  map[string]verdict // upstreams where the guard keeps servers against the pool's word
+	Guard map[string]verdict // what the guard made of each upstream
 
 	Nodes       []NodeStatus
 	Quarantined []Quarantine
@@ -48,36 +48,35 @@ type upstream struct {
 	UpstreamConfig
 	view    render.Upstream
 	history history
-	// unknown: lbd does not know what the live file was made from, but it has servers in it.
+	// unknown: nobody remembers what the live file was made from, but it has servers in it.
 	unknown bool
 }
 
 // plan decides who serves and renders it.
 func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
-	p := &Plan{Rev: f.rev, Complete: true, Sets: map[string][]render.Server{}, Held: map[string]verdict{}, Quarantined: slices.Clone(f.refused)}
+	p := &Plan{Rev: f.rev, Complete: true, Sets: map[string][]render.Server{}, Guard: map[string]verdict{}, Quarantined: slices.Clone(f.refused)}
 	index := make(map[string]*fact, len(f.nodes))
 	for i := range f.nodes {
 		index[f.nodes[i].ID] = &f.nodes[i]
 	}
-	lost := func(id string) bool { n := index[id]; return n == nil || n.lost() }
 	alive := func(id string) bool { n := index[id]; return n != nil && n.Alive }
-
 	why := map[string]string{}   // id -> why it is in quarantine
 	ports := map[string]uint16{} // id -> the port it serves on, of the first upstream that has it
 	for _, u := range l.upstreams {
-		want := u.want(f, &l.own, why, ports)
-		v := judge(l.cfg.Guard, now, &u.history, want, lost, alive)
-		if up := countUp(want); u.unknown && up == 0 {
-			v = verdict{why: fmt.Sprintf("the pool has no node to serve, and %s has servers: left as it is until there is one", u.Output)}
-			p.Held[u.Name] = v
+		want, refused := u.want(f, &l.own, ports)
+		gone := func(id string) bool { n := index[id]; return n == nil || n.goneUnasked() || refused[id] != "" }
+		v := judge(l.cfg.Guard, now, &u.history, want, gone, alive)
+		if u.unknown && len(upIDs(want)) == 0 {
+			v.why = fmt.Sprintf("the pool has no node to serve, and %s has servers: left as it is until there is one", u.Output)
+			p.Guard[u.Name] = v
 			p.Complete = false // nobody can say which nodes the file serves
 			continue
 		}
-		if v.why != "" {
-			p.Held[u.Name] = v
-			want = replace(want, v.kept)
+		p.Guard[u.Name] = v
+		want = replace(want, v.kept)
+		for id, text := range refused {
+			why[id] = text
 		}
-		p.Sets[u.Name] = want
 		file, err := l.render(u, want, templates)
 		if err != nil {
 			p.Errors = append(p.Errors, fmt.Errorf("upstream %s: %w", u.Name, err))
@@ -87,6 +86,7 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 			p.Complete = false
 			continue
 		}
+		p.Sets[u.Name] = want
 		p.Files = append(p.Files, file)
 	}
 	l.describe(p, f, why, ports)
@@ -95,29 +95,30 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 }
 
 // want lists the servers of the upstream as the pool and the resolvers have them: nodes that serve, and, where a
-// client's place depends on all of them, frozen ones as down.
-func (u *upstream) want(f *facts, own *listeners, why map[string]string, ports map[string]uint16) []render.Server {
-	var want []render.Server
+// client's place depends on all of them, frozen ones as down. refused says of nodes why they can't be in it.
+func (u *upstream) want(f *facts, own *listeners, ports map[string]uint16) (want []render.Server, refused map[string]string) {
+	refused = map[string]string{}
 	for i := range f.nodes {
 		n := &f.nodes[i]
 		frozen := u.view.Balance.KeepsPlaces() && n.Alive && (n.State() == pool.Frozen || n.State() == pool.Unhealthy)
-		if !n.wanted() && !frozen || !n.Found() || !u.Select.matches(&n.Node) {
+		if !n.wanted() && !frozen || !n.where.Found() || !u.Select.matches(&n.Node) {
 			continue
 		}
 		port, err := u.port(n)
+		at := netip.AddrPortFrom(n.where.Addr, port)
 		if err == nil {
-			err = own.check(netip.AddrPortFrom(n.Addr, port))
+			err = own.check(at)
 		}
 		if err != nil {
-			why[n.ID] = err.Error()
+			refused[n.ID] = fmt.Sprintf("upstream %s: %v", u.Name, err)
 			continue
 		}
 		if _, ok := ports[n.ID]; !ok {
 			ports[n.ID] = port
 		}
-		want = append(want, server(&n.Node, netip.AddrPortFrom(n.Addr, port), n.weight(), frozen))
+		want = append(want, server(&n.Node, at, n.weight(), frozen))
 	}
-	return want
+	return want, refused
 }
 
 func server(n *pool.Node, at netip.AddrPort, weight int, down bool) render.Server {
@@ -141,16 +142,6 @@ func replace(want, kept []render.Server) []render.Server {
 	return append(want, kept...)
 }
 
-func countUp(servers []render.Server) int {
-	n := 0
-	for _, s := range servers {
-		if !s.Down && s.Weight > 0 {
-			n++
-		}
-	}
-	return n
-}
-
 func (l *LB) render(u *upstream, servers []render.Server, templates *render.Set) (nginx.File, error) {
 	v, err := render.NewView(u.view, servers, l.cfg.ID)
 	if err != nil {
@@ -163,7 +154,7 @@ func (l *LB) render(u *upstream, servers []render.Server, templates *render.Set)
 // describe fills in what people see of the plan.
 func (l *LB) describe(p *Plan, f *facts, why map[string]string, ports map[string]uint16) {
 	held := map[string]bool{}
-	for _, v := range p.Held {
+	for _, v := range p.Guard {
 		for _, s := range v.kept {
 			held[s.ID] = true
 		}
@@ -171,18 +162,20 @@ func (l *LB) describe(p *Plan, f *facts, why map[string]string, ports map[string
 	for i := range f.nodes {
 		n := &f.nodes[i]
 		s := NodeStatus{ID: n.ID, Port: ports[n.ID], Weight: n.weight(), DataCenter: n.DataCenter, Labels: n.Labels,
-			Resolver: n.Link, State: string(n.State()), Why: n.Why(), Stale: n.Stale, Held: held[n.ID]}
-		if n.Found() {
-			s.Address = n.Addr.String()
+			Resolver: n.where.Link, State: string(n.State()), Why: n.Why(), Stale: n.where.Stale, Held: held[n.ID]}
+		if n.where.Found() {
+			s.Address = n.where.Addr.String()
 		}
 		if s.Port == 0 {
-			s.Port = n.Node.Port
+			s.Port = n.Port
 		}
 		if err := n.refusal(); err != nil {
 			why[n.ID] = err.Error()
 		}
 		if w, ok := why[n.ID]; ok {
-			s.State, s.Why = string(pool.Faulty), w
+			if ports[n.ID] == 0 { // else another upstream has it
+				s.State, s.Why = string(pool.Faulty), w
+			}
 			p.Quarantined = append(p.Quarantined, Quarantine{ID: n.ID, Why: w})
 		}
 		p.Nodes = append(p.Nodes, s)

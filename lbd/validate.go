@@ -70,8 +70,11 @@ func (c *Config) complete() error {
 	if c.Timing.MinInterval < 0 {
 		bad("timing.min_interval %s is negative", c.Timing.MinInterval)
 	}
-	if c.Guard.MinNodes < 0 || c.Guard.Window < 0 || c.Guard.Hold < 0 {
-		bad("guard: min_nodes, window and hold can't be negative")
+	if c.Guard.MinNodes < 1 {
+		bad("guard.min_nodes %d is less than 1: an empty set never replaces a good one", c.Guard.MinNodes)
+	}
+	if c.Guard.Window < 0 || c.Guard.Hold < 0 {
+		bad("guard: window and hold can't be negative")
 	}
 	if _, _, err := net.SplitHostPort(c.Status.Listen); c.Status.Listen != "" && err != nil {
 		bad("status.listen: %w (write 127.0.0.1:9180)", err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/render"
+	"github.com/bazbeans/bazbeans/step"
 )
 
 // agenda holds the moments at which the loop has to look. Any goroutine may add to it.
@@ -81,6 +82,14 @@ var lateWriters = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second}
 
 // hear turns what comes over the channel into looks; nothing else of it is believed.
 func (l *LB) hear(w pool.Wake) {
+	if changed := l.board.hears(w.Deaf); changed && w.Deaf != nil {
+		l.log.Error("no events are heard: changes are seen at each resync", "error", w.Deaf)
+	} else if changed {
+		l.log.Info("events are heard again")
+	}
+	if w.Deaf != nil {
+		return
+	}
 	l.agenda.now()
 	if w.Event != nil && w.Event.Rev == 0 || w.Event == nil && !w.Subscribed {
 		for _, d := range lateWriters {
@@ -193,5 +202,9 @@ func (s *sayer) change(key string, err error, worse, better string) {
 		s.log.Info(better)
 		return
 	}
-	s.log.Error(worse, "error", text)
+	attrs := []any{"error", text}
+	if at := step.Of(err); at != "" {
+		attrs = append(attrs, "step", at)
+	}
+	s.log.Error(worse, attrs...)
 }

@@ -1,6 +1,7 @@
 package lbd
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func TestAgenda(t *testing.T) {
 
 func TestAgendaUnderAFlood(t *testing.T) {
 	a := newAgenda()
-	l := &LB{agenda: a}
+	l := &LB{agenda: a, log: silent}
 	for range 10_000 {
 		l.hear(pool.Wake{Event: &pool.Event{Kind: pool.NodeFrozen}})
 	}
@@ -51,12 +52,13 @@ func TestHear(t *testing.T) {
 		"python's: again after it wrote":   {pool.Wake{Event: &pool.Event{Kind: pool.NodeRegistered}}, 4},
 		"rubbish: somebody wrote":          {pool.Wake{}, 4},
 		"subscribed: things may be missed": {pool.Wake{Subscribed: true}, 1},
+		"deaf: nothing is heard":           {pool.Wake{Deaf: errors.New("NOPERM")}, 0},
 	} {
-		l := &LB{agenda: newAgenda()}
+		l := &LB{agenda: newAgenda(), log: silent}
 		if l.hear(c.wake); len(l.agenda.times) != c.n {
 			t.Errorf("%s: %d moments, want %d", name, len(l.agenda.times), c.n)
 		}
-		if !l.agenda.due(time.Now()) {
+		if due := l.agenda.due(time.Now()); due != (c.n > 0) {
 			t.Errorf("%s: no look at once", name)
 		}
 	}

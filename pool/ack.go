@@ -19,7 +19,9 @@ type Ack struct {
 	Rev        int64    // of the snapshot it serves
 	Generation int64    // of the configuration it serves
 	Held       []string // nodes it goes on serving against the registry's word, sorted
+	Blind      bool     // lbd can't see its Nginx, or not prove that it serves Rev
 	Draining   int      // old workers of its Nginx that have not ended: they may still send to nodes taken out
+	Instance   string   // which run of lbd it is
 	Apply      string   // how it applies: reload or live
 	Error      string   // the last error, "" when all is well
 	At         time.Time
@@ -31,23 +33,26 @@ type LB struct {
 	Silent bool // its Ack has expired: nobody knows what its Nginx does
 }
 
-// WriteAck says it, for ttl: two writes in one round trip.
-func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) error {
+// WriteAck says it, for ttl, in one round trip, and returns the instance that said it last.
+func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) (before string, err error) {
 	if err := CheckID(a.ID); err != nil {
-		return err
+		return "", err
 	}
 	held, err := json.Marshal(append([]string{}, a.Held...))
 	if err != nil {
-		return fmt.Errorf("encode ack: %w", err)
+		return "", fmt.Errorf("encode ack: %w", err)
 	}
 	_, unix := stamp()
 	pipe := p.rdb.TxPipeline()
+	last := pipe.HGet(ctx, p.keys.lb(a.ID), "instance")
 	pipe.SAdd(ctx, p.keys.lbs(), a.ID)
 	pipe.HSet(ctx, p.keys.lb(a.ID), "rev", a.Rev, "generation", a.Generation, "held", string(held),
-		"draining", a.Draining, "apply", a.Apply, "error", cut(a.Error), "host", a.Host, "at", unix)
+		"blind", strconv.FormatBool(a.Blind), "instance", a.Instance, "draining", a.Draining, "apply", a.Apply, "error", cut(a.Error), "host", a.Host, "at", unix)
 	pipe.PExpire(ctx, p.keys.lb(a.ID), ttl)
-	_, err = pipe.Exec(ctx)
-	return p.Explain(err)
+	if _, err = pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return "", p.Explain(err)
+	}
+	return last.Val(), nil
 }
 
 // LBs returns every load balancer ever seen and not forgotten, sorted by id.
@@ -79,9 +84,10 @@ func (p *Pool) LBs(ctx context.Context) ([]LB, error) {
 func decodeLB(id string, h map[string]string) LB {
 	number := func(k string) int64 { n, _ := strconv.ParseInt(h[k], 10, 64); return n }
 	b := LB{Silent: len(h) == 0, Ack: Ack{ID: id, Host: cut(h["host"]), Rev: number("rev"), Generation: number("generation"),
-		Draining: int(number("draining")), Apply: cut(h["apply"]), Error: cut(h["error"])}}
+		Draining: int(number("draining")), Apply: cut(h["apply"]), Error: cut(h["error"]), Instance: cut(h["instance"])}}
+	b.Blind = h["blind"] == "true"
 	if json.Unmarshal([]byte(h["held"]), &b.Held) != nil {
-		b.Held = nil
+		b.Silent = true // what it says can't be read
 	}
 	if at, err := strconv.ParseFloat(h["at"], 64); err == nil {
 		b.At = unixTime(at)

@@ -88,7 +88,7 @@ func (p *Pool) Send(ctx context.Context, id string, c Command) error {
 	if err != nil {
 		return fmt.Errorf("encode command: %w", err)
 	}
-	r, err := p.run(ctx, "send command", sendScript, []string{p.keys.all(), p.keys.commands(id)}, id, string(b), queueMost)
+	r, err := p.run(ctx, "send command", sendScript, []string{p.keys.all(), p.keys.active(), p.keys.commands(id)}, id, string(b), queueMost)
 	switch {
 	case err != nil:
 		return p.Explain(err)

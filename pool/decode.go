@@ -32,8 +32,8 @@ func decodeFreeze(all map[string]string, id string) *Freeze {
 
 // decodeHeartbeat: that the key lives is what counts; what is in it is for people, but for who wrote it.
 func (n *Node) decodeHeartbeat(ttl time.Duration, text string, now time.Time) {
-	// go-redis: -2 no such key, -1 no TTL.
-	if ttl == -2 || ttl == 0 && text == "" {
+	// go-redis: -2 no such key, -1 no TTL. It may also go between the two reads.
+	if ttl == -2 || ttl >= 0 && text == "" {
 		return
 	}
 	n.Alive = true
@@ -58,10 +58,10 @@ func (n *Node) decodeHeartbeat(ttl time.Duration, text string, now time.Time) {
 	}
 }
 
-// decodeStatus reads the hash; values are in the order of statusFields, nil where a field is missing.
-func (n *Node) decodeStatus(values []any) {
-	field := make(map[string]string, len(statusFields))
-	for i, name := range statusFields {
+// decodeStatus reads the hash; values are those of fields, nil where one is missing.
+func (n *Node) decodeStatus(fields []string, values []any) {
+	field := make(map[string]string, len(fields))
+	for i, name := range fields {
 		if i < len(values) {
 			field[name], _ = values[i].(string)
 		}
@@ -69,6 +69,7 @@ func (n *Node) decodeStatus(values []any) {
 	n.Status, n.Details, n.DataCenter = cut(field["status"]), cut(field["details"]), cut(field["data_center"])
 	n.IsFrozen = field["is_frozen"] == "true"
 	n.SelfFreeze = cut(field["self_freeze"])
+	n.Left = field["left"] == "1"
 	n.Rev, _ = strconv.ParseInt(field["rev"], 10, 64)
 	if ts, err := strconv.ParseFloat(field["timestamp"], 64); err == nil {
 		n.Updated = unixTime(ts)

@@ -5,6 +5,6 @@
 // It does not decide what a node's address is (package resolvers), and it knows nothing of Nginx.
 //
 // Every state change is one Lua script below scripts/: it changes the sets and the hash, raises the revision and
-// publishes the event, or does nothing at all. Whatever is read back is typed at the door: an id, address, port or
+// publishes the event, or does nothing at all: it looks at the types of its keys before it writes to any. Whatever is read back is typed at the door: an id, address, port or
 // weight that is not what it should be is a Fault of that node and never an error of the whole look.
 package pool

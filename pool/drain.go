@@ -51,6 +51,9 @@ func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report 
 		switch {
 		case b.Silent:
 			return "silent, its Nginx may still send"
+		case b.Blind:
+			delete(ended, b.ID)
+			return "can't see its Nginx, which may still send" + lastError(b)
 		case b.Rev < rev:
 			delete(ended, b.ID) // also after a roll back
 			return behind(b)
@@ -126,11 +129,14 @@ func blocking(lbs []LB, why func(*LB) string) (blockers []Blocker) {
 }
 
 func behind(b *LB) string {
-	s := fmt.Sprintf("still serves rev %d", b.Rev)
-	if b.Error != "" {
-		s += ", its last error: " + b.Error
+	return fmt.Sprintf("still serves rev %d", b.Rev) + lastError(b)
+}
+
+func lastError(b *LB) string {
+	if b.Error == "" {
+		return ""
 	}
-	return s
+	return ", its last error: " + b.Error
 }
 
 func plural(n int, noun string) string {

@@ -52,7 +52,7 @@ func (w waiter) end(t *testing.T) error {
 
 func (w world) ack(t *testing.T, a pool.Ack) {
 	t.Helper()
-	if err := w.WriteAck(t.Context(), a, time.Minute); err != nil {
+	if _, err := w.WriteAck(t.Context(), a, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 }

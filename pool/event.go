@@ -35,39 +35,8 @@ type Event struct {
 	By          string   `json:"by,omitempty"`
 }
 
-// Wake is one reason to look at the pool.
-type Wake struct {
-	Subscribed bool   // the subscription was made, or made again after a break: events may have been missed
-	Event      *Event // nil when Subscribed, or when the message was not an event
-}
-
 // eventMost bounds what is read of one message, in bytes; an event of 1,000 nodes has at most 130,000.
 const eventMost = 256 << 10
-
-// Watch calls fn for each subscription and each message on the channel until ctx ends, in order and from one
-// goroutine; fn must be quick. It reconnects by itself, and pings so that a connection that died silently is noticed
-// within seconds. It never depends on keyspace notifications. The error is ctx's.
-func (p *Pool) Watch(ctx context.Context, fn func(Wake)) error {
-	sub := p.rdb.Subscribe(ctx, p.channel)
-	defer sub.Close()
-	messages := sub.ChannelWithSubscriptions(redis.WithChannelHealthCheckInterval(time.Second))
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case m, ok := <-messages:
-			if !ok {
-				return errors.New("watch: subscription closed")
-			}
-			switch m := m.(type) {
-			case *redis.Subscription:
-				fn(Wake{Subscribed: true})
-			case *redis.Message:
-				fn(Wake{Event: decodeEvent(m.Payload)})
-			}
-		}
-	}
-}
 
 // decodeEvent returns nil for what is not an event.
 func decodeEvent(payload string) *Event {

@@ -74,6 +74,13 @@ func TestEventJSON(t *testing.T) {
 	})
 }
 
+// startWatch runs Watch until stop is called.
+func startWatch(t *testing.T, p *pool.Pool, wakes chan<- pool.Wake, ended chan<- error) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { ended <- p.Watch(ctx, func(w pool.Wake) { wakes <- w }) }()
+	return cancel
+}
+
 // collect runs Watch until the test ends and returns what came so far.
 func collect(t *testing.T, p *pool.Pool) func() []string {
 	var mu sync.Mutex
@@ -85,6 +92,7 @@ func collect(t *testing.T, p *pool.Pool) func() []string {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
+			case w.Deaf != nil: // while Redis is away, as often as it is asked
 			case w.Subscribed:
 				got = append(got, "subscribed")
 			case w.Event == nil:
@@ -177,8 +185,8 @@ func TestCommands(t *testing.T) {
 func TestAcks(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
 		ctx := t.Context()
-		a := pool.Ack{ID: "lb1", Host: "h1", Rev: 1700000000123, Generation: 7, Held: []string{"web2"}, Draining: 1, Apply: "reload", Error: "e"}
-		if err := w.WriteAck(ctx, a, time.Minute); err != nil {
+		a := pool.Ack{ID: "lb1", Host: "h1", Rev: 1700000000123, Generation: 7, Held: []string{"web2"}, Draining: 1, Apply: "reload", Error: "e", Instance: "i1", Blind: true}
+		if _, err := w.WriteAck(ctx, a, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		w.rdb.SAdd(ctx, "bazbeans:lbs", "lb2", "evil\nid")

@@ -22,6 +22,7 @@ type Node struct {
 	Freeze     *Freeze   // the operator's freeze; nil: none
 	IsFrozen   bool      // is_frozen in the hash: by an operator, by its own health, or by a Python tool
 	SelfFreeze string    // why our agent froze itself, free text; "": it did not
+	Left       bool      // our agent left in order, and did not come back
 	Status     string    // for people only, free text
 	Details    string    // for people only, free text; the reason of the last change
 	Updated    time.Time // the hash's timestamp, by the writer's clock

@@ -107,9 +107,17 @@ func (p *Pool) Explain(err error) error {
 	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"):
 		return fmt.Errorf("redis at %s wants a password: %w (set username and password_file in the redis: block)", p.where, err)
 	case redis.HasErrorPrefix(err, "NOPERM"):
-		return fmt.Errorf("redis at %s: this user may not do that: %w (see the ACL lines in docs/)", p.where, err)
+		return fmt.Errorf("redis at %s: this user may not do that: %w (give it the command, the keys and the channel in its ACL)", p.where, err)
+	case isAnswer(err):
+		return fmt.Errorf("redis at %s: %w", p.where, err)
 	}
 	return fmt.Errorf("redis at %s: %w (is it running? set --redis-url, or redis.url in the config)", p.where, err)
+}
+
+// isAnswer reports whether err is something that Redis said, so that it is there.
+func isAnswer(err error) bool {
+	var said redis.Error
+	return errors.As(err, &said)
 }
 
 func (c Config) options() (*redis.UniversalOptions, error) {
@@ -118,7 +126,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 	}
 	u, err := redis.ParseURL(c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("redis url %s: %s (write redis://host:6379/0, rediss://… or unix:///path)", redacted(c.URL), reason(err))
+		return nil, fmt.Errorf("redis url %s: %s (write redis://host:6379/0, rediss://… or unix:///path)", redacted(c.URL), reason(c.URL, err))
 	}
 	o := &redis.UniversalOptions{
 		Addrs: []string{u.Addr}, DB: u.DB, Username: u.Username, Password: u.Password, TLSConfig: u.TLSConfig,
@@ -211,8 +219,11 @@ func redacted(raw string) string {
 	return raw
 }
 
-// reason is the innermost text of a URL error: the outer ones repeat the URL, password and all.
-func reason(err error) string {
+// reason says what is wrong with a URL, and nothing that could be a part of its password.
+func reason(raw string, err error) string {
+	if strings.Contains(raw, "@") {
+		return "it can't be read: write / # ? % @ in the password as %2F %23 %3F %25 %40, or use password_file"
+	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err.Error()

@@ -111,11 +111,16 @@ func (p *Pool) change(id string, r reply, err error) (Change, error) {
 	if r.word() == "none" {
 		return Change{}, noSuch(id)
 	}
-	return Change{ID: id, Changed: r.word() == "ok", Rev: r.rev(1)}, nil
+	c := Change{ID: id, Changed: r.word() == "ok", Rev: r.rev(1)}
+	if c.Changed && c.Rev == 0 {
+		return c, fmt.Errorf("node %s: redis answered no revision", id)
+	}
+	return c, nil
 }
 
 // Cleanup takes every node that is active without a heartbeat out of nodes:active and returns their ids. Each is
-// checked again in Redis at the moment it is taken out. Three round trips at any fleet size.
+// checked again in Redis at the moment it is taken out, and one that fails does not stop the others. Three round trips at
+// any fleet size.
 func (p *Pool) Cleanup(ctx context.Context, by string) ([]string, error) {
 	s, err := p.Snapshot(ctx)
 	if err != nil {
@@ -134,20 +139,17 @@ func (p *Pool) Cleanup(ctx context.Context, by string) ([]string, error) {
 	rfc, _ := stamp()
 	var replies []*redis.Cmd
 	pipe := p.rdb.Pipeline()
-	pipe.ScriptLoad(ctx, source("cleanup.lua"))
 	for _, id := range dead {
-		replies = append(replies, cleanupScript.EvalSha(ctx, pipe,
+		replies = append(replies, cleanupScript.Eval(ctx, pipe, // EVAL: a pipeline can't load a script on the way
 			[]string{k.active(), k.heartbeat(id), k.status(id), k.rev(), k.events()}, id, p.channel, rfc, cut(by)))
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, p.Explain(fmt.Errorf("clean up: %w", err))
-	}
+	_, _ = pipe.Exec(ctx) // its error is the first of theirs
 	var gone []string
 	var errs []error
 	for i, cmd := range replies {
 		r, err := readReply(cmd)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("clean up %s: %w", dead[i], err))
+			errs = append(errs, p.Explain(fmt.Errorf("clean up %s: %w", dead[i], err)))
 		} else if r.word() == "ok" {
 			gone = append(gone, dead[i])
 		}

@@ -40,7 +40,7 @@ var (
 type SupersededError struct{ ID, By string }
 
 func (e *SupersededError) Error() string {
-	return fmt.Sprintf("node %s: a newer agent (instance %s) has taken this id over", e.ID, e.By)
+	return fmt.Sprintf("node %s: a newer agent (instance %s) has taken this id over", e.ID, shown(e.By))
 }
 
 // reply is what every script returns: a word that says what happened, then values as text.

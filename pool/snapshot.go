@@ -22,26 +22,41 @@ type Snapshot struct {
 
 // Refusal is an entry that is no node at all: its id is not allowed.
 type Refusal struct {
-	ID  string // as found; hostile text, print it only escaped
+	ID  string // as found, cut to 256 bytes; hostile text, print it only escaped
 	Why string
 }
 
 // heartbeatMost bounds how much of a heartbeat is read, in bytes; ours have about 300.
 const heartbeatMost = 8 << 10
 
-// statusFields are read of a node's hash, in this order.
-var statusFields = []string{"status", "details", "timestamp", "data_center", "is_frozen", "address", "port", "weight",
-	"labels", "agent", "instance", "rev", "self_freeze"}
+// statusFields are read of a node's hash, and textFields too where people look. Those hold what commands printed, and
+// may be large.
+var (
+	statusFields = []string{"timestamp", "data_center", "is_frozen", "address", "port", "weight", "labels", "agent", "instance",
+		"rev", "self_freeze", "left"}
+	textFields = []string{"status", "details"}
+)
 
 // Snapshot looks at the pool in two round trips, whatever its size: the sets, then all nodes in one pipeline. Each
 // command in it is short, so Redis goes on serving others between them; one script over all nodes would not.
+// Status and Details of the nodes are left empty; see FullSnapshot.
 func (p *Pool) Snapshot(ctx context.Context) (*Snapshot, error) {
+	return p.snapshot(ctx, statusFields)
+}
+
+// FullSnapshot is Snapshot with the texts for people.
+func (p *Pool) FullSnapshot(ctx context.Context) (*Snapshot, error) {
+	return p.snapshot(ctx, slices.Concat(statusFields, textFields))
+}
+
+func (p *Pool) snapshot(ctx context.Context, fields []string) (*Snapshot, error) {
 	began := time.Now()
 	pipe := p.rdb.Pipeline()
 	rev := pipe.Get(ctx, p.keys.rev())
 	all, active := pipe.SMembersMap(ctx, p.keys.all()), pipe.SMembersMap(ctx, p.keys.active())
 	frozen := pipe.HGetAll(ctx, p.keys.frozen())
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	_, _ = pipe.Exec(ctx) // its error is the first of theirs, and may hide a worse one
+	if err := firstError(rev.Err(), all.Err(), active.Err(), frozen.Err()); err != nil {
 		return nil, p.Explain(err)
 	}
 	s := &Snapshot{}
@@ -56,14 +71,14 @@ func (p *Pool) Snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		if err := CheckID(id); err != nil {
-			s.Refused = append(s.Refused, Refusal{ID: id, Why: err.Error()})
+			s.Refused = append(s.Refused, Refusal{ID: cut(id), Why: err.Error()})
 			continue
 		}
 		_, in := all.Val()[id]
 		_, on := active.Val()[id]
 		s.Nodes = append(s.Nodes, Node{ID: id, Registered: in, Active: on, Freeze: decodeFreeze(frozen.Val(), id)})
 	}
-	if err := p.fill(ctx, s.Nodes); err != nil {
+	if err := p.fill(ctx, s.Nodes, fields); err != nil {
 		return nil, p.Explain(err)
 	}
 	s.Taken = time.Now()
@@ -79,7 +94,8 @@ func (p *Pool) Node(ctx context.Context, id string) (*Node, error) {
 	pipe := p.rdb.Pipeline()
 	all, active := pipe.SIsMember(ctx, p.keys.all(), id), pipe.SIsMember(ctx, p.keys.active(), id)
 	frozen := pipe.HGet(ctx, p.keys.frozen(), id)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	_, _ = pipe.Exec(ctx) // its error is the first of theirs, and may hide a worse one
+	if err := firstError(all.Err(), active.Err(), frozen.Err()); err != nil {
 		return nil, p.Explain(err)
 	}
 	if !all.Val() && !active.Val() {
@@ -90,14 +106,24 @@ func (p *Pool) Node(ctx context.Context, id string) (*Node, error) {
 		n.Freeze = decodeFreeze(map[string]string{id: frozen.Val()}, id)
 	}
 	nodes := []Node{n}
-	if err := p.fill(ctx, nodes); err != nil {
+	if err := p.fill(ctx, nodes, slices.Concat(statusFields, textFields)); err != nil {
 		return nil, p.Explain(err)
 	}
 	return &nodes[0], nil
 }
 
+// firstError returns the first error that is not "no such key".
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+	}
+	return nil
+}
+
 // fill reads heartbeats and hashes of nodes in one round trip.
-func (p *Pool) fill(ctx context.Context, nodes []Node) error {
+func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string) error {
 	if len(nodes) == 0 {
 		return nil
 	}
@@ -113,7 +139,7 @@ func (p *Pool) fill(ctx context.Context, nodes []Node) error {
 		reads[i] = read{
 			pipe.PTTL(ctx, p.keys.heartbeat(id)),
 			pipe.GetRange(ctx, p.keys.heartbeat(id), 0, heartbeatMost-1),
-			pipe.HMGet(ctx, p.keys.status(id), statusFields...),
+			pipe.HMGet(ctx, p.keys.status(id), fields...),
 		}
 	}
 	// A key of a wrong type is that node's fault; Exec returns the first error of any command, so look at each.
@@ -131,7 +157,7 @@ func (p *Pool) fill(ctx context.Context, nodes []Node) error {
 			continue
 		}
 		n.decodeHeartbeat(r.ttl.Val(), r.beat.Val(), now)
-		n.decodeStatus(r.status.Val())
+		n.decodeStatus(fields, r.status.Val())
 	}
 	return nil
 }

@@ -7,6 +7,8 @@
 -- Returns: {'ok', instance, rev of the node, '1' if active, operator's freeze (JSON) or ''}, or
 --          {'superseded', instance of the newer agent}
 local id, claim, instance, sick = ARGV[1], ARGV[5] == '1', ARGV[6], ARGV[9]
+local bad = wrong('set', 'set', 'hash', 'string', 'hash', 'string', 'stream', 'hash')
+if bad then return bad end
 local function number(i) return tonumber(string.match(i or '', '^%d+')) or 0 end
 
 local was = redis.call('HMGET', KEYS[5], 'instance', 'is_frozen', 'address', 'port', 'weight', 'labels', 'rev', 'data_center')
@@ -30,7 +32,7 @@ local frozen_text = tostring(not active)
 redis.call('SET', KEYS[4], ARGV[8] .. ',"is_frozen":' .. frozen_text .. ',"is_active":' .. tostring(active)
   .. ',"instance":' .. cjson.encode(instance) .. '}', 'PX', ARGV[7])
 redis.call('HSET', KEYS[5], 'timestamp', ARGV[4], 'data_center', ARGV[10], 'is_frozen', frozen_text,
-  'is_active', tostring(active), 'self_freeze', sick, 'address', ARGV[11], 'port', ARGV[12],
+  'is_active', tostring(active), 'self_freeze', sick, 'left', '', 'address', ARGV[11], 'port', ARGV[12],
   'weight', ARGV[13], 'labels', ARGV[14], 'agent', ARGV[15], 'instance', instance)
 if ARGV[11] ~= '' then redis.call('HSET', KEYS[8], id, ARGV[11]) end
 

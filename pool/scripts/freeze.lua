@@ -5,7 +5,9 @@
 -- Returns: {'none'} no such node · {'same', rev} was frozen by an operator already; a new reason replaces the old, none
 --          keeps it · {'ok', rev}
 local id = ARGV[1]
-if redis.call('SISMEMBER', KEYS[1], id) == 0 then return {'none'} end
+local bad = wrong('set', 'set', 'hash', 'hash', 'string', 'stream', 'list')
+if bad then return bad end
+if redis.call('SISMEMBER', KEYS[1], id) + redis.call('SISMEMBER', KEYS[2], id) == 0 then return {'none'} end
 local was = redis.call('HMGET', KEYS[4], 'is_frozen', 'rev', 'details', 'self_freeze')
 local had = redis.call('HEXISTS', KEYS[3], id) == 1
 -- A freeze that is there before ours is the node's own: an unfreeze must not lift it.

@@ -1,11 +1,27 @@
 -- Shared by all scripts: it stands before each of them. Numbers are doubles here; revisions (about 2^41) fit.
 
+-- wrong says which of KEYS has another type than it should have. Each script asks before it writes anything: a command
+-- that fails half-way would leave the other half done.
+local function wrong(...)
+  for i, want in ipairs({...}) do
+    local is = redis.call('TYPE', KEYS[i])
+    is = is.ok or is
+    if is ~= 'none' and is ~= want then
+      return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. is .. ' and should be a ' .. want)
+    end
+  end
+end
+
 -- raise lifts the revision to max(rev + 1, Redis TIME in ms), so that it never runs backwards, not even after a
--- flush or a failover. Returns: the new and the former revision, as decimal text.
+-- flush or a failover. What is no number, or a day ahead of the clock, is not one of ours and counts as 0.
+-- Returns: the new and the former revision, as decimal text.
 local function raise(key)
-  local prev = tonumber(redis.call('GET', key)) or 0
   local t = redis.call('TIME')
-  local rev = math.max(prev + 1, tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000))
+  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  local digits = string.match(redis.call('GET', key) or '', '^%d+$')
+  local prev = tonumber(digits or '0') or 0
+  if prev > now + 86400000 then prev = 0 end
+  local rev = math.max(prev + 1, now)
   local text = string.format('%.0f', rev)
   redis.call('SET', key, text)
   return text, string.format('%.0f', prev)

@@ -6,7 +6,9 @@
 -- Returns: {'none'} no such node · {'same', rev} was not frozen · {'ok', rev} ·
 --          {'self', rev, reason, '1' if an operator's freeze was lifted}: its own freeze stays
 local id = ARGV[1]
-if redis.call('SISMEMBER', KEYS[1], id) == 0 then return {'none'} end
+local bad = wrong('set', 'set', 'hash', 'hash', 'string', 'stream', 'list', 'string')
+if bad then return bad end
+if redis.call('SISMEMBER', KEYS[1], id) + redis.call('SISMEMBER', KEYS[2], id) == 0 then return {'none'} end
 local was = redis.call('HMGET', KEYS[4], 'is_frozen', 'self_freeze', 'details', 'rev', 'agent')
 local op = redis.call('HDEL', KEYS[3], id) == 1
 if not op and was[1] ~= 'true' then return {'same', was[4] or '0'} end
@@ -29,8 +31,9 @@ if ours and (own ~= '' or not op) then
   return {'self', was[4] or '0', own, op and '1' or '0'}
 end
 if not ours then redis.call('RPUSH', KEYS[7], ARGV[6]) end
--- Our agent's next beat puts it back when it lives; a dead one must not look active to Python's updater.
-local active = not ours or beat ~= false
+-- A dead node must not look active to Python's updater, which knows of no heartbeats: when it lives again our agent's
+-- beat puts it back, and Python's agent the command that waits for it.
+local active = beat ~= false
 if active then redis.call('SADD', KEYS[2], id) end
 redis.call('HSET', KEYS[4], 'status', 'active', 'details', '', 'timestamp', ARGV[4], 'is_frozen', 'false',
   'self_freeze', '', 'is_active', tostring(active))
