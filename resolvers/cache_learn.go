@@ -146,7 +146,8 @@ func (c *Cache) take(ctx context.Context) (batch []*entry, asks []question) {
 
 // find is one look-up, bounded in time; one that panics cannot know. No lock is held.
 func (c *Cache) find(ctx context.Context, asks []question) (found []finding) {
-	ctx, cancel := context.WithTimeout(ctx, c.limits.timeout)
+	late := fmt.Errorf("no answer within %v", c.limits.timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.limits.timeout, late)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {

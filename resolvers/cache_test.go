@@ -71,7 +71,7 @@ func (s *source) totals() (runs, most int) {
 	return s.runs, s.most
 }
 
-func found(addr string) finding {
+func foundAt(addr string) finding {
 	return finding{Endpoint: Endpoint{Addr: netip.MustParseAddr(addr)}}
 }
 
@@ -136,7 +136,7 @@ func TestCacheAnswersAtOnceWhileFresh(t *testing.T) {
 		want(t, c, "a", "10.0.0.1", s.takes)
 		want(t, c, "none", "not mine", s.takes)
 		want(t, c, "bad", "no address", s.takes)
-		s.say("a", found("10.0.0.2"))
+		s.say("a", foundAt("10.0.0.2"))
 		for range 40 { // a second each: up to where it may be renewed
 			time.Sleep(time.Second)
 			want(t, c, "a", "10.0.0.1", 0)
@@ -199,7 +199,7 @@ func TestCacheKeepsWhatItKnewOnFailure(t *testing.T) {
 			t.Errorf("%d look-ups in five minutes of failure: want pauses of up to %v", n, slowest)
 		}
 		hasChanged(c)
-		s.say("a", found("10.0.0.1"))
+		s.say("a", foundAt("10.0.0.1"))
 		<-c.Changed() // the same address, and no longer in doubt
 		want(t, c, "a", "10.0.0.1", 0)
 	})
@@ -219,7 +219,7 @@ func TestCacheBelievesGoneOnlyTheSecondTime(t *testing.T) {
 		if n := s.count("a"); n != goneAfter+1 {
 			t.Errorf("%d look-ups", n)
 		}
-		s.say("a", found("10.0.0.3"))
+		s.say("a", foundAt("10.0.0.3"))
 		<-c.Changed()
 		want(t, c, "a", "10.0.0.3", 0)
 	})
@@ -294,7 +294,7 @@ func TestCacheBatchIsOneRunForAll(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		want(t, c, "late", "10.0.0.1", s.takes)
 		began := time.Now()
-		s.say("n7", found("10.0.0.7"))
+		s.say("n7", foundAt("10.0.0.7"))
 		<-c.Changed()
 		if took := time.Since(began); took < 20*time.Second || took > 40*time.Second {
 			t.Errorf("renewed after %v more", took)
