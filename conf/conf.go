@@ -25,7 +25,7 @@ func Load(path string, dst any) error {
 		return fmt.Errorf("read config: %w", err)
 	}
 	if err := Decode(src, dst); err != nil {
-		return prefixed(path, err)
+		return InFile(path, err)
 	}
 	return nil
 }
@@ -43,10 +43,18 @@ func Decode(src []byte, dst any) error {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return errors.New("only one YAML document is expected")
 	}
-	w := walker{keys: map[int]string{}}
-	w.walk(&doc, reflect.TypeOf(dst), "")
+	return decode(&doc, "", dst, false)
+}
+
+// DecodeNode is Decode for a document, or a part of one, that was read already; ${NAME} is not looked for. Errors name
+// a part by its path, like "resolvers[0].dns".
+func DecodeNode(n *yaml.Node, path string, dst any) error { return decode(n, path, dst, true) }
+
+func decode(n *yaml.Node, path string, dst any, literal bool) error {
+	w := walker{keys: map[int]string{}, literal: literal}
+	w.walk(n, reflect.TypeOf(dst), path)
 	var te *yaml.TypeError
-	switch err := doc.Decode(dst); {
+	switch err := n.Decode(dst); {
 	case errors.As(err, &te):
 		for _, e := range te.Errors {
 			w.errs = append(w.errs, w.named(e))
@@ -71,6 +79,8 @@ type walker struct {
 	errs []string
 	keys map[int]string
 	flow bool // inside [a, b] or {a: b}: several on a line, named by the outermost
+
+	literal bool // ${NAME} has been put in already
 }
 
 var (
@@ -98,6 +108,9 @@ func (w *walker) walk(n *yaml.Node, t reflect.Type, path string) {
 			w.walk(c, t, path)
 		}
 	case yaml.ScalarNode:
+		if w.literal {
+			return
+		}
 		n.Value = variable.ReplaceAllStringFunc(n.Value, func(m string) string {
 			v, ok := os.LookupEnv(m[2 : len(m)-1])
 			if !ok {
@@ -210,8 +223,8 @@ func lineOf(e string) int {
 	return n
 }
 
-// prefixed turns each "line N: …" of err into "path:N: …".
-func prefixed(path string, err error) error {
+// InFile turns each "line N: …" of err into "path:N: …".
+func InFile(path string, err error) error {
 	lines := strings.Split(err.Error(), "\n")
 	for i, l := range lines {
 		if rest, ok := strings.CutPrefix(l, "line "); ok {

@@ -82,3 +82,23 @@ func TestBadYAML(t *testing.T) {
 		}
 	}
 }
+
+func TestDecodeNode(t *testing.T) {
+	var doc struct {
+		Parts []yaml.Node `yaml:"parts"`
+	}
+	if err := yaml.Unmarshal([]byte("parts:\n  - {name: a, ports: [1]}\n  - name: ab\n    nmae: b\n    every: 3\n"), &doc); err != nil {
+		t.Fatal(err)
+	}
+	var s settings
+	if err := DecodeNode(&doc.Parts[0], "", &s); err != nil || s.Name != "a" || len(s.Ports) != 1 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	err := DecodeNode(&doc.Parts[1], "parts[1]", &s)
+	if err == nil || !strings.HasPrefix(err.Error(), "line 4: parts[1].nmae: unknown key") || !strings.Contains(err.Error(), "\nline 5: parts[1].every: ") {
+		t.Errorf("%v", err)
+	}
+	if err := InFile("x.yaml", err); !strings.HasPrefix(err.Error(), "x.yaml:4: parts[1].nmae: ") || !strings.Contains(err.Error(), "\nx.yaml:5: ") {
+		t.Errorf("%v", err)
+	}
+}
