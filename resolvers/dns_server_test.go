@@ -10,22 +10,23 @@ import (
 	"github.com/miekg/dns"
 )
 
-// nameServer is a real name server on loopback, UDP and TCP on one port, whose answers a test decides.
-type nameServer struct {
-	addr string
+// NameServer is a real name server on loopback, UDP and TCP on one port, whose answers a test decides.
+// Exported for the tests in package resolvers_test.
+type NameServer struct {
+	Addr  string
+	Delay time.Duration // before it answers; set it before the first query
 
 	mu      sync.Mutex
 	zone    map[string][]string // name -> records in zone-file form, without the name
 	answer  func(w dns.ResponseWriter, q *dns.Msg) bool
 	queries map[string]int // "udp n1.example." -> how often
-	delay   time.Duration
 }
 
 const zoneSOA = "example. 300 IN SOA ns.example. me.example. 1 3600 600 86400 30"
 
-func newNameServer(t testing.TB) *nameServer {
+func NewNameServer(t testing.TB) *NameServer {
 	t.Helper()
-	s := &nameServer{zone: map[string][]string{}, queries: map[string]int{}}
+	s := &NameServer{zone: map[string][]string{}, queries: map[string]int{}}
 	var packets net.PacketConn
 	var stream net.Listener
 	for range 10 { // the port that is free for UDP may be taken for TCP
@@ -41,7 +42,7 @@ func newNameServer(t testing.TB) *nameServer {
 	if stream == nil {
 		t.Fatal("no port is free for both UDP and TCP")
 	}
-	s.addr = packets.LocalAddr().String()
+	s.Addr = packets.LocalAddr().String()
 	for _, server := range []*dns.Server{{PacketConn: packets, Handler: s}, {Listener: stream, Handler: s}} {
 		started, ended := make(chan struct{}), make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
@@ -52,28 +53,28 @@ func newNameServer(t testing.TB) *nameServer {
 	return s
 }
 
-// says sets the records of a name: "60 A 10.0.0.1"; none at all is NODATA.
-func (s *nameServer) says(name string, records ...string) {
+// Says sets the records of a name: "60 A 10.0.0.1"; none at all is NODATA.
+func (s *NameServer) Says(name string, records ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.zone[name] = records
 }
 
-// does puts fn before the zone; it returns false for what the zone is to answer.
-func (s *nameServer) does(fn func(w dns.ResponseWriter, q *dns.Msg) bool) {
+// Does puts fn before the zone; it returns false for what the zone is to answer.
+func (s *NameServer) Does(fn func(w dns.ResponseWriter, q *dns.Msg) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answer = fn
 }
 
-func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+func (s *NameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	name := strings.ToLower(q.Question[0].Name)
 	s.mu.Lock()
 	s.queries[w.LocalAddr().Network()+" "+name]++
-	answer, delay := s.answer, s.delay
+	answer := s.answer
 	records, known := s.zone[name]
 	s.mu.Unlock()
-	time.Sleep(delay) // the network's latency
+	time.Sleep(s.Delay) // the network's latency
 	if answer != nil && answer(w, q) {
 		return
 	}
@@ -100,8 +101,8 @@ func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	_ = w.WriteMsg(m)
 }
 
-// asked counts the queries for a name, and for all with "".
-func (s *nameServer) asked(name string) int {
+// Asked counts the queries for a name, and for all with "".
+func (s *NameServer) Asked(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0

@@ -44,27 +44,27 @@ func (f finding) text() string {
 }
 
 func TestDNSOutcomes(t *testing.T) {
-	s := newNameServer(t)
-	s.says("one.example.", "60 A 10.0.0.1", "60 AAAA fd00::1")
-	s.says("several.example.", "60 A 10.0.0.9", "90 A 10.0.0.2", "70 A 10.0.0.10")
-	s.says("short.example.", "0 A 10.0.0.1")
-	s.says("long.example.", "604800 A 10.0.0.1")
-	s.says("odd.example.", "4294967295 A 10.0.0.1")
-	s.says("text.example.", "60 TXT 10.0.0.1")
-	s.says("alias.example.", "20 CNAME two.example.")
-	s.says("two.example.", "40 CNAME one.example.")
-	s.says("dangling.example.", "20 CNAME nowhere.example.")
-	s.says("empty.example.", "20 CNAME text.example.")
-	s.says("loop.example.", "60 CNAME pool.example.")
-	s.says("pool.example.", "60 CNAME loop.example.")
-	s.says("self.example.", "60 CNAME self.example.")
-	s.says("srv.example.", "60 SRV 10 5 8080 one.example.", "60 SRV 20 5 9090 several.example.", "60 SRV 10 0 0 one.example.")
-	s.says("heavy.example.", "60 SRV 0 65535 80 alias.example.")
-	s.says("plain.example.", "60 SRV 0 0 80 six.example.")
-	s.says("six.example.", "50 AAAA fd00::6")
-	s.says("nosrv.example.", "60 SRV 0 0 80 .")
-	s.says("lost.example.", "60 SRV 0 0 80 nowhere.example.")
-	s.says("_http._tcp.web.example.", "60 SRV 0 7 81 one.example.")
+	s := NewNameServer(t)
+	s.Says("one.example.", "60 A 10.0.0.1", "60 AAAA fd00::1")
+	s.Says("several.example.", "60 A 10.0.0.9", "90 A 10.0.0.2", "70 A 10.0.0.10")
+	s.Says("short.example.", "0 A 10.0.0.1")
+	s.Says("long.example.", "604800 A 10.0.0.1")
+	s.Says("odd.example.", "4294967295 A 10.0.0.1")
+	s.Says("text.example.", "60 TXT 10.0.0.1")
+	s.Says("alias.example.", "20 CNAME two.example.")
+	s.Says("two.example.", "40 CNAME one.example.")
+	s.Says("dangling.example.", "20 CNAME nowhere.example.")
+	s.Says("empty.example.", "20 CNAME text.example.")
+	s.Says("loop.example.", "60 CNAME pool.example.")
+	s.Says("pool.example.", "60 CNAME loop.example.")
+	s.Says("self.example.", "60 CNAME self.example.")
+	s.Says("srv.example.", "60 SRV 10 5 8080 one.example.", "60 SRV 20 5 9090 several.example.", "60 SRV 10 0 0 one.example.")
+	s.Says("heavy.example.", "60 SRV 0 65535 80 alias.example.")
+	s.Says("plain.example.", "60 SRV 0 0 80 six.example.")
+	s.Says("six.example.", "50 AAAA fd00::6")
+	s.Says("nosrv.example.", "60 SRV 0 0 80 .")
+	s.Says("lost.example.", "60 SRV 0 0 80 nowhere.example.")
+	s.Says("_http._tcp.web.example.", "60 SRV 0 7 81 one.example.")
 	for _, c := range []struct{ id, record, prefix, had, want string }{
 		{id: "one", want: "10.0.0.1 1m0s"},
 		{id: "ONE", want: "10.0.0.1 1m0s"},
@@ -96,7 +96,7 @@ func TestDNSOutcomes(t *testing.T) {
 		if c.had != "" {
 			had = at(c.had).Endpoint
 		}
-		o := DNSOptions{Servers: []string{s.addr}, Record: c.record, Prefix: c.prefix}
+		o := DNSOptions{Servers: []string{s.Addr}, Record: c.record, Prefix: c.prefix}
 		if got := lookUp(t, o, c.id, had).text(); got != c.want {
 			t.Errorf("%s %s: %s, want %s", c.id, c.record, got, c.want)
 		}
@@ -196,15 +196,15 @@ func TestDNSServerTrouble(t *testing.T) {
 		}, "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newNameServer(t)
-			s.says("n.example.", "60 A 10.0.0.1")
-			s.does(c.does)
-			o := DNSOptions{Servers: []string{s.addr}, Timeout: 5 * time.Second}
+			s := NewNameServer(t)
+			s.Says("n.example.", "60 A 10.0.0.1")
+			s.Does(c.does)
+			o := DNSOptions{Servers: []string{s.Addr}, Timeout: 5 * time.Second}
 			if name == "stalls" {
 				o.Timeout = 100 * time.Millisecond
 			}
 			got := lookUp(t, o, "n", Endpoint{}).text()
-			if got = strings.TrimPrefix(got, s.addr+": "); got != c.want {
+			if got = strings.TrimPrefix(got, s.Addr+": "); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
@@ -212,45 +212,45 @@ func TestDNSServerTrouble(t *testing.T) {
 }
 
 func TestDNSManyRecords(t *testing.T) {
-	s := newNameServer(t)
+	s := NewNameServer(t)
 	var all []string
 	for i := range 1000 {
 		all = append(all, fmt.Sprintf("60 A 10.1.%d.%d", 200-i/250, 250-i%250))
 	}
-	s.says("n.example.", all...)
-	o := DNSOptions{Servers: []string{s.addr}, Timeout: 5 * time.Second}
+	s.Says("n.example.", all...)
+	o := DNSOptions{Servers: []string{s.Addr}, Timeout: 5 * time.Second}
 	if got := lookUp(t, o, "n", Endpoint{}).text(); got != "10.1.197.1 1m0s" {
 		t.Error(got)
 	}
-	if n := s.asked("n.example."); n != 2 {
+	if n := s.Asked("n.example."); n != 2 {
 		t.Errorf("%d queries, want one by UDP and one by TCP", n)
 	}
 	// Of SRV records with as many targets only a few are followed.
 	all = nil
 	for i := range 1000 {
 		all = append(all, fmt.Sprintf("60 SRV 0 0 80 t%03d.example.", i))
-		s.says(fmt.Sprintf("t%03d.example.", i), fmt.Sprintf("60 A 10.1.0.%d", 250-i%250))
+		s.Says(fmt.Sprintf("t%03d.example.", i), fmt.Sprintf("60 A 10.1.0.%d", 250-i%250))
 	}
-	s.says("m.example.", all...)
+	s.Says("m.example.", all...)
 	o.Record = "SRV"
-	before := s.asked("")
+	before := s.Asked("")
 	if got := lookUp(t, o, "m", Endpoint{}).text(); got != "10.1.0.235:80*0 1m0s" {
 		t.Error(got)
 	}
-	if n := s.asked("") - before; n != 2+mostTargets {
+	if n := s.Asked("") - before; n != 2+mostTargets {
 		t.Errorf("%d queries", n)
 	}
 }
 
 // A target that can't be asked for may be where the node is: its address at hand is not given up for another.
 func TestDNSServiceWithOneTargetLost(t *testing.T) {
-	s := newNameServer(t)
-	s.says("n.example.", "60 SRV 0 0 80 a.example.", "60 SRV 0 0 80 b.example.")
-	s.says("a.example.", "60 A 10.0.0.1")
-	s.does(func(w dns.ResponseWriter, q *dns.Msg) bool {
+	s := NewNameServer(t)
+	s.Says("n.example.", "60 SRV 0 0 80 a.example.", "60 SRV 0 0 80 b.example.")
+	s.Says("a.example.", "60 A 10.0.0.1")
+	s.Does(func(w dns.ResponseWriter, q *dns.Msg) bool {
 		return q.Question[0].Name == "b.example." && send(w, q, dns.RcodeServerFailure)
 	})
-	o := DNSOptions{Servers: []string{s.addr}, Record: "SRV"}
+	o := DNSOptions{Servers: []string{s.Addr}, Record: "SRV"}
 	had := Endpoint{Addr: at("10.0.0.1").Addr, Port: 80}
 	if got := lookUp(t, o, "n", had).text(); got != "10.0.0.1:80*0 1m0s" {
 		t.Error(got)
@@ -262,10 +262,10 @@ func TestDNSServiceWithOneTargetLost(t *testing.T) {
 }
 
 func TestDNSAsksServersInTurn(t *testing.T) {
-	bad, good := newNameServer(t), newNameServer(t)
-	bad.does(func(w dns.ResponseWriter, q *dns.Msg) bool { return send(w, q, dns.RcodeServerFailure) })
-	good.says("n.example.", "60 A 10.0.0.1")
-	n, err := newDNSNames(DNSOptions{Suffix: "example", Servers: []string{deadAddr(t), bad.addr, good.addr}, Timeout: 5 * time.Second}.withDefaults())
+	bad, good := NewNameServer(t), NewNameServer(t)
+	bad.Does(func(w dns.ResponseWriter, q *dns.Msg) bool { return send(w, q, dns.RcodeServerFailure) })
+	good.Says("n.example.", "60 A 10.0.0.1")
+	n, err := newDNSNames(DNSOptions{Suffix: "example", Servers: []string{deadAddr(t), bad.Addr, good.Addr}, Timeout: 5 * time.Second}.withDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,9 +278,9 @@ func TestDNSAsksServersInTurn(t *testing.T) {
 	if order[2].addr != n.servers.fixed[0].addr {
 		t.Error("a dead server is still asked before the others")
 	}
-	good.does(func(w dns.ResponseWriter, q *dns.Msg) bool { return send(w, q, dns.RcodeRefused) })
+	good.Does(func(w dns.ResponseWriter, q *dns.Msg) bool { return send(w, q, dns.RcodeRefused) })
 	got := n.look(t.Context(), []question{{id: "n"}})[0].text()
-	for _, want := range []string{bad.addr + ": SERVFAIL", good.addr + ": REFUSED", n.servers.fixed[0].addr + ": connection refused"} {
+	for _, want := range []string{bad.Addr + ": SERVFAIL", good.Addr + ": REFUSED", n.servers.fixed[0].addr + ": connection refused"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s does not say %s", got, want)
 		}
@@ -299,17 +299,17 @@ func deadAddr(t testing.TB) string {
 }
 
 func TestDNSLostPacket(t *testing.T) {
-	s := newNameServer(t)
-	s.says("n.example.", "60 A 10.0.0.1")
-	s.does(func(dns.ResponseWriter, *dns.Msg) bool { return s.asked("n.example.") == 1 })
-	if got := lookUp(t, DNSOptions{Servers: []string{s.addr}, Timeout: 300 * time.Millisecond}, "n", Endpoint{}).text(); got != "10.0.0.1 1m0s" {
+	s := NewNameServer(t)
+	s.Says("n.example.", "60 A 10.0.0.1")
+	s.Does(func(dns.ResponseWriter, *dns.Msg) bool { return s.Asked("n.example.") == 1 })
+	if got := lookUp(t, DNSOptions{Servers: []string{s.Addr}, Timeout: 300 * time.Millisecond}, "n", Endpoint{}).text(); got != "10.0.0.1 1m0s" {
 		t.Error(got)
 	}
 }
 
 func TestDNSResolvConf(t *testing.T) {
-	s := newNameServer(t)
-	s.says("n.second.example.", "60 A 10.0.0.2")
+	s := NewNameServer(t)
+	s.Says("n.second.example.", "60 A 10.0.0.2")
 	file := filepath.Join(t.TempDir(), "resolv.conf")
 	write := func(text string) {
 		t.Helper()
@@ -347,7 +347,7 @@ func TestDNSResolvConf(t *testing.T) {
 
 	// The search list counts only where it is asked for.
 	write("search first.example second.example\n")
-	n, err := newDNSNames(DNSOptions{Resolv: file, Servers: []string{s.addr}, Search: true}.withDefaults())
+	n, err := newDNSNames(DNSOptions{Resolv: file, Servers: []string{s.Addr}, Search: true}.withDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,17 +387,17 @@ func TestDNSOptions(t *testing.T) {
 
 // The whole resolver over a server that stalls and dies: nobody waits, and what was known stays.
 func TestDNSWhenTheServerDies(t *testing.T) {
-	s := newNameServer(t)
-	s.says("a.example.", "60 A 10.0.0.1")
-	d, err := NewDNS(DNSOptions{Suffix: "example", Servers: []string{s.addr}, Timeout: 50 * time.Millisecond})
+	s := NewNameServer(t)
+	s.Says("a.example.", "60 A 10.0.0.1")
+	d, err := NewDNS(DNSOptions{Suffix: "example", Servers: []string{s.Addr}, Timeout: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
 	want(t, d.Cache, "a", "10.0.0.1", time.Minute)
-	s.does(func(dns.ResponseWriter, *dns.Msg) bool { return true })
+	s.Does(func(dns.ResponseWriter, *dns.Msg) bool { return true })
 	want(t, d.Cache, "a", "10.0.0.1", time.Minute)
-	want(t, d.Cache, "b", s.addr+": no answer within 50ms", time.Minute)
+	want(t, d.Cache, "b", s.Addr+": no answer within 50ms", time.Minute)
 	expire(d.Cache, "a")
 	deadline := time.Now().Add(10 * time.Second)
 	for {
@@ -413,8 +413,8 @@ func TestDNSWhenTheServerDies(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	s.does(nil)
-	s.says("a.example.", "60 A 10.0.0.2")
+	s.Does(nil)
+	s.Says("a.example.", "60 A 10.0.0.2")
 	for {
 		select {
 		case <-d.Changed():
@@ -429,19 +429,19 @@ func TestDNSWhenTheServerDies(t *testing.T) {
 
 func TestDNSThousandsOfNodes(t *testing.T) {
 	const many = 2000
-	s := newNameServer(t)
-	s.delay = 50 * time.Millisecond
+	s := NewNameServer(t)
+	s.Delay = 50 * time.Millisecond
 	for _, id := range ids(many) {
-		s.says(id+".example.", "300 A 10.0.0.1")
+		s.Says(id+".example.", "300 A 10.0.0.1")
 	}
-	d, err := NewDNS(DNSOptions{Suffix: "example", Servers: []string{s.addr}, Timeout: 5 * time.Second})
+	d, err := NewDNS(DNSOptions{Suffix: "example", Servers: []string{s.Addr}, Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
 	all := nodes(ids(many)...)
 	learnAll(t, d.Cache, all)
-	before := s.asked("")
+	before := s.Asked("")
 	if before < many || before > many+many/10 {
 		t.Errorf("%d queries for %d nodes", before, many)
 	}
@@ -450,7 +450,7 @@ func TestDNSThousandsOfNodes(t *testing.T) {
 			t.Fatalf("%d answers, %v", len(got), err)
 		}
 	}
-	if n := s.asked("") - before; n != 0 {
+	if n := s.Asked("") - before; n != 0 {
 		t.Errorf("%d queries within the TTL", n)
 	}
 }
