@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/conf"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/resolvers"
@@ -158,15 +159,26 @@ func readFixture(path string) (*facts, error) {
 	if err != nil {
 		return nil, &cli.Error{Code: cli.Usage, Err: err}
 	}
+	// A saved /status has other keys beside the list: they are passed over; those of a node are checked.
+	var doc yaml.Node
+	if err := yaml.Unmarshal(src, &doc); err != nil {
+		return nil, cli.Usagef("%s: %w", path, err)
+	}
+	list := &doc
+	if len(doc.Content) == 1 && doc.Content[0].Kind == yaml.MappingNode {
+		var top map[string]yaml.Node
+		if err := doc.Decode(&top); err != nil {
+			return nil, cli.Usagef("%s: %w", path, err)
+		}
+		n, ok := top["nodes"]
+		if !ok {
+			return nil, cli.Usagef("%s: there is no key nodes (want a list of nodes with id and address, as in /status)", path)
+		}
+		list = &n
+	}
 	var nodes []fixtureNode
-	if err := yaml.Unmarshal(src, &nodes); err != nil {
-		var doc struct {
-			Nodes []fixtureNode `yaml:"nodes"`
-		}
-		if err := yaml.Unmarshal(src, &doc); err != nil {
-			return nil, cli.Usagef("%s: %w (want a list of nodes with id and address, as in /status)", path, err)
-		}
-		nodes = doc.Nodes
+	if err := conf.DecodeNode(list, "nodes", &nodes); err != nil {
+		return nil, &cli.Error{Code: cli.Usage, Err: conf.InFile(path, err)}
 	}
 	f := &facts{at: time.Now()}
 	for i, n := range nodes {
