@@ -17,7 +17,7 @@ func TestFixture(t *testing.T) {
 		"nodes: [{id: a, adress: 10.0.0.1}]":               "adress: unknown key",
 		"nodes: [{id: 'a b', address: 10.0.0.1}]":          `"a b" is not allowed`,
 		"nodes: [{id: a, address: localhost}]":             `"localhost" is not an IP address`,
-		"nodes: [{id: a, address: 1.2.3.4, port: 0x}]":     "port",
+		"nodes: [{id: a, address: 1.2.3.4, port: 0x}]":     "uint16",
 		"nodes: [{id: a, address: 1.2.3.4, weight: -1}]":   "weight -1",
 		"nodes: [{id: a, address: 1.2.3.4, state: happy}]": `state "happy"`,
 		"hosts: []": "no key nodes",
