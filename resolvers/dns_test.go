@@ -440,7 +440,7 @@ func TestDNSThousandsOfNodes(t *testing.T) {
 	}
 	defer d.Close()
 	all := nodes(ids(many)...)
-	learnAll(t, d.Cache, all)
+	LearnAll(t, d.Cache, all)
 	before := s.Asked("")
 	if before < many || before > many+many/10 {
 		t.Errorf("%d queries for %d nodes", before, many)
@@ -455,8 +455,9 @@ func TestDNSThousandsOfNodes(t *testing.T) {
 	}
 }
 
-// learnAll resolves until there is an address for each node.
-func learnAll(t testing.TB, c *Cache, all []pool.Node) {
+// LearnAll resolves until there is an address for each node.
+// Exported for the benchmarks in package resolvers_test.
+func LearnAll(t testing.TB, c *Cache, all []pool.Node) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
