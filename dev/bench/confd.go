@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,11 +38,11 @@ func startConfd(binary string) starter {
 		c := &confd{site: s, rdb: redis.NewClient(&redis.Options{Addr: s.redis.Addr(), DisableIdentity: true})}
 		for _, id := range s.ids() {
 			if err := c.unfreeze(ctx, id); err != nil {
-				return nil, err
+				return c, err
 			}
 		}
 		if c.proc, err = startDaemon(s.dir, confdArgv(binary, help, dir, s.redis.Addr())...); err != nil {
-			return nil, err
+			return c, err
 		}
 		written := func() error {
 			text, err := os.ReadFile(upstreamFile(web))
@@ -50,10 +51,7 @@ func startConfd(binary string) starter {
 			}
 			return err
 		}
-		if err := c.proc.awaitReady(ctx, written); err != nil {
-			return nil, fmt.Errorf("%w (%v)", err, c.close())
-		}
-		return c, nil
+		return c, c.proc.awaitReady(ctx, written)
 	}
 }
 
@@ -68,7 +66,7 @@ func confdArgv(binary, help, dir, addr string) []string {
 }
 
 // writeConfd writes the template, which makes the same upstream as lbd's, and its resource. A check of the new file
-// alone is not possible, since it is a part of the configuration: nginx tests what is on disk, as the floor's does.
+// alone is not possible, since it is a part of the configuration: nginx tests what is on disk, which is the same work.
 func writeConfd(dir string, web *servers.Nginx) error {
 	command := func(format string, args ...any) string { return fmt.Sprintf("%q", fmt.Sprintf(format, args...)) }
 	files := map[string]string{
@@ -117,8 +115,5 @@ func (c *confd) daemon() *daemon { return c.proc }
 func (c *confd) steps(context.Context) (stepTimes, error) { return nil, nil }
 
 func (c *confd) close() error {
-	if err := c.proc.stop(); err != nil {
-		return err
-	}
-	return c.rdb.Close()
+	return errors.Join(c.proc.stop(), c.rdb.Close())
 }

@@ -71,9 +71,9 @@ func (d *daemon) alive() bool {
 	}
 }
 
-// stop asks the process to end, and kills it when it has not after 5 s.
+// stop asks the process to end, and kills it when it has not after 5 s. One that never began is no error.
 func (d *daemon) stop() error {
-	if !d.alive() {
+	if d == nil || !d.alive() {
 		return nil
 	}
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {

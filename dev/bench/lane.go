@@ -50,7 +50,8 @@ func upstreamFile(web *servers.Nginx) string {
 	return filepath.Join(web.Prefix, "conf.d", "upstream.conf")
 }
 
-// starter starts a contender whose Nginx runs already; it returns when Nginx serves all nodes.
+// starter starts a contender whose Nginx runs already; it returns when Nginx has all nodes. What it returns beside an
+// error is closed, too.
 type starter func(ctx context.Context, s *site, web *servers.Nginx) (contender, error)
 
 // newLane starts an Nginx and then the contender before it.
@@ -66,10 +67,12 @@ func newLane(ctx context.Context, s *site, name string, start starter) (*lane, e
 		return nil, err
 	}
 	c, err := start(ctx, s, web)
+	if c != nil {
+		s.atEnd(c.close)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	s.atEnd(c.close)
 	return &lane{name: name, contender: c, web: web, eye: eye}, nil
 }
 

@@ -36,7 +36,7 @@ func startLBD(binary string) starter {
 		}
 		ready := func() error { _, err := l.get(ctx, "/readyz"); return err }
 		if err := l.proc.awaitReady(ctx, ready); err != nil {
-			return nil, fmt.Errorf("%w (%v)", err, l.proc.stop())
+			return l, err
 		}
 		return l, l.sameAsFloor(web)
 	}

@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -31,10 +32,15 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := io.WriteString(stdout, help)
 		return err
 	}
-	res, err := measure(ctx, o, stderr)
-	if err != nil {
-		return err
+	res, failed := measure(ctx, o, stderr)
+	if res == nil {
+		return failed
 	}
+	return errors.Join(failed, res.show(o, stdout))
+}
+
+// show leaves the results in the folder and prints them.
+func (res *results) show(o options, stdout io.Writer) error {
 	if err := res.save(o.out); err != nil {
 		return err
 	}
@@ -44,6 +50,6 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := res.writeTable(stdout); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "\nAll samples and the picture: %s, %s\n", jsonFile(o.out), svgFile(o.out))
+	_, err := fmt.Fprintf(stdout, "\nAll samples and the picture: %s, %s\n", jsonFile(o.out), svgFile(o.out))
 	return err
 }

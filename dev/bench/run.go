@@ -17,8 +17,9 @@ import (
 // all, and enough to keep the start of the load a small part.
 const perTurn = 5
 
-// measure runs everything and returns what was measured. When ctx ends early it is what there is by then, unless that
-// is nothing. Progress goes to log.
+// measure runs everything and returns what was measured. When ctx ends early that is what there is by then, and no
+// error; when something else goes wrong it comes beside the error. It is nil unless every contender has figures.
+// Progress goes to log.
 func measure(ctx context.Context, o options, log io.Writer) (res *results, err error) {
 	s, err := startSite(ctx, o, log)
 	if err != nil {
@@ -31,37 +32,33 @@ func measure(ctx context.Context, o options, log io.Writer) (res *results, err e
 	}
 	res = newResults(o, lanes)
 	err = takeTurns(ctx, s, o, lanes, res, log)
+	res.Interrupted = err != nil
 	if ctx.Err() != nil {
-		res.Interrupted, err = true, nil
+		err = nil
 	}
 	for _, out := range res.Contenders {
-		if len(out.Samples) == 0 && err == nil {
-			err = fmt.Errorf("stopped before %s had finished a cycle", out.Name)
+		if len(out.Samples) == 0 {
+			return nil, errors.Join(err, fmt.Errorf("stopped before %s had finished a cycle", out.Name))
 		}
 		out.summarize()
 	}
-	if err != nil {
-		return nil, err
-	}
 	res.compare()
-	return res, nil
+	return res, err
 }
 
 // startLanes starts the contenders; the first one is what the others are compared with.
 func startLanes(ctx context.Context, s *site, o options) ([]*lane, error) {
-	starts := []struct {
+	type entry struct {
 		name  string
 		start starter
-	}{{"floor", startFloor}, {"lbd", startLBD(o.lbd)}}
+	}
+	entries := []entry{{"floor", startFloor}, {"lbd", startLBD(o.lbd)}}
 	if o.confd != "" {
-		starts = append(starts, struct {
-			name  string
-			start starter
-		}{"confd", startConfd(o.confd)})
+		entries = append(entries, entry{"confd", startConfd(o.confd)})
 	}
 	var lanes []*lane
-	for _, c := range starts {
-		l, err := newLane(ctx, s, c.name, c.start)
+	for _, e := range entries {
+		l, err := newLane(ctx, s, e.name, e.start)
 		if err != nil {
 			return nil, err
 		}
@@ -76,22 +73,22 @@ func takeTurns(ctx context.Context, s *site, o options, lanes []*lane, res *resu
 	began := selfCPU()
 	defer func() { res.OwnCPU = percent(selfCPU()-began, res.loaded()) }()
 	turns := (o.Cycles + o.perTurn - 1) / o.perTurn
-	for turn := range turns {
+	for n := range turns {
+		from, to := n*o.perTurn, min((n+1)*o.perTurn, o.Cycles)
 		for i, l := range lanes {
 			out := res.Contenders[i]
-			first := turn * o.perTurn
-			t := &turnOf{lane: l, out: out, nodes: s.nodes, from: first, to: min(first+o.perTurn, o.Cycles), log: log}
+			t := &turn{lane: l, out: out, nodes: s.nodes, from: from, to: to, log: log}
 			if err := t.run(ctx, o); err != nil {
 				return fmt.Errorf("%s: %w", l.name, err)
 			}
-			fmt.Fprintf(log, "turn %d of %d: %-6s %s\n", turn+1, turns, l.name, out.since(t.from+1))
+			fmt.Fprintf(log, "turn %d of %d: %-6s %s\n", n+1, turns, l.name, out.since(from+1))
 		}
 	}
 	return nil
 }
 
-// turnOf is one turn of one contender: its cycles from … to, not included.
-type turnOf struct {
+// turn is one turn of one contender: its cycles from (counted from 0) up to the one before to.
+type turn struct {
 	*lane
 	out      *outcome
 	nodes    []*load.Backend
@@ -100,7 +97,7 @@ type turnOf struct {
 }
 
 // run sends the load and makes the cycles. What the clients saw counts also when it returns an error.
-func (t *turnOf) run(ctx context.Context, o options) error {
+func (t *turn) run(ctx context.Context, o options) error {
 	generator, err := load.New(load.Options{
 		URL: "http://" + t.web.Listen[0] + "/", Rate: o.Rate, Conns: o.Conns, PostShare: o.Post, Body: make([]byte, 256),
 	})
@@ -122,7 +119,7 @@ func (t *turnOf) run(ctx context.Context, o options) error {
 	return errors.Join(err, group.Wait())
 }
 
-func (t *turnOf) cycles(ctx context.Context) error {
+func (t *turn) cycles(ctx context.Context) error {
 	if err := t.calm(ctx, nil); err != nil { // the load begins
 		return err
 	}
@@ -139,7 +136,7 @@ func (t *turnOf) cycles(ctx context.Context) error {
 		case err != nil:
 			fmt.Fprintf(t.log, "%s: cycle %d failed: %v\n", t.name, n+1, err)
 			t.out.Errors = append(t.out.Errors, err.Error())
-			if err := t.recover(ctx, node.ID()); err != nil {
+			if err := t.mend(ctx, node.ID()); err != nil {
 				return err
 			}
 		default:
@@ -149,8 +146,8 @@ func (t *turnOf) cycles(ctx context.Context) error {
 	return end()
 }
 
-// recover brings the node back after a cycle that went wrong, or gives up.
-func (t *turnOf) recover(ctx context.Context, node string) error {
+// mend brings the node back after a cycle that went wrong, or gives up.
+func (t *turn) mend(ctx context.Context, node string) error {
 	if d := t.daemon(); d != nil && !d.alive() {
 		return fmt.Errorf("it has ended: %v; its log ends:\n%s", d.err, d.tail())
 	}
@@ -161,7 +158,7 @@ func (t *turnOf) recover(ctx context.Context, node string) error {
 }
 
 // account begins to count what the contender's process uses and what its steps cost; end adds that to the outcome.
-func (t *turnOf) account(ctx context.Context) (end func() error, err error) {
+func (t *turn) account(ctx context.Context) (end func() error, err error) {
 	began := time.Now()
 	used, err := t.daemon().footprint()
 	if err != nil {
