@@ -78,7 +78,7 @@ func liveScreen(ctx context.Context, w *watcher, scr *screen) error {
 		}
 		news = news[max(0, len(news)-200):]
 		p.width, p.height = scr.size()
-		scr.draw(p.draw(v, &t.last, news))
+		scr.draw(p.draw(v, &t.last, news), p.height)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -44,7 +44,7 @@ type settings struct {
 func defaults() settings { return settings{Nodes: 3, Rate: 200, Posts: -1} }
 
 func bind(fs *pflag.FlagSet, s *settings) {
-	fs.IntVar(&s.Nodes, "nodes", s.Nodes, "`number` of nodes, 1 to 250")
+	fs.IntVar(&s.Nodes, "nodes", s.Nodes, "`number` of nodes, 1 to 50")
 	fs.IntVar(&s.RedisPort, "redis-port", s.RedisPort, "`port` of Redis (default 6379, or the next free one)")
 	fs.IntVar(&s.HTTPPort, "http-port", s.HTTPPort, "`port` of Nginx (default 8080, or the next free one)")
 	fs.IntVar(&s.StatusPort, "status-port", s.StatusPort, "`port` of lbd's status (default 9180, or the next free one)")

@@ -11,7 +11,7 @@ import (
 
 // Options say what a site is made of. The zero value is three nodes, an embedded Redis, and free ports.
 type Options struct {
-	Nodes int    // web1, web2, … on 127.0.1.1, 127.0.1.2, …: 1 to 250; default 3
+	Nodes int    // web1, web2, … on 127.0.1.1, 127.0.1.2, …: 1 to 50; default 3
 	Dir   string // for all files; it stays. Default: a temporary folder that goes with the site
 
 	// Ports: of Redis, Nginx and lbd's status on 127.0.0.1, and of every application on its own address. 0 is a free
@@ -30,8 +30,8 @@ type Options struct {
 	LogLevel slog.Level        // of that file; default: info
 }
 
-// mostNodes is how many addresses there are in 127.0.1.0/24, some left over.
-const mostNodes = 250
+// mostNodes is what the embedded Redis carries in its one process: it runs a script for each heartbeat, one at a time.
+const mostNodes = 50
 
 // complete puts in the defaults; the error names all that is wrong.
 func (o *Options) complete() error {

@@ -63,7 +63,7 @@ func (p *picture) head(v *view) []string {
 	up := "up " + v.up.Truncate(time.Second).String()
 	l := p.line().put(bold, " BazBeans demo").put("", "   ").put(cyan, p.url)
 	return []string{
-		l.pad(p.width-utf8.RuneCountInString(up)).put(dim, up).String(),
+		l.pad(p.width-len(up)-1).put(dim, up).String(),
 		"",
 	}
 }

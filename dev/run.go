@@ -38,7 +38,13 @@ func run(ctx context.Context, set settings, common cli.Common, stdin io.Reader, 
 	if err := site.Start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, site.Close()) }()
+	defer func() {
+		closed := site.Close()
+		if closed == nil {
+			fmt.Fprintln(stdout, site.left())
+		}
+		err = errors.Join(err, closed)
+	}()
 	for _, text := range site.moved {
 		fmt.Fprintln(stdout, text)
 	}

@@ -75,9 +75,14 @@ func (s *screen) size() (width, height int) {
 	return width, height
 }
 
-// draw replaces what is on the screen, in one write that the terminal shows at once if it can.
-func (s *screen) draw(lines []string) {
-	s.out.WriteString("\x1b[?2026h\x1b[H" + strings.Join(lines, "\x1b[K\r\n") + "\x1b[K\x1b[J\x1b[?2026l")
+// draw replaces what is on a screen of that height, in one write that the terminal shows at once if it can. A line is
+// erased before it is written: behind a full one the cursor stands on its last cell.
+func (s *screen) draw(lines []string, height int) {
+	text := "\x1b[?2026h\x1b[H\x1b[K" + strings.Join(lines, "\r\n\x1b[K")
+	if len(lines) < height {
+		text += "\r\n\x1b[J"
+	}
+	s.out.WriteString(text + "\x1b[?2026l")
 }
 
 // close gives the terminal back as it was.

@@ -187,6 +187,14 @@ func (s *Site) leave() error {
 	return g.Wait()
 }
 
+// left says what a site that was closed has left.
+func (s *Site) left() string {
+	if s.opts.Dir != "" {
+		return "all has ended; its files are in " + s.dir
+	}
+	return "all has ended, nothing is left behind"
+}
+
 // Failed gives the error of a part that ended by itself.
 func (s *Site) Failed() <-chan error { return s.failed }
 

@@ -34,7 +34,7 @@ const (
 
 // newStory makes one for a site that has started.
 func newStory(s *Site, clients load.Options, out io.Writer) *story {
-	return &story{site: s, clients: clients, out: out, pace: 2 * time.Second, within: 10 * time.Second}
+	return &story{site: s, clients: clients, out: out, began: time.Now(), pace: 2 * time.Second, within: 10 * time.Second}
 }
 
 // play plays it and prints the figures. The error says which step was not seen and how many requests failed.
@@ -52,7 +52,6 @@ func (st *story) play(ctx context.Context) error {
 		report, err = gen.Run(ctx)
 		ended <- err
 	}()
-	st.began = time.Now()
 	st.say("clients send %g requests a second to %s", st.clients.Rate, st.clients.URL)
 	err = st.steps(ctx)
 	if ctx.Err() != nil {

@@ -40,30 +40,31 @@ func TestStoryBelievesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer elsewhere.Close()
-	story := func(url string) *story {
+	story := func(url string, within time.Duration) *story {
 		st := newStory(s, load.Options{URL: url, Rate: 200}, t.Output())
-		st.pace, st.within = time.Millisecond, 500*time.Millisecond
+		st.pace, st.within = time.Millisecond, within
 		return st
 	}
+	const soon, long = 500 * time.Millisecond, 20 * time.Second
 	fails := func(err error, want string) {
 		t.Helper()
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	fails(story("http://"+elsewhere.Addr()).play(t.Context()), "web1 got 0 requests")
-	fails(story("http://127.0.0.1:1").play(t.Context()), "requests failed (connect: ")
+	fails(story("http://"+elsewhere.Addr(), soon).play(t.Context()), "web1 got 0 requests")
+	fails(story("http://127.0.0.1:1", soon).play(t.Context()), "requests failed (connect: ")
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	fails(story(s.URL()).play(cancelled), "interrupted")
+	fails(story(s.URL(), long).play(cancelled), "interrupted")
 
 	// Somebody sends to a node past Nginx.
 	n := s.Node("web2")
 	for _, n := range s.Nodes() {
 		defer ask(t, load.Options{URL: "http://" + n.Addr.String(), Rate: 200})()
 	}
-	fails(story(s.URL()).freeze(t.Context(), n), "requests after it was drained")
-	if err := story(s.URL()).unfreeze(t.Context(), n); err != nil {
+	fails(story(s.URL(), long).freeze(t.Context(), n), "requests after it was drained")
+	if err := story(s.URL(), long).unfreeze(t.Context(), n); err != nil {
 		t.Error(err)
 	}
 
@@ -73,8 +74,8 @@ func TestStoryBelievesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.closing = s.closing[:last]
-	fails(story(s.URL()).freeze(t.Context(), n), "wait until drained: lb1: still serves rev")
-	fails(story(s.URL()).kill(t.Context(), n), "ask lbd")
+	fails(story(s.URL(), soon).freeze(t.Context(), n), "wait until drained: lb1: still serves rev")
+	fails(story(s.URL(), soon).kill(t.Context(), n), "ask lbd")
 }
 
 // ask sends requests until the function that it returns is called.
