@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,22 +116,63 @@ func TestBadConfig(t *testing.T) {
 
 func TestBadResolvers(t *testing.T) {
 	for text, want := range map[string]string{
-		"[{nosuch: {}}]":                                "resolvers[0]: no resolver is called \"nosuch\" (known: redis, static)",
-		"[{static: {}}]":                                "either nodes",
-		"[{static: {nodes: {a: localhost}}}]":           `node "a"`,
-		"[{static: {file: /does/not/exist}}]":           "/does/not/exist",
-		"[{static: {fiel: x}}]":                         "fiel: unknown key",
-		"[{redis: {}}, {redis: {on_error: sometimes}}]": `resolvers[1] redis: on_error "sometimes"`,
+		"- nosuch: {}":                                        `line 2: resolvers[0]: no resolver is called "nosuch" (known: callback, dns, redis, static)`,
+		"- static: {}":                                        "line 2: resolvers[0].static: give it either nodes",
+		"- static: {nodes: {a: localhost}}":                   `node "a"`,
+		"- static: {file: /does/not/exist}":                   "/does/not/exist",
+		"- static:\n    fiel: x":                              "line 3: resolvers[0].static.fiel: unknown key (known: file, nodes)",
+		"- redis: {}\n- redis: {on_error: sometimes}":         `line 3: resolvers[1].redis: on_error "sometimes"`,
+		"- redis: {db: 1}":                                    "line 2: resolvers[0].redis.db: unknown key",
+		"- dns: .internal":                                    "line 2: resolvers[0].dns: ",
+		"- dns:\n    record: A\n    timeout: 3":               "line 4: resolvers[0].dns.timeout: ",
+		"- dns: {record: TXT}":                                `record "TXT" is not one of A, AAAA, SRV`,
+		"- dns: {servers: [localhost]}":                       "localhost",
+		"- callback: {}":                                      "either exec: [PROGRAM] or url: URL",
+		"- callback: {exec: [lookup]}":                        "lookup",
+		"- callback: {url: 'ftp://x/{node_id}'}":              "does not begin with http",
+		"- callback: {exec: [/bin/true], parallel: many}":     "resolvers[0].callback",
+		"- dns: {sufix: x}\n- static: {}\n- nosuch: {a: b}\n": "line 2: resolvers[0].dns.sufix: unknown key (known: parallel, prefix",
 	} {
-		c, err := parseConfig(t, "resolvers: "+text)
+		c, err := parseConfig(t, "resolvers:\n"+text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l, err := New(c, silent); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want … %s …", text, err, want)
-			if err == nil {
-				_ = l.Close()
-			}
+		l, err := New(c, silent)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n got %v\nwant … %s …", text, err, want)
+		}
+		if err == nil {
+			_ = l.Close()
+		} else if n := strings.Count(text, "\n- "); strings.HasPrefix(text, "- dns: {sufix") && strings.Count(err.Error(), "\n") != n {
+			t.Errorf("not all at once: %v", err)
+		}
+	}
+}
+
+func TestResolverFlags(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, "nodes.yaml")
+	writeTestFile(t, list, "a: 10.0.0.1")
+	c := DefaultConfig()
+	c.ID, c.StateDir = "lb1", dir
+	for flag, want := range map[string]string{
+		"redis": "", "dns:.internal": "", "dns": "", "static:" + list: "", "callback:/bin/true": "", "callback:https://inventory/{node_id}": "",
+		"redis:x":         "--resolver redis:x: it takes no argument",
+		"static":          "--resolver static: give it either",
+		"nosuch:x":        "--resolver nosuch:x: no resolver is called",
+		"callback:lookup": "--resolver callback:lookup: ",
+	} {
+		kind, arg, _ := strings.Cut(flag, ":")
+		c.Resolvers = []ResolverConfig{{Kind: kind, Arg: arg}, {Kind: "dns", Arg: ".second"}}
+		l, err := New(c, silent)
+		switch {
+		case (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want):
+			t.Errorf("%s: %v, want %s", flag, err, want)
+		case err == nil && strings.HasPrefix(flag, "dns") && !slices.Equal(l.chain.Names(), []string{"dns", "dns-2"}):
+			t.Errorf("%s: chain %v", flag, l.chain.Names())
+		}
+		if err == nil {
+			_ = l.Close()
 		}
 	}
 }

@@ -49,6 +49,7 @@ func TestThePagesConfigIsTheDefault(t *testing.T) {
 func TestThePageNamesAllMetrics(t *testing.T) {
 	m := newMetrics()
 	m.took("test", 0)
+	m.asked("redis", 0, nil)
 	m.applies.WithLabelValues("applied")
 	m.generation.WithLabelValues("wanted")
 	m.nodes.WithLabelValues("active")

@@ -142,6 +142,7 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	l.chain.Observe = l.metrics.asked
 	return l, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/conf"
 )
 
 const usage = `lbd keeps the upstreams of one Nginx in step with the node pool in Redis.
@@ -79,6 +80,9 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 	}
 	make := func(cfg Config) (*LB, error) {
 		l, err := New(cfg, log, kinds...)
+		if errors.As(err, new(inFile)) {
+			err = conf.InFile(common.Config, err)
+		}
 		if err != nil {
 			return nil, &cli.Error{Code: cli.Usage, Err: err}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/resolvers"
 	"github.com/bazbeans/bazbeans/step"
 )
 
@@ -29,6 +30,9 @@ type metrics struct {
 	running    prometheus.Gauge
 	workers    *prometheus.GaugeVec
 	rev        prometheus.Gauge
+	answers    *prometheus.CounterVec
+	asking     *prometheus.HistogramVec
+	stale      prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -53,12 +57,17 @@ func newMetrics() *metrics {
 		held:       gauge("lbd_guard_held_nodes", "Servers that the guard keeps against the pool's word."),
 		running:    gauge("lbd_nginx_running", "Whether nginx runs."),
 		workers:    vec("lbd_nginx_workers", "Nginx workers: serving, draining (of former configurations).", "what"),
-		rev:        gauge("lbd_rev", "Revision of the pool that is served in full."),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lbd_resolver_answers_total",
+			Help: "What resolvers said of nodes: found, not_mine, cannot_know, refused."}, []string{"resolver", "outcome"}),
+		asking: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lbd_resolver_seconds", Help: "How long a resolver took for one batch of nodes.",
+			Buckets: []float64{.0005, .001, .005, .01, .05, .1, .2, .4, .6, .8, 1}}, []string{"resolver"}),
+		stale: gauge("lbd_stale_addresses", "Nodes at the address last known, because no resolver can know a newer one."),
+		rev:   gauge("lbd_rev", "Revision of the pool that is served in full."),
 	}
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lbd_build_info", Help: "The version of lbd.",
 		ConstLabels: prometheus.Labels{"version": cli.Version()}}, func() float64 { return 1 })
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
-		m.steps, m.applies, m.success, m.successAt, m.lookAt, m.generation, m.nodes, m.refused, m.held, m.running, m.workers, m.rev)
+		m.steps, m.applies, m.success, m.successAt, m.lookAt, m.generation, m.nodes, m.refused, m.held, m.running, m.workers, m.rev, m.answers, m.asking, m.stale)
 	return m
 }
 
@@ -68,6 +77,14 @@ func (m *metrics) handler() http.Handler {
 
 func (m *metrics) took(s step.Name, d time.Duration) {
 	m.steps.WithLabelValues(string(s)).Observe(d.Seconds())
+}
+
+// asked counts what one resolver said of a batch of nodes.
+func (m *metrics) asked(resolver string, took time.Duration, nodes map[resolvers.Outcome]int) {
+	for _, o := range []resolvers.Outcome{resolvers.Found, resolvers.NotMine, resolvers.CannotKnow, resolvers.Refused} {
+		m.answers.WithLabelValues(resolver, string(o)).Add(float64(nodes[o]))
+	}
+	m.asking.WithLabelValues(resolver).Observe(took.Seconds())
 }
 
 func (m *metrics) acked(d time.Duration) { m.took(step.Ack, d) }
@@ -98,10 +115,14 @@ func (m *metrics) looked(l *LB, p *Plan) {
 	for what, n := range map[string]int64{"wanted": s.Wanted, "written": s.Written, "running": s.Running} {
 		m.generation.WithLabelValues(what).Set(float64(n))
 	}
-	count := map[string]int{}
+	count, stale := map[string]int{}, 0
 	for _, n := range p.Nodes {
 		count[n.State]++
+		if n.Stale {
+			stale++
+		}
 	}
+	m.stale.Set(float64(stale))
 	for _, state := range []pool.State{pool.Active, pool.Frozen, pool.Dead, pool.Unhealthy, pool.Inactive, pool.Faulty} {
 		m.nodes.WithLabelValues(string(state)).Set(float64(count[string(state)]))
 	}

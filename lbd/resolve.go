@@ -47,7 +47,9 @@ func resolve(ctx context.Context, l *LB, ids []string, output string, stdout, st
 		}
 	}
 	nodes := map[string]pool.Node{}
-	snap, err := l.pool.Snapshot(ctx)
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	snap, err := l.pool.Snapshot(looking)
+	cancel()
 	if err != nil {
 		fmt.Fprintln(stderr, "lbd: the pool can't be looked at, nodes are asked about by their ids alone:", err)
 	} else {

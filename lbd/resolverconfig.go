@@ -1,11 +1,14 @@
 package lbd
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bazbeans/bazbeans/conf"
@@ -30,7 +33,7 @@ func (r *ResolverConfig) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // Kind makes resolvers of one kind from the config. Settings decodes the mapping below the kind's key strictly into a
-// struct with yaml tags; arg is the ARG of a --resolver flag.
+// struct with yaml tags; Arg is the ARG of a --resolver flag.
 type Kind struct {
 	Name string
 	Make func(s Settings, p *pool.Pool) (resolvers.Resolver, error)
@@ -38,8 +41,9 @@ type Kind struct {
 
 // Settings are what the config says of one resolver.
 type Settings struct {
-	Arg  string // of --resolver KIND:ARG, "" from a file
-	node *yaml.Node
+	Arg  string     // of --resolver KIND:ARG, "" from a file
+	node *yaml.Node // nil from a flag
+	path string     // in the file
 }
 
 // Decode fills dst, a pointer to a struct with yaml tags. Unknown keys are errors.
@@ -47,12 +51,14 @@ func (s Settings) Decode(dst any) error {
 	if s.node == nil {
 		return nil
 	}
-	text, err := yaml.Marshal(s.node)
-	if err != nil {
-		return err
+	if err := conf.DecodeNode(s.node, s.path, dst); err != nil {
+		return inFile{err}
 	}
-	return conf.Decode(text, dst)
+	return nil
 }
+
+// inFile is an error whose lines name the line of the config file.
+type inFile struct{ error }
 
 // common are the settings that every kind has.
 type common struct {
@@ -72,7 +78,10 @@ func (c common) next() (bool, error) {
 // shipped are the kinds that every lbd has.
 var shipped = []Kind{
 	{Name: "redis", Make: func(s Settings, p *pool.Pool) (resolvers.Resolver, error) {
-		return resolvers.NewRedis(p), nil
+		if s.Arg != "" {
+			return nil, fmt.Errorf("it takes no argument (%.40q)", s.Arg)
+		}
+		return resolvers.NewRedis(p), s.Decode(&struct{}{})
 	}},
 	{Name: "static", Make: func(s Settings, _ *pool.Pool) (resolvers.Resolver, error) {
 		c := struct {
@@ -90,33 +99,90 @@ var shipped = []Kind{
 		}
 		return resolvers.NewStatic(c.Nodes)
 	}},
+	{Name: "dns", Make: func(s Settings, _ *pool.Pool) (resolvers.Resolver, error) {
+		o := resolvers.DNSOptions{Suffix: s.Arg}
+		if err := s.Decode(&o); err != nil {
+			return nil, err
+		}
+		return resolvers.NewDNS(o)
+	}},
+	{Name: "callback", Make: func(s Settings, _ *pool.Pool) (resolvers.Resolver, error) {
+		var o resolvers.CallbackOptions
+		switch {
+		case strings.HasPrefix(s.Arg, "http://"), strings.HasPrefix(s.Arg, "https://"):
+			o.URL = s.Arg
+		case s.Arg != "":
+			o.Exec = []string{s.Arg}
+		}
+		if err := s.Decode(&o); err != nil {
+			return nil, err
+		}
+		return resolvers.NewCallback(o)
+	}},
 }
 
-// links makes the chain's links; kinds are tried before the shipped ones.
+// links makes the chain's links; kinds are tried before the shipped ones. The error names all that is wrong.
 func links(configs []ResolverConfig, kinds []Kind, p *pool.Pool) ([]resolvers.Link, error) {
 	known := map[string]Kind{}
 	for _, k := range append(slices.Clone(shipped), kinds...) {
 		known[k.Name] = k
 	}
 	var made []resolvers.Link
+	var errs *multierror.Error
+	names := map[string]int{}
 	for i, c := range configs {
+		path := fmt.Sprintf("resolvers[%d]", i)
 		k, ok := known[c.Kind]
 		if !ok {
-			return nil, fmt.Errorf("resolvers[%d]: no resolver is called %.40q (known: %s)", i, c.Kind, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			err := fmt.Errorf("no resolver is called %.40q (known: %s)", c.Kind, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			errs = multierror.Append(errs, c.located(path, err))
+			continue
 		}
-		var own common
-		settings := Settings{Arg: c.Arg, node: split(c.node, &own)}
-		next, err := own.next()
+		path += "." + c.Kind
+		link, err := c.link(k, path, p)
 		if err != nil {
-			return nil, fmt.Errorf("resolvers[%d] %s: %w", i, c.Kind, err)
+			errs = multierror.Append(errs, c.located(path, err))
+			continue
 		}
-		r, err := k.Make(settings, p)
-		if err != nil {
-			return nil, fmt.Errorf("resolvers[%d] %s: %w", i, c.Kind, err)
+		if names[c.Kind]++; names[c.Kind] > 1 {
+			link.Name = fmt.Sprintf("%s-%d", c.Kind, names[c.Kind]) // people and metrics tell them apart
 		}
-		made = append(made, resolvers.Link{Name: c.Kind, Resolver: r, Next: next})
+		made = append(made, link)
 	}
-	return made, nil
+	if errs == nil {
+		return made, nil
+	}
+	errs.ErrorFormat = plainList
+	for _, l := range made {
+		if closer, ok := l.Resolver.(io.Closer); ok {
+			errs = multierror.Append(errs, closer.Close())
+		}
+	}
+	return nil, errs
+}
+
+func (r *ResolverConfig) link(k Kind, path string, p *pool.Pool) (resolvers.Link, error) {
+	var own common
+	settings := Settings{Arg: r.Arg, node: split(r.node, &own), path: path}
+	next, err := own.next()
+	if err != nil {
+		return resolvers.Link{}, err
+	}
+	made, err := k.Make(settings, p)
+	return resolvers.Link{Name: k.Name, Resolver: made, Next: next}, err
+}
+
+// located says where the resolver stands that err is about: in the file, or on the command line.
+func (r *ResolverConfig) located(path string, err error) error {
+	switch {
+	case errors.As(err, new(inFile)):
+		return err
+	case r.node != nil:
+		return inFile{fmt.Errorf("line %d: %s: %w", r.node.Line, path, err)}
+	case r.Arg != "":
+		return fmt.Errorf("--resolver %.40s:%.80s: %w", r.Kind, r.Arg, err)
+	}
+	return fmt.Errorf("--resolver %.40s: %w", r.Kind, err)
 }
 
 // split takes the common settings out of a resolver's mapping and returns the rest.
