@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/bazbeans/bazbeans/cli"
@@ -40,7 +41,7 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 		fmt.Fprintln(stdout, name, cli.Version())
 		return cli.Done
 	case flags.NArg() > 1 || verb != "" && verb != "run":
-		return cli.Report(stderr, name, cli.Usagef("unknown command %q (see %s --help)", flags.Args(), name))
+		return cli.Report(stderr, name, cli.Usagef("%q is not a command (see %s --help)", strings.Join(flags.Args(), " "), name))
 	}
 	if cfg.Log, err = cli.Logger(stderr, common.LogFormat, common.LogLevel); err != nil {
 		return cli.Report(stderr, name, err)

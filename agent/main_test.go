@@ -41,7 +41,7 @@ func TestMainAnswers(t *testing.T) {
 		{"--help", cli.Done, "--heartbeat-interval"},
 		{"version", cli.Done, "bbagent "},
 		{"--version", cli.Done, "bbagent "},
-		{"leave", cli.Usage, `unknown command ["leave"]`},
+		{"leave", cli.Usage, `"leave" is not a command`},
 		{"--node-idd x", cli.Usage, "--node-idd"},
 		{"--label zone", cli.Usage, "k=v"},
 		{"--heartbeat-ttl soon", cli.Usage, "not a time"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	"github.com/spf13/pflag"
 
@@ -38,6 +39,9 @@ func ParseFlags[T any](name string, args []string, defaults func() T, bind func(
 	return cfg, common, flags, err
 }
 
+// goWords are Go's own words in an error about a number, which say nothing to the user of a flag.
+var goWords = regexp.MustCompile(`strconv\.\w+: parsing "[^"]*": `)
+
 func parse[T any](name string, args []string, cfg *T, bind func(*pflag.FlagSet, *T)) (Common, *pflag.FlagSet, error) {
 	var c Common
 	fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
@@ -50,7 +54,7 @@ func parse[T any](name string, args []string, cfg *T, bind func(*pflag.FlagSet, 
 	fs.BoolVarP(&c.Help, "help", "h", false, "show this help")
 	fs.BoolVar(&c.Version, "version", false, "show the version")
 	if err := fs.Parse(args); err != nil && !errors.Is(err, pflag.ErrHelp) {
-		return c, fs, Usagef("%w (see %s --help)", err, name)
+		return c, fs, Usagef("%s (see %s --help)", goWords.ReplaceAllString(err.Error(), ""), name)
 	}
 	return c, fs, nil
 }

@@ -18,6 +18,7 @@ type board struct {
 	turned time.Time // when the loop last came round
 	deaf   error     // why no events are heard
 	twin   error     // another lbd has our id
+	broken error     // templates that can't be read
 }
 
 // Status is the JSON of /status.
@@ -82,6 +83,12 @@ func (b *board) hears(deaf error) (changed bool) {
 	changed = (b.deaf == nil) != (deaf == nil)
 	b.deaf = deaf
 	return changed
+}
+
+func (b *board) templates(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broken = err
 }
 
 func (b *board) rival(err error) {
@@ -177,8 +184,10 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 	case look != nil && time.Since(*look) > 2*cfg.Timing.Resync+lookTimeout:
 		add("the last look at redis is too old")
 	}
-	if b.twin != nil {
-		add(b.twin.Error())
+	for _, err := range []error{b.twin, b.broken} {
+		if err != nil {
+			add(err.Error())
+		}
 	}
 	if b.deaf != nil {
 		add("no events are heard, changes are seen at each resync: " + b.deaf.Error())

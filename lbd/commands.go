@@ -82,7 +82,7 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 	}
 	line("nginx -t", l.engine.Test(ctx, p), l.cfg.Nginx.Conf)
 	if len(errs) > 0 {
-		return fmt.Errorf("%d of the checks failed: %w", len(errs), errors.Join(errs...))
+		return fmt.Errorf("%d of the checks failed: %s", len(errs), strings.ReplaceAll(errors.Join(errs...).Error(), "\n", ", "))
 	}
 	return nil
 }

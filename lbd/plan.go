@@ -98,6 +98,7 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 // client's place depends on all of them, frozen ones as down. refused says of nodes why they can't be in it.
 func (u *upstream) want(f *facts, own *listeners, ports map[string]uint16) (want []render.Server, refused map[string]string) {
 	refused = map[string]string{}
+	owners := u.owners(f)
 	for i := range f.nodes {
 		n := &f.nodes[i]
 		frozen := u.view.Balance.KeepsPlaces() && n.Alive && (n.State() == pool.Frozen || n.State() == pool.Unhealthy)
@@ -108,6 +109,9 @@ func (u *upstream) want(f *facts, own *listeners, ports map[string]uint16) (want
 		at := netip.AddrPortFrom(n.where.Addr, port)
 		if err == nil {
 			err = own.check(at)
+		}
+		if owner := owners[at]; err == nil && owner != n.ID {
+			err = fmt.Errorf("%s is the address of node %s (if that one is no more: bbctl forget %s)", at, owner, owner)
 		}
 		if err != nil {
 			refused[n.ID] = fmt.Sprintf("upstream %s: %v", u.Name, err)
@@ -161,6 +165,9 @@ func (l *LB) describe(p *Plan, f *facts, why map[string]string, ports map[string
 	}
 	for i := range f.nodes {
 		n := &f.nodes[i]
+		if n.Labels == nil {
+			n.Labels = map[string]string{}
+		}
 		s := NodeStatus{ID: n.ID, Port: ports[n.ID], Weight: n.weight(), DataCenter: n.DataCenter, Labels: n.Labels,
 			Resolver: n.where.Link, State: string(n.State()), Why: n.Why(), Stale: n.where.Stale, Held: held[n.ID]}
 		if n.where.Found() {

@@ -149,6 +149,7 @@ func (l *LB) watchTemplates(ctx context.Context) error {
 // refreshTemplates reads the folder again. What cannot be parsed stays as it was.
 func (l *LB) refreshTemplates() {
 	set, err := render.Load(l.cfg.templatesDir(), l.templates)
+	l.board.templates(err)
 	l.say.change("templates", err, "a template is broken: the version before it stays in use", "all templates can be read again")
 	if !set.Equal(l.templates) {
 		l.log.Debug("templates changed")

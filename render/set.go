@@ -52,7 +52,7 @@ func Load(dir string, old *Set) (*Set, error) {
 		if old != nil {
 			next = old
 		}
-		return next, multierror.Append(nil, fmt.Errorf("read templates: %w", err))
+		return next, fmt.Errorf("read templates: %w", err)
 	}
 	var broken *multierror.Error
 	for _, entry := range entries {
@@ -71,6 +71,9 @@ func Load(dir string, old *Set) (*Set, error) {
 			}
 		}
 		next.sources[name] = src
+	}
+	if broken != nil {
+		broken.ErrorFormat = func(errs []error) string { return errors.Join(errs...).Error() } // one a line
 	}
 	return next, broken.ErrorOrNil()
 }

@@ -1,0 +1,59 @@
+package lbd
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/render"
+	"github.com/bazbeans/bazbeans/resolvers"
+)
+
+func claimant(id, instance string, frozen bool) fact {
+	n := pool.Node{ID: id, Agent: "1", Instance: instance, Active: !frozen, Alive: true, Weight: 1, Port: 80}
+	if frozen {
+		n.Freeze = &pool.Freeze{}
+	}
+	return fact{Node: n, where: resolvers.Resolution{Endpoint: resolvers.Endpoint{Addr: netip.MustParseAddr("10.0.0.1")}}}
+}
+
+func TestOneAddressIsOneNodes(t *testing.T) {
+	at := netip.MustParseAddrPort("10.0.0.1:80")
+	for _, c := range []struct {
+		name   string
+		nodes  []fact
+		served string // the id that is served there now
+		owner  string
+		want   string // "" for none
+	}{
+		{"alone", []fact{claimant("a", "5/h", false)}, "", "a", "a"},
+		{"the elder", []fact{claimant("a", "9/h", false), claimant("b", "5/h", false)}, "", "b", "b"},
+		{"the one that is served", []fact{claimant("a", "5/h", false), claimant("b", "9/h", false)}, "b", "b", "b"},
+		{"python leaves no mark and is the elder", []fact{claimant("a", "5/h", false), claimant("p", "", false)}, "", "p", "p"},
+		{"by id when nothing else tells", []fact{claimant("a", "5/h", false), claimant("b", "5/h", false)}, "", "a", "a"},
+		{"nobody steps into a frozen node's place", []fact{claimant("thief", "9/h", false), claimant("web1", "5/h", true)}, "", "web1", ""},
+	} {
+		u := &upstream{UpstreamConfig: defaultUpstream()}
+		if c.served != "" {
+			u.history.add(noon, guardDefaults.Window, []render.Server{{ID: c.served, Addr: at, Weight: 1}})
+		}
+		f := &facts{nodes: c.nodes}
+		if got := u.owners(f)[at]; got != c.owner {
+			t.Errorf("%s: it is %s's, want %s", c.name, got, c.owner)
+		}
+		want, refused := u.want(f, &listeners{}, map[string]uint16{})
+		got := ""
+		for _, s := range want {
+			got += s.ID
+		}
+		wanted := 0
+		for i := range c.nodes {
+			if c.nodes[i].wanted() {
+				wanted++
+			}
+		}
+		if got != c.want || len(want)+len(refused) != wanted {
+			t.Errorf("%s: serves %q, refuses %v", c.name, got, refused)
+		}
+	}
+}
