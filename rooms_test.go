@@ -19,8 +19,8 @@ var rooms = map[string]int{
 	"pool": 0, "cli": 0, "templates": 0,
 	"resolvers": 1, "render": 1,
 	"resolvers/resolvertest": 2,
-	"lbd/nginx": 2,
-	"lbd":       3, "agent": 3, "ctl": 3,
+	"lbd/nginx":              2,
+	"lbd":                    3, "agent": 3, "ctl": 3,
 	"dev":     4,
 	"cmd/lbd": 5, "cmd/bbagent": 5, "cmd/bbctl": 5, "cmd/bbdev": 5, "dev/bench": 5,
 	// Beside the house: real servers, load and pictures for tests, the demo and the benchmark. They import nothing of it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -167,6 +168,9 @@ func (l *LB) Run(ctx context.Context) error {
 	l.board.start()
 	l.log.Info("lbd keeps nginx in step", "id", l.cfg.ID, "redis", l.pool.Where(), "resolvers", l.chain.Names(),
 		"upstreams", len(l.upstreams), "nginx_conf", l.cfg.Nginx.Conf, "status", l.cfg.Status.Listen)
+	if ln != nil {
+		l.own.status = netip.MustParseAddrPort(ln.Addr().String())
+	}
 	// All parts end with ctx, in any order: none needs another to end well.
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.loop(ctx) })

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"time"
 
@@ -14,22 +13,23 @@ import (
 // listeners are the addresses and ports at which this Nginx and lbd itself take connections. A node that claims one of
 // them would make Nginx send requests to itself, or to lbd.
 type listeners struct {
+	status netip.AddrPort // lbd's own; zero: none
 	master int
 	read   time.Time
 	at     []netip.AddrPort
 	local  []netip.Addr // this host's own, for listeners on all addresses
 }
 
-// refresh reads them when Nginx is another, or when they were read long ago. Without the right to see another user's
-// sockets there are only lbd's own.
+// refresh reads Nginx's when it is another one, or when they were read long ago. Without the right to see another
+// user's sockets there are none.
 func (l *listeners) refresh(master int, now time.Time, every time.Duration) {
 	if master == l.master && now.Sub(l.read) < every {
 		return
 	}
 	l.master, l.read = master, now
-	l.at = listening(os.Getpid())
+	l.at = nil
 	if master > 0 {
-		l.at = append(l.at, listening(master)...)
+		l.at = listening(master)
 	}
 	l.local = l.local[:0]
 	if addrs, err := net.InterfaceAddrs(); err == nil {
@@ -43,7 +43,7 @@ func (l *listeners) refresh(master int, now time.Time, every time.Duration) {
 
 // check returns an error for an address and port that is one of them.
 func (l *listeners) check(node netip.AddrPort) error {
-	for _, own := range l.at {
+	for _, own := range append([]netip.AddrPort{l.status}, l.at...) {
 		if own.Port() != node.Port() {
 			continue
 		}

@@ -23,6 +23,7 @@ func TestListeners(t *testing.T) {
 
 	var l listeners
 	l.refresh(os.Getpid(), time.Now(), time.Minute)
+	l.status = netip.MustParseAddrPort("127.0.0.9:9180")
 	for _, c := range []struct {
 		addr string
 		port uint16
@@ -35,6 +36,8 @@ func TestListeners(t *testing.T) {
 		{"::1", port(all), true},
 		{"10.99.0.1", port(all), false},
 		{"127.0.0.1", 1, false},
+		{"127.0.0.9", 9180, true}, // lbd's
+		{"127.0.0.1", 9180, false},
 	} {
 		if err := l.check(netip.AddrPortFrom(netip.MustParseAddr(c.addr), c.port)); (err != nil) != c.own {
 			t.Errorf("%s:%d: %v", c.addr, c.port, err)
