@@ -15,6 +15,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/bazbeans/bazbeans/render"
+	"github.com/bazbeans/bazbeans/resolvers"
 )
 
 // memory is what lbd knows over a restart: what it proved Nginx to serve, and since when the guard holds.
@@ -40,12 +41,23 @@ func (l *LB) recall() error {
 		return fmt.Errorf("%s: %w", l.memoryFile(), err)
 	}
 	l.wanted, l.remembered = m.generation, text
+	known := map[string]resolvers.Endpoint{} // for nodes that no resolver can know now
 	for _, u := range l.upstreams {
-		if set, ok := m.Sets[u.Name]; ok {
-			u.history.add(time.Now(), l.cfg.Guard.Window, set)
-			u.history.heldSince = m.Held[u.Name]
+		set, ok := m.Sets[u.Name]
+		if !ok {
+			continue
+		}
+		u.history.add(time.Now(), l.cfg.Guard.Window, set)
+		u.history.heldSince = m.Held[u.Name]
+		for _, s := range set {
+			at := resolvers.Endpoint{Addr: s.Addr.Addr(), Port: known[s.ID].Port}
+			if u.PortFrom == "node" {
+				at.Port = s.Addr.Port()
+			}
+			known[s.ID] = at
 		}
 	}
+	l.chain.Recall(known)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package lbd
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -172,6 +173,9 @@ func (l *LB) describe(p *Plan, f *facts, why map[string]string, ports map[string
 			Resolver: n.where.Link, State: string(n.State()), Why: n.Why(), Stale: n.where.Stale, Held: held[n.ID]}
 		if n.where.Found() {
 			s.Address = n.where.Addr.String()
+		}
+		if n.where.Stale {
+			s.Why = cmp.Or(s.Why, n.where.Err.Error())
 		}
 		if s.Port == 0 {
 			s.Port = n.Port

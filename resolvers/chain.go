@@ -104,6 +104,16 @@ func (c *Chain) Names() []string {
 	return names
 }
 
+// Recall gives the chain addresses that were good before it was made. They serve nodes that nobody can know, as stale;
+// what any link finds counts for more.
+func (c *Chain) Recall(last map[string]Endpoint) {
+	for id, e := range last {
+		if c.door.Pass(e) == nil {
+			c.last[id] = Resolution{Endpoint: e, place: len(c.links)}
+		}
+	}
+}
+
 // Resolve finds the addresses of nodes; there is a Resolution for each id. The error collects what went wrong in the
 // links, for the log: of each that cannot know some nodes, the first of them and why. Addresses that were found are
 // good all the same. It returns within Timeout; nodes must not be changed afterwards, for a resolver that does not return

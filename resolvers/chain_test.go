@@ -181,6 +181,27 @@ func TestCannotKnowAsksTheLinkThatKnew(t *testing.T) {
 	}
 }
 
+func TestRecall(t *testing.T) {
+	first := &asked{err: errors.New("down")}
+	second := &asked{answers: Answers{"b": at("10.0.0.2")}}
+	c := newChain(t, Link{Name: "one", Resolver: first}, Link{Name: "two", Resolver: second})
+	c.Recall(map[string]Endpoint{"a": at("10.9.9.1").Endpoint, "b": at("10.9.9.2").Endpoint, "local": at("127.0.0.1").Endpoint})
+	got := resolve(t, c, "a", "b", "local")
+	if a := got["a"]; a.Addr.String() != "10.9.9.1" || !a.Stale || a.Link != "" || a.Err == nil {
+		t.Errorf("a: %+v", a)
+	}
+	if b := got["b"]; b.Addr.String() != "10.0.0.2" || b.Stale {
+		t.Errorf("b: %+v", b)
+	}
+	if l := got["local"]; l.Found() {
+		t.Errorf("what the door refuses now: %+v", l)
+	}
+	first.err = nil
+	if a := resolve(t, c, "a")["a"]; a.Found() {
+		t.Errorf("it is nobody's: %+v", a)
+	}
+}
+
 func TestSlowLinksLeaveTheOthersTheirTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
