@@ -61,7 +61,7 @@ const (
 )
 
 var (
-	errNotYet = errors.New("it has not answered yet")
+	errNotYet = errors.New("it has not answered yet") // about a node that is being looked up; Changed tells when it is over
 	errGone   = errors.New("it no longer has this node: asked again before that is believed")
 	errClosed = errors.New("the resolver is closed")
 )

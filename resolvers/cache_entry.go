@@ -37,7 +37,7 @@ type entry struct {
 	asked   time.Time // somebody last asked
 	waiters []*waiter
 	told    Answer // what Resolve said last
-	telling bool   // it did
+	telling bool   // it has said something
 }
 
 func (e *entry) fresh(now time.Time) bool { return now.Before(e.until) }
@@ -95,7 +95,8 @@ func jitter(most time.Duration) time.Duration {
 	return rand.N(most)
 }
 
-// differs reports whether the chain would do something else now than after what it was told.
+// differs reports whether what there is to say is something else than what was said last. That a look-up failed that
+// somebody waits for is news, too; that it failed again is none.
 func (e *entry) differs(now time.Time) bool {
 	if !e.telling {
 		return false
@@ -104,7 +105,7 @@ func (e *entry) differs(now time.Time) bool {
 	if a.Err == nil && b.Err == nil {
 		return a.Endpoint != b.Endpoint
 	}
-	return verdict(a.Err) != verdict(b.Err)
+	return verdict(a.Err) != verdict(b.Err) || errors.Is(a.Err, errNotYet) != errors.Is(b.Err, errNotYet)
 }
 
 // verdict puts the outcome that an error stands for into one word.

@@ -28,8 +28,8 @@ type CallbackOptions struct {
 //	found      exit status 0 and an address         200 and an address, as plain text or a JSON string
 //	not mine   exit status 0 and no output;         204, 404 or 410; 200 with an empty body or null
 //	           1 and no output at all, like grep
-//	cannot     any other exit status, or 1 with a   any other status, a redirect included; no connection;
-//	know       message; a signal; no answer in      no answer in time; too much of it
+//	cannot     any other exit status, or 1 with a   any other status, a redirect included; a web page; no
+//	know       message; a signal; no answer in      connection; no answer in time; too much of it
 //	           time; too much output
 //	refused    exit status 0 and something else     200 and something else
 //
@@ -38,8 +38,8 @@ type CallbackOptions struct {
 // "cannot know" when the program fails: then only the lines that it wrote count), others than those asked for are passed
 // over, empty lines and those that begin with # too. Exit status 1 and 404 mean nothing special then.
 //
-// A program runs in /, its environment is a PATH and nothing else, and when its time is over its whole process group is
-// killed. A service is asked without a proxy. What was learnt is kept and renewed as Cache has it.
+// A program runs in /, its environment is a PATH and nothing else. When it ends, or its time is over, what is left of
+// its process group is killed. A service is asked without a proxy. What was learnt is kept and renewed as Cache has it.
 type Callback struct {
 	*Cache
 	http *service // nil: a program

@@ -182,8 +182,12 @@ func (s *service) exchange(ctx context.Context, method, to string, body []byte, 
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(most)+1))
-	if err == nil && len(answer) > most {
+	switch {
+	case err != nil:
+	case len(answer) > most:
 		err = errTooMuch
+	case resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html"):
+		err = errors.New("it answers with a web page") // of a proxy, or to sign in at
 	}
 	return resp.StatusCode, answer, err
 }

@@ -37,6 +37,8 @@ func TestServiceOutcomes(t *testing.T) {
 			http.Redirect(w, r, "/nodes/found?dc=1", http.StatusFound)
 		case "html":
 			fmt.Fprint(w, "<html>Sign in</html>")
+		case "text":
+			fmt.Fprint(w, "no such node")
 		case "created":
 			w.WriteHeader(http.StatusCreated)
 			fmt.Fprint(w, "10.0.0.1")
@@ -76,7 +78,8 @@ func TestServiceOutcomes(t *testing.T) {
 		"n503":    host + " answers 503 Service Unavailable",
 		"moved":   host + " answers 302 Found",
 		"created": host + " answers 201 Created",
-		"html":    `"<html>Sign in</html>" is not an IP address, or one with a port (like 10.0.1.10 or 10.0.1.10:8000)`,
+		"html":    host + ": it answers with a web page",
+		"text":    `"no such node" is not an IP address, or one with a port (like 10.0.1.10 or 10.0.1.10:8000)`,
 		"slowly":  host + ": no answer within 2s",
 		"cut":     host + ": unexpected EOF",
 	} {

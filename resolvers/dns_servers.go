@@ -133,16 +133,16 @@ func (s *dnsServers) ask(ctx context.Context, name string, qtype uint16) (*dns.M
 	return nil, errors.New(strings.Join(why, "; "))
 }
 
-// order puts servers that were silent a short time ago last, so that a dead one does not cost each name its time-out.
+// order puts servers that were silent last, so that a dead one does not cost each name its time-out.
 func (s *dnsServers) order() []*dnsServer {
 	all, _ := s.current()
-	now := time.Now().UnixNano()
+	now := time.Now()
 	var first, last []*dnsServer
 	for _, server := range all {
-		if server.avoid.Load() > now {
-			last = append(last, server)
-		} else {
+		if server.trusted(now) {
 			first = append(first, server)
+		} else {
+			last = append(last, server)
 		}
 	}
 	return append(first, last...)
@@ -151,7 +151,18 @@ func (s *dnsServers) order() []*dnsServer {
 // dnsServer is one server.
 type dnsServer struct {
 	addr  string
-	avoid atomic.Int64 // until when, in Unix nanoseconds
+	avoid atomic.Int64 // until when, in Unix nanoseconds; 0: it answered last time
+}
+
+const avoidance = 10 * time.Second // of a server that was silent
+
+func (s *dnsServer) silent(now time.Time) { s.avoid.Store(now.Add(avoidance).UnixNano()) }
+
+// trusted reports whether the server is to be asked in its turn. When the time of one that was silent is over, one
+// caller tries it, and all others wait for what that comes to.
+func (s *dnsServer) trusted(now time.Time) bool {
+	until := s.avoid.Load()
+	return until == 0 || until <= now.UnixNano() && s.avoid.CompareAndSwap(until, now.Add(avoidance).UnixNano())
 }
 
 // ask asks one server: by UDP, without EDNS0 if it can't read that, and by TCP if the answer doesn't fit a packet.
@@ -177,8 +188,7 @@ func (s *dnsServer) ask(ctx context.Context, name string, qtype uint16, timeout 
 		s.avoid.Store(0)
 		return m, nil
 	}
-	const pause = 10 * time.Second
-	s.avoid.Store(time.Now().Add(pause).UnixNano())
+	s.silent(time.Now())
 	var errno syscall.Errno
 	switch {
 	case ctx.Err() != nil:

@@ -45,7 +45,7 @@ func (n *dnsNames) service(ctx context.Context, name string, had Endpoint) findi
 		return finding{err: cmp.Or(trouble, ErrNotMine), ttl: ttl}
 	}
 	best := keep(had, all)
-	if trouble != nil && best.Addr != had.Addr {
+	if trouble != nil && had.Addr.IsValid() && best.Addr != had.Addr {
 		return finding{err: trouble} // the one at hand may be what could not be asked for
 	}
 	return finding{Endpoint: best, ttl: ttl}
