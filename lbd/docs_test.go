@@ -3,34 +3,36 @@ package lbd
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// page is docs/lbd.md, whose examples are run here.
-func page(t *testing.T) string {
+// page is one of docs/, whose examples are run here.
+func page(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/lbd.md")
+	text, err := os.ReadFile("../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
 }
 
-func block(t *testing.T, language string) string {
+// blocks are the page's examples in a language.
+func blocks(t *testing.T, name, language string) []string {
 	t.Helper()
-	m := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindStringSubmatch(page(t))
-	if m == nil {
-		t.Fatalf("the page has no %s block", language)
+	var texts []string
+	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(page(t, name), -1) {
+		texts = append(texts, m[1])
 	}
-	return m[1]
+	if texts == nil {
+		t.Fatalf("%s has no %s block", name, language)
+	}
+	return texts
 }
 
 func TestThePagesConfigIsTheDefault(t *testing.T) {
-	c, err := parseConfig(t, block(t, "yaml"))
+	c, err := parseConfig(t, blocks(t, "lbd.md", "yaml")[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func TestThePageNamesAllMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := map[string]bool{}
-	for _, w := range regexp.MustCompile(`lbd_\w+`).FindAllString(page(t), -1) {
+	for _, w := range regexp.MustCompile(`lbd_\w+`).FindAllString(page(t, "lbd.md"), -1) {
 		named[w] = true
 	}
 	for _, f := range families {
@@ -72,23 +74,6 @@ func TestThePageNamesAllMetrics(t *testing.T) {
 	}
 	for name := range named {
 		t.Errorf("the page names %s, which does not exist", name)
-	}
-}
-
-func TestThePagesProgramIsAnLBD(t *testing.T) {
-	dir, err := os.MkdirTemp("testdata", "program") // inside the module, so that it finds it, and out of ./...
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(block(t, "go")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	state := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "run", "./"+dir, "render", "--fixture", "testdata/nodes.yaml", "--resolver", "cmdb", "--id", "lb1", "--state-dir", state)
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "server 10.0.1.10:8000;") {
-		t.Errorf("%v\n%s", err, out)
 	}
 }
 
