@@ -77,20 +77,20 @@ func (c *Cache) sweep(now time.Time) {
 		return
 	}
 	c.next = now.Add(forget)
-	any := false
+	renewed := false
 	for id, e := range c.entries {
 		switch {
 		case e.pending:
 		case now.Sub(e.asked) > forget:
 			delete(c.entries, id)
 		case !now.Before(e.due):
-			any = true
+			renewed = true
 			c.renew(e, now)
 		case e.due.Before(c.next):
 			c.next = e.due
 		}
 	}
-	if any && c.limits.batch > 1 { // one run for all
+	if renewed && c.limits.batch > 1 { // one run for all
 		for _, e := range c.entries {
 			if !e.pending {
 				c.renew(e, now)

@@ -269,4 +269,3 @@ func TestCacheClose(t *testing.T) {
 		}
 	})
 }
-

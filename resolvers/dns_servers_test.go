@@ -149,15 +149,20 @@ func TestDNSAsksServersInTurn(t *testing.T) {
 func TestDNSTriesASilentServerAgain(t *testing.T) {
 	s := &dnsServer{}
 	now := time.Now()
-	if !s.trusted(now) || !s.trusted(now) {
-		t.Error("a server that nothing is known of is not asked")
+	for range 2 {
+		if !s.trusted(now) {
+			t.Error("a server that nothing is known of is not asked")
+		}
 	}
 	s.silent(now)
 	if s.trusted(now.Add(avoidance - 1)) {
 		t.Error("asked again too soon")
 	}
-	if now = now.Add(avoidance); !s.trusted(now) || s.trusted(now) {
-		t.Error("not tried by one look-up")
+	now = now.Add(avoidance)
+	for i := range 2 {
+		if s.trusted(now) != (i == 0) {
+			t.Error("not tried by one look-up")
+		}
 	}
 	s.avoid.Store(0)
 	if !s.trusted(now) {
@@ -180,7 +185,7 @@ func TestDNSLostPacket(t *testing.T) {
 	s := NewNameServer(t)
 	s.Says("n.example.", "60 A 10.0.0.1")
 	s.Does(func(dns.ResponseWriter, *dns.Msg) bool { return s.Asked("n.example.") == 1 })
-	if got := lookUp(t, DNSOptions{Servers: []string{s.Addr}, Timeout: 300 * time.Millisecond}, "n", Endpoint{}).text(); got != "10.0.0.1 1m0s" {
+	if got := lookUp(t, DNSOptions{Servers: []string{s.Addr}, Timeout: time.Second}, "n", Endpoint{}).text(); got != "10.0.0.1 1m0s" {
 		t.Error(got)
 	}
 }

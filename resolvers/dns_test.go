@@ -19,6 +19,9 @@ func lookUp(t *testing.T, o DNSOptions, id string, had Endpoint) finding {
 	if o.Suffix == "" {
 		o.Suffix = ".example"
 	}
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
 	n, err := newDNSNames(o.withDefaults())
 	if err != nil {
 		t.Fatal(err)
