@@ -90,7 +90,8 @@ func newResults(o options, lanes []*lane) *results {
 	res.Machine.Redis, _, _ = strings.Cut(server, " ")
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
-		res.Machine.Kernel = unix.ByteSliceToString(name.Sysname[:]) + " " + unix.ByteSliceToString(name.Release[:])
+		release, _, _ := strings.Cut(unix.ByteSliceToString(name.Release[:]), "-") // the rest is the distributor's
+		res.Machine.Kernel = unix.ByteSliceToString(name.Sysname[:]) + " " + release
 	}
 	for _, l := range lanes {
 		res.Contenders = append(res.Contenders, &outcome{Name: l.name, steps: stepTimes{}, Requests: requests{ByReason: map[string]int64{}}})
