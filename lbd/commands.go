@@ -57,7 +57,8 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 	}
 	line("config", nil, fmt.Sprintf("%s, %d upstream(s)", l.cfg.ID, len(l.upstreams)))
 	line("templates", l.TemplateError(), fmt.Sprint(l.templates.Names()))
-	f, err := l.look(ctx)
+	l.lookBack()
+	f, err := l.lookPatiently(ctx)
 	detail := ""
 	if f != nil {
 		detail = fmt.Sprintf("%s, rev %d, %d node(s)", l.pool.Where(), f.rev, len(f.nodes))
@@ -72,9 +73,8 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 				found++
 			}
 		}
-		line("resolvers", nil, fmt.Sprintf("%v, %d address(es) found", l.chain.Names(), found))
+		line("resolvers", f.trouble, fmt.Sprintf("%v, %d address(es) found", l.chain.Names(), found))
 	}
-	l.lookBack()
 	p := l.plan(f, l.templates, time.Now())
 	line("render", errors.Join(p.Errors...), fmt.Sprintf("%d file(s), %d entry(ies) in quarantine", len(p.Files), len(p.Quarantined)))
 	for _, q := range p.Quarantined {
@@ -102,7 +102,7 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 		f, err = readFixture(cmd.fixture)
 	} else {
 		l.lookBack()
-		f, err = l.look(ctx)
+		f, err = l.lookPatiently(ctx)
 	}
 	if err != nil {
 		return trouble(err)

@@ -198,7 +198,7 @@ func (l *LB) Once(ctx context.Context) (changed bool, guard map[string]verdict, 
 		return false, nil, err
 	}
 	defer unlock()
-	f, err := l.look(ctx)
+	f, err := l.lookPatiently(ctx)
 	if err != nil {
 		return false, nil, err
 	}

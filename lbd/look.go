@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/bazbeans/bazbeans/pool"
@@ -17,6 +19,7 @@ type facts struct {
 	at      time.Time
 	nodes   []fact
 	refused []Quarantine // ids that are no ids
+	trouble error        // what went wrong in resolvers; addresses that were found are good all the same
 }
 
 // fact is one node, and where it is.
@@ -78,12 +81,51 @@ func (l *LB) look(ctx context.Context) (*facts, error) {
 		}
 	}
 	found, err := l.chain.Resolve(ctx, ask)
+	f.trouble = err
 	l.say.change("resolvers", step.Wrap(step.Resolve, err), "a resolver cannot know: addresses last known are kept", "all resolvers answer again")
 	l.metrics.took(step.Resolve, time.Since(began))
 	for _, n := range snap.Nodes {
 		f.nodes = append(f.nodes, fact{Node: n, where: found[n.ID]})
 	}
 	return f, nil
+}
+
+// lookPatiently looks, and looks again while a resolver is still finding out, for as long as a look may take: for
+// commands, which come round only once.
+func (l *LB) lookPatiently(ctx context.Context) (*facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel()
+	news := make(chan struct{})
+	watch.Go(func() {
+		l.chain.Watch(ctx, func() {
+			select {
+			case news <- struct{}{}:
+			case <-ctx.Done():
+			}
+		})
+	})
+	var last *facts
+	for {
+		f, err := l.look(ctx)
+		switch {
+		case err != nil && last != nil: // it took too long
+			return last, nil
+		case err != nil || !f.pending():
+			return f, err
+		}
+		last = f
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return f, nil
+		}
+	}
+}
+
+func (f *facts) pending() bool {
+	return slices.ContainsFunc(f.nodes, func(n fact) bool { return n.where.Pending() })
 }
 
 // port says which port of the node the upstream uses.

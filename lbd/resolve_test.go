@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -77,6 +78,28 @@ func TestResolveWithoutRedis(t *testing.T) {
 	code, out, errs := runLBD(t, "resolve", "--redis-url", "redis://127.0.0.1:1", "--resolver", "redis", "--resolver", "static:"+file, "a")
 	if code != cli.Done || !strings.Contains(errs, "the pool can't be looked at") || !strings.Contains(out, "cannot know") || !strings.Contains(plain(out), "10.0.0.1  -       X ms  <- wins") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+}
+
+// A resolver that cannot know is a fault that lbd check finds.
+func TestCheckTellsOfResolvers(t *testing.T) {
+	addr := serverstest.Redis(t).Addr()
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	defer rdb.Close()
+	pipe := rdb.Pipeline()
+	pipe.SAdd(t.Context(), "bazbeans:nodes:all", "py1")
+	pipe.SAdd(t.Context(), "bazbeans:nodes:active", "py1")
+	pipe.Set(t.Context(), "bazbeans:node:py1:heartbeat", "{}", time.Minute)
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fails := t.TempDir() + "/fails"
+	if err := os.WriteFile(fails, []byte("#!/bin/sh\necho no inventory >&2\nexit 3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	code, out, _ := runLBD(t, "check", "--redis-url", "redis://"+addr, "--resolver", "callback:"+fails)
+	if code != cli.Failed || !regexp.MustCompile(`(?m)^FAIL  resolvers  callback: py1: .*no inventory`).MatchString(out) {
+		t.Errorf("exit %d\n%s", code, out)
 	}
 }
 

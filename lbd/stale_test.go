@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bazbeans/bazbeans/pool"
@@ -24,7 +25,7 @@ func (i *inventory) Resolve(context.Context, []pool.Node) (resolvers.Answers, er
 }
 
 // withInventory makes an LB that asks the inventory, then redis, over a pool in memory.
-func withInventory(t *testing.T, state string, i *inventory, f *fakePool) *LB {
+func withInventory(t *testing.T, state string, i resolvers.Resolver, f *fakePool) *LB {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.ID, cfg.StateDir, cfg.Resolvers = "lb1", state, []ResolverConfig{{Kind: "inventory"}, {Kind: "redis"}}
@@ -111,4 +112,39 @@ func TestAddressesOutliveARestart(t *testing.T) {
 	if a := planned(t, withInventory(t, state, i, f))["a"]; a.Address != "" || a.State != "faulty" {
 		t.Errorf("a, nobody's: %+v", a)
 	}
+}
+
+// A command has one look: it waits for a resolver that learns in the background, but not for ever.
+func TestCommandsWaitForWhatIsLearnt(t *testing.T) {
+	state := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		slow, err := resolvers.Each(func(ctx context.Context, id string) (resolvers.Endpoint, error) {
+			takes := 2 * time.Second
+			if id == "never" {
+				takes = time.Hour
+			}
+			select {
+			case <-ctx.Done():
+				return resolvers.Endpoint{}, ctx.Err()
+			case <-time.After(takes):
+				return resolvers.ParseEndpoint("10.0.0.1")
+			}
+		}, resolvers.CacheOptions{Timeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &fakePool{nodes: map[string]pool.Node{"a": ours("a", "")}}
+		l := withInventory(t, state, slow, f)
+		defer slow.Close()
+		began := time.Now()
+		facts, err := l.lookPatiently(t.Context())
+		if took := time.Since(began); err != nil || !facts.nodes[0].where.Found() || took > 3*time.Second {
+			t.Errorf("%+v, %v after %s", facts, err, took)
+		}
+		f.nodes["never"] = ours("never", "")
+		facts, err = l.lookPatiently(t.Context())
+		if err != nil || !facts.nodes[0].where.Found() || facts.nodes[1].where.Found() {
+			t.Errorf("%+v, %v", facts, err)
+		}
+	})
 }

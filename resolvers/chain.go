@@ -34,6 +34,9 @@ type Resolution struct {
 // Found reports whether there is an address.
 func (r Resolution) Found() bool { return r.Addr.IsValid() }
 
+// Pending reports whether there is no new address because a link is still finding out: it will tell. See Notifier.
+func (r Resolution) Pending() bool { return errors.Is(r.Err, errNotYet) }
+
 // Chain asks its links in order. It remembers the last address of each node, for when nobody can know.
 // It is for one caller at a time.
 type Chain struct {
