@@ -38,13 +38,17 @@ type ratio struct {
 
 const resamples = 2000
 
-// ratioOf is the q-quantile of a over that of b. The same values give the same ratio and bounds.
+// ratioOf is the q-quantile of a over that of b, 0 where that one is 0. The same values give the same ratio and bounds.
 func ratioOf(a, b []float64, q float64) ratio {
 	if len(a) == 0 || len(b) == 0 {
 		return ratio{}
 	}
 	of := func(a, b []float64) float64 {
-		return quantile(slices.Sorted(slices.Values(a)), q) / quantile(slices.Sorted(slices.Values(b)), q)
+		base := quantile(slices.Sorted(slices.Values(b)), q)
+		if base == 0 {
+			return 0 // JSON has no infinity
+		}
+		return quantile(slices.Sorted(slices.Values(a)), q) / base
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	draw := func(values []float64) []float64 {

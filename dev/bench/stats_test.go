@@ -35,6 +35,9 @@ func TestRatio(t *testing.T) {
 	if got := ratioOf([]float64{3, 3, 3}, []float64{2, 2}, 0.5); got != (ratio{1.5, 1.5, 1.5}) {
 		t.Errorf("without noise: %v, want 1.5 and no width", got)
 	}
+	if got := ratioOf([]float64{3}, []float64{0}, 0.5); got != (ratio{}) {
+		t.Errorf("against nothing: %v", got)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		values := rapid.SliceOfN(rapid.Float64Range(1, 1000), 1, 60)
 		a, b, q := values.Draw(t, "a"), values.Draw(t, "b"), rapid.Float64Range(0, 1).Draw(t, "q")
