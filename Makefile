@@ -14,7 +14,7 @@ FUZZTIME ?= 30s
 .PHONY: help build demo test test-short lint bench fuzz fmt clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/lbd, bin/bbagent, bin/bbctl and bin/bbdev
 	@mkdir -p bin
