@@ -74,7 +74,7 @@ func notifier(s *subject) error {
 	g.Go(func() error { return s.learn(s.named()...) })
 	for range 100 {
 		if n.Changed() != first {
-			return errors.Join(errors.New("Changed returns another channel than before: what is sent to the first is lost"), g.Wait())
+			return errors.Join(errors.New("its Changed returns another channel than before: what is sent to the first is lost"), g.Wait())
 		}
 	}
 	if err := g.Wait(); err != nil {
