@@ -2,7 +2,9 @@ package lbd
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/resolvers"
 )
 
@@ -79,6 +82,49 @@ func TestResolveWithoutRedis(t *testing.T) {
 	if code != cli.Done || !strings.Contains(errs, "the pool can't be looked at") || !strings.Contains(out, "cannot know") || !strings.Contains(plain(out), "10.0.0.1  -       X ms  <- wins") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
+}
+
+// What a resolver learns between two looks is applied at once.
+func TestAChangedListIsApplied(t *testing.T) {
+	state := t.TempDir()
+	list := state + "/nodes.yaml"
+	writeTestFile(t, list, "web1: 10.0.0.1\n")
+	cfg := DefaultConfig()
+	cfg.ID, cfg.StateDir, cfg.Status.Listen, cfg.Timing.Resync = "lb1", state, "", time.Hour
+	cfg.Resolvers = []ResolverConfig{{Kind: "static", Arg: list}}
+	l, err := New(cfg, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.chain.Close()
+	if err := l.pool.Close(); err != nil { // the real one: not used
+		t.Fatal(err)
+	}
+	e := &fakeEngine{start: time.Now(), refuse: func(string) error { return nil }}
+	l.pool, l.engine = &fakePool{nodes: map[string]pool.Node{"web1": ours("web1", "")}, wakes: make(chan pool.Wake)}, e
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- l.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	serves := func(address string) {
+		t.Helper()
+		serverstest.Eventually(t, 30*time.Second, func() error {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			if !strings.Contains(e.live, "server "+address+":8000") {
+				return fmt.Errorf("nginx serves %s", e.live)
+			}
+			return nil
+		})
+	}
+	serves("10.0.0.1")
+	writeTestFile(t, list, "web1: 10.0.0.2\n")
+	serves("10.0.0.2")
 }
 
 // A resolver that cannot know is a fault that lbd check finds.
