@@ -12,6 +12,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/bazbeans/bazbeans/conf"
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/resolvers"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -145,6 +147,29 @@ func TestBadResolvers(t *testing.T) {
 			_ = l.Close()
 		} else if n := strings.Count(text, "\n- "); strings.HasPrefix(text, "- dns: {sufix") && strings.Count(err.Error(), "\n") != n {
 			t.Errorf("not all at once: %v", err)
+		}
+	}
+}
+
+// A kind that has no settings takes none.
+func TestAKindWithoutSettings(t *testing.T) {
+	plain := Kind{Name: "plain", Make: func(Settings, *pool.Pool) (resolvers.Resolver, error) { return &inventory{}, nil }}
+	for text, want := range map[string]string{
+		"[{plain: {}}]":               "",
+		"[{plain: {on_error: next}}]": "",
+		"[{plain: {url: 10.0.0.1}}]":  "line 1: resolvers[0].plain.url: unknown key",
+		"[{plain: 10.0.0.1}]":         "line 1: resolvers[0].plain: not allowed",
+	} {
+		c, err := parseConfig(t, "resolvers: "+text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := New(c, silent, plain)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+		if err == nil {
+			_ = l.Close()
 		}
 	}
 }

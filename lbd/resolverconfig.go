@@ -44,10 +44,15 @@ type Settings struct {
 	Arg  string     // of --resolver KIND:ARG, "" from a file
 	node *yaml.Node // nil from a flag
 	path string     // in the file
+	read *bool      // whether Decode was called
 }
 
-// Decode fills dst, a pointer to a struct with yaml tags. Unknown keys are errors.
+// Decode fills dst, a pointer to a struct with yaml tags. Unknown keys are errors; for a kind that never calls it, all
+// are.
 func (s Settings) Decode(dst any) error {
+	if s.read != nil {
+		*s.read = true
+	}
 	if s.node == nil {
 		return nil
 	}
@@ -154,21 +159,32 @@ func links(configs []ResolverConfig, kinds []Kind, p *pool.Pool) ([]resolvers.Li
 	}
 	errs.ErrorFormat = plainList
 	for _, l := range made {
-		if closer, ok := l.Resolver.(io.Closer); ok {
-			errs = multierror.Append(errs, closer.Close())
-		}
+		errs = multierror.Append(errs, shut(l.Resolver))
 	}
 	return nil, errs
 }
 
+func shut(r resolvers.Resolver) error {
+	if closer, ok := r.(io.Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}
+
 func (r *ResolverConfig) link(k Kind, path string, p *pool.Pool) (resolvers.Link, error) {
 	var own common
-	settings := Settings{Arg: r.Arg, node: split(r.node, &own), path: path}
+	var read bool
+	settings := Settings{Arg: r.Arg, node: split(r.node, &own), path: path, read: &read}
 	next, err := own.next()
 	if err != nil {
 		return resolvers.Link{}, err
 	}
 	made, err := k.Make(settings, p)
+	if err == nil && !read {
+		if err = settings.Decode(&struct{}{}); err != nil {
+			err = errors.Join(err, shut(made))
+		}
+	}
 	return resolvers.Link{Name: k.Name, Resolver: made, Next: next}, err
 }
 

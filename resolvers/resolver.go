@@ -1,6 +1,7 @@
 // Package resolvers finds the address of each node: the main extension point. It holds the contract, the chain that
 // asks several resolvers in the config's order, the door that every answer must pass, and the resolvers that ship:
-// redis and static. It does not decide which nodes get traffic, and it keeps nothing on disk.
+// redis, static, dns, callback, and what makes a function one. It does not decide which nodes get traffic, and it keeps
+// nothing on disk.
 package resolvers
 
 import (

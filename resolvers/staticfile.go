@@ -69,6 +69,9 @@ func (f *StaticFile) refresh(ctx context.Context) {
 		}
 		info, err = os.Stat(f.path)
 	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", f.path) // to read from a pipe could take for ever
+	}
 	if err != nil {
 		f.seen, f.err = nil, fmt.Errorf("static resolver: %w", err)
 		return

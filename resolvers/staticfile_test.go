@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +57,15 @@ func (f *StaticFile) hasAddress(t *testing.T, addr string, broken bool) {
 func TestStaticFileIsReadAgain(t *testing.T) {
 	if _, err := NewStaticFile(filepath.Join(t.TempDir(), "nodes.yaml")); err == nil {
 		t.Fatal("a missing file is an error at the start")
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, t.TempDir()} {
+		if _, err := NewStaticFile(path); err == nil || !strings.Contains(err.Error(), "is not a file") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 	s, path := staticFile(t)
 	s.hasAddress(t, "10.0.0.1", false)
