@@ -32,6 +32,7 @@ func (s *Site) startLBD(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make lbd: %w", err)
 	}
+	s.release("status-port")
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
@@ -72,6 +73,9 @@ func (s *Site) served(ctx context.Context) error {
 	st, err := s.LBStatus(ctx)
 	if err != nil {
 		return err
+	}
+	if st.Nginx.Master != s.nginx.Master() {
+		return errors.New("lbd has not found its nginx") // or another lbd answers
 	}
 	if len(st.Problems) > 0 {
 		return errors.New(st.Problems[0])

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,14 +16,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bazbeans/bazbeans/dev/servers"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 // binary is bbdev as a process of its own, with a folder for its temporary files.
 type binary struct {
 	*exec.Cmd
-	tmp string
-	url string
+	tmp   string
+	nginx string // host:port
 
 	mu  sync.Mutex
 	out bytes.Buffer
@@ -44,7 +44,9 @@ func (b *binary) said() string {
 
 // command prepares bbdev; terminal, if not nil, is its input, output and controlling terminal.
 func command(t *testing.T, terminal *os.File, args ...string) *binary {
-	b := &binary{Cmd: exec.Command(os.Args[0], args...), tmp: serverstest.Dir(t)}
+	port := serverstest.Ports(t, 1)[0] // a usual one may be another site's once this one has ended
+	args = append(args, fmt.Sprintf("--http-port=%d", port))
+	b := &binary{Cmd: exec.Command(os.Args[0], args...), tmp: serverstest.Dir(t), nginx: servers.Loopback(port)}
 	b.Env = append(os.Environ(), asBinary+"=1", "TMPDIR="+b.tmp, "XDG_CONFIG_HOME="+b.tmp, "TERM=xterm")
 	if terminal != nil {
 		b.Stdin, b.Stdout, b.Stderr = terminal, terminal, terminal
@@ -63,8 +65,6 @@ func (b *binary) start(t *testing.T) {
 	}
 	t.Cleanup(func() { b.Process.Kill() }) // if it has not ended; its Nginx ends with it
 	b.until(t, "serve since")
-	b.url = regexp.MustCompile(`127\.0\.0\.1:[0-9]+/: Nginx`).FindString(b.said())
-	b.url = strings.TrimSuffix(b.url, "/: Nginx")
 }
 
 func (b *binary) until(t *testing.T, text string) {
@@ -77,11 +77,11 @@ func (b *binary) until(t *testing.T, text string) {
 	})
 }
 
-// gone checks that Nginx has ended, and its folder.
+// gone waits until Nginx has ended.
 func (b *binary) gone(t *testing.T) {
 	t.Helper()
 	serverstest.Eventually(t, 10*time.Second, func() error {
-		if c, err := net.Dial("tcp", b.url); err == nil {
+		if c, err := net.Dial("tcp", b.nginx); err == nil {
 			c.Close()
 			return errors.New("nginx still takes connections")
 		}

@@ -28,6 +28,7 @@ type Site struct {
 	once    sync.Once
 	closed  error
 
+	ports     []*port
 	moved     []string // what there is to say of usual ports that were taken
 	redisAddr string
 	pool      *pool.Pool
@@ -42,7 +43,9 @@ func NewSite(opts Options) (*Site, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
-	return &Site{opts: opts, failed: make(chan error, 1)}, nil
+	s := &Site{opts: opts, failed: make(chan error, 1)}
+	s.ports = s.opts.ports()
+	return s, nil
 }
 
 // Start starts everything, and returns when Nginx is proven to serve all nodes. ctx bounds the start only: what runs
@@ -56,13 +59,14 @@ func (s *Site) Start(ctx context.Context) error {
 }
 
 func (s *Site) start(ctx context.Context) error {
-	var err error
-	if s.moved, err = s.opts.claim(); err != nil {
+	s.atClose(func() error { s.release(""); return nil })
+	if err := s.claim(); err != nil {
 		return err
 	}
 	if err := s.makeDir(); err != nil {
 		return err
 	}
+	s.release("redis-port")
 	addr, stop, err := startRedis(ctx, s.opts.RedisServer, s.opts.RedisPort, s.dir)
 	if err != nil {
 		return fmt.Errorf("start redis: %w", err)
@@ -74,6 +78,7 @@ func (s *Site) start(ctx context.Context) error {
 	}
 	s.atClose(s.pool.Close)
 
+	s.release("http-port")
 	s.nginx, err = servers.StartNginx(ctx, servers.NginxOptions{Dir: filepath.Join(s.dir, "nginx"),
 		Listen: []string{servers.Loopback(s.opts.HTTPPort)}, Workers: s.opts.Workers})
 	if err != nil {
@@ -82,6 +87,7 @@ func (s *Site) start(ctx context.Context) error {
 	s.atClose(s.nginx.Stop)
 
 	s.atClose(s.leave)
+	s.release("node-port")
 	for i := range s.opts.Nodes {
 		n := s.newNode(i + 1)
 		if err := n.start(ctx); err != nil {
@@ -136,10 +142,10 @@ func (s *Site) until(ctx context.Context, what string, ready func(context.Contex
 			return nil
 		}
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w (last: %w)", what, ctx.Err(), err)
 		case err := <-s.failed:
 			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w (last: %w)", what, ctx.Err(), err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
