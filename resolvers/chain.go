@@ -136,16 +136,17 @@ func (c *Chain) Resolve(ctx context.Context, nodes []pool.Node) (map[string]Reso
 		trouble := err
 		var rest []pool.Node
 		count := map[Outcome]int{}
-		for _, n := range open {
-			s := c.door.Said(n.ID, answers, err)
+		for j := range open {
+			id := open[j].ID
+			s := c.door.Said(id, answers, err)
 			if s.Outcome == CannotKnow && trouble == nil {
-				trouble = fmt.Errorf("%s: %w", n.ID, s.Err) // the first tells enough
+				trouble = fmt.Errorf("%s: %w", id, s.Err) // the first tells enough
 			}
 			count[s.Outcome]++
-			if r, done := c.decide(i, n.ID, s, unknown); done {
-				found[n.ID] = r
+			if r, done := c.decide(i, id, s, unknown); done {
+				found[id] = r
 			} else {
-				rest = append(rest, n)
+				rest = append(rest, open[j])
 			}
 		}
 		if trouble != nil {
