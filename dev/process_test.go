@@ -64,7 +64,7 @@ func (b *binary) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Process.Kill() }) // if it has not ended; its Nginx ends with it
-	b.until(t, "serve since")
+	b.until(t, "serve after")
 }
 
 func (b *binary) until(t *testing.T, text string) {

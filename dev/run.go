@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 	"time"
 
 	"github.com/bazbeans/bazbeans/cli"
@@ -30,12 +31,12 @@ func run(ctx context.Context, set settings, common cli.Common, stdin io.Reader, 
 	} else if err := opts.LogLevel.UnmarshalText([]byte(common.LogLevel)); err != nil {
 		return cli.Usagef("--log-level: %w", err)
 	}
-	site, err := NewSite(opts)
-	if err := errors.Join(err, set.check()); err != nil {
+	if err := errors.Join(opts.complete(), set.check()); err != nil {
 		return &cli.Error{Code: cli.Usage, Err: err}
 	}
 	began := time.Now()
-	if err := site.Start(ctx); err != nil {
+	site, err := startSite(ctx, opts)
+	if err != nil {
 		return err
 	}
 	defer func() {
@@ -49,11 +50,28 @@ func run(ctx context.Context, set settings, common cli.Common, stdin io.Reader, 
 		fmt.Fprintln(stdout, text)
 	}
 	clients := load.Options{URL: site.URL(), Rate: set.Rate, PostShare: set.Posts, Body: []byte("hello")}
-	fmt.Fprintf(stdout, "%s: Nginx, %d nodes, Redis and lbd serve since %s\n", site.URL(), len(site.Nodes()), milliseconds(time.Since(began)))
+	fmt.Fprintf(stdout, "%s: Nginx, %d nodes, Redis and lbd serve after %s\n", site.URL(), len(site.Nodes()), milliseconds(time.Since(began)))
 	if set.Smoke {
 		return newStory(site, clients, stdout).play(ctx)
 	}
 	return showLive(ctx, site, clients, set.Log, stdin, stdout)
+}
+
+// startSite starts a site, once more when another program took a port between our choice and its use. A port that was
+// asked for is no such case.
+func startSite(ctx context.Context, opts Options) (*Site, error) {
+	for tries := 3; ; tries-- {
+		site, err := NewSite(opts)
+		if err == nil {
+			err = site.Start(ctx)
+		}
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return nil, errors.New("interrupted")
+		case err == nil || tries == 0 || !errors.Is(err, syscall.EADDRINUSE):
+			return site, err
+		}
+	}
 }
 
 // check returns all that is wrong with the settings that are no options of the site.
