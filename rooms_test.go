@@ -24,6 +24,7 @@ var rooms = map[string]int{
 	"dev":     4,
 	"cmd/lbd": 5, "cmd/bbagent": 5, "cmd/bbctl": 5, "cmd/bbdev": 5, "dev/bench": 5,
 	// Beside the house: real servers, load and pictures for tests, the demo and the benchmark. They import nothing of it.
+	"nginx-test":  -1, // tests, and a page about them
 	"dev/servers": -1, "dev/servers/serverstest": 0, "dev/load": -1, "dev/load/plot": -1,
 }
 

@@ -85,6 +85,7 @@ func (l *LB) seeNginx(state nginx.State, err error) {
 	l.say.change("nginx", err, "nginx is not running, as far as lbd can see", "nginx runs")
 	if state.Master != l.acks.master {
 		l.acks.master, l.lastCheck = state.Master, time.Time{} // does it serve what it should?
+		l.own.is(state.Master)
 		l.agenda.now()
 	}
 }

@@ -102,7 +102,7 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log),
+	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log), own: listeners{master: make(chan int, 1)},
 		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second},
 		retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
 	l.host, _ = os.Hostname() // for people: empty will do
@@ -176,6 +176,7 @@ func (l *LB) Run(ctx context.Context) error {
 	g.Go(func() error { return l.loop(ctx) })
 	g.Go(func() error { return ignoreEnd(ctx, l.pool.Watch(ctx, l.hear)) })
 	g.Go(func() error { return l.watchTemplates(ctx) })
+	g.Go(func() error { l.own.watch(ctx); return nil })
 	g.Go(func() error { l.chain.Watch(ctx, l.agenda.now); return nil })
 	if ln != nil {
 		g.Go(func() error { return l.serve(ctx, ln) })
@@ -219,7 +220,7 @@ func (l *LB) begin(ctx context.Context) (unlock func(), err error) {
 	}
 	l.lookBack()
 	if state, err := l.engine.State(ctx); err == nil {
-		l.own.refresh(state.Master, time.Now(), 0)
+		l.own.look(state.Master)
 	}
 	return unlock, nil
 }

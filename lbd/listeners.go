@@ -1,10 +1,11 @@
 package lbd
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	psnet "github.com/shirou/gopsutil/v3/net"
@@ -14,41 +15,77 @@ import (
 // them would make Nginx send requests to itself, or to lbd.
 type listeners struct {
 	status netip.AddrPort // lbd's own; zero: none
-	master int
-	read   time.Time
-	at     []netip.AddrPort
-	local  []netip.Addr // this host's own, for listeners on all addresses
+	master chan int       // Nginx is another one: its process id
+	seen   atomic.Pointer[[]netip.AddrPort]
 }
 
-// refresh reads Nginx's when it is another one, or when they were read long ago. Without the right to see another
-// user's sockets there are none.
-func (l *listeners) refresh(master int, now time.Time, every time.Duration) {
-	if master == l.master && now.Sub(l.read) < every {
+const listenersAgain = time.Minute // Nginx may have been told of other ones
+
+// watch reads Nginx's listeners when it is another one, and now and then, until ctx ends. It has a goroutine of its
+// own, since a look takes some 50 ms where there are many connections. Without the right to see another user's sockets
+// there are none.
+func (l *listeners) watch(ctx context.Context) {
+	pid := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case pid = <-l.master:
+		case <-time.After(listenersAgain):
+		}
+		l.look(pid)
+	}
+}
+
+// is says which process is Nginx's master.
+func (l *listeners) is(master int) {
+	select {
+	case l.master <- master:
+	default: // the look that is going on, or the next one, will do
+	}
+}
+
+func (l *listeners) look(master int) {
+	if master <= 0 {
 		return
 	}
-	l.master, l.read = master, now
-	l.at = nil
-	if master > 0 {
-		l.at = listening(master)
+	var at []netip.AddrPort
+	for _, a := range listening(master) {
+		if !a.Addr().IsUnspecified() {
+			at = append(at, a)
+			continue
+		}
+		for _, local := range localAddrs() {
+			at = append(at, netip.AddrPortFrom(local, a.Port()))
+		}
+		at = append(at, a)
 	}
-	l.local = l.local[:0]
-	if addrs, err := net.InterfaceAddrs(); err == nil {
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				l.local = append(l.local, p.Addr().Unmap())
-			}
+	l.seen.Store(&at)
+}
+
+func localAddrs() (local []netip.Addr) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			local = append(local, p.Addr().Unmap())
 		}
 	}
+	return local
 }
 
 // check returns an error for an address and port that is one of them.
 func (l *listeners) check(node netip.AddrPort) error {
-	for _, own := range append([]netip.AddrPort{l.status}, l.at...) {
-		if own.Port() != node.Port() {
-			continue
-		}
-		all := own.Addr().IsUnspecified() && (node.Addr().IsLoopback() || slices.Contains(l.local, node.Addr()))
-		if all || own.Addr() == node.Addr() {
+	at := []netip.AddrPort{l.status}
+	if seen := l.seen.Load(); seen != nil {
+		at = append(at, *seen...)
+	}
+	for _, own := range at {
+		// A listener on all addresses has all of loopback, too.
+		all := own.Addr().IsUnspecified() && own.Port() == node.Port() && node.Addr().IsLoopback()
+		if all || own == node {
 			return fmt.Errorf("%s is where this Nginx or lbd itself listens", node)
 		}
 	}

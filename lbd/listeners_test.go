@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"testing"
-	"time"
 )
 
 func TestListeners(t *testing.T) {
@@ -22,7 +21,7 @@ func TestListeners(t *testing.T) {
 	port := func(ln net.Listener) uint16 { return uint16(ln.Addr().(*net.TCPAddr).Port) }
 
 	var l listeners
-	l.refresh(os.Getpid(), time.Now(), time.Minute)
+	l.look(os.Getpid())
 	l.status = netip.MustParseAddrPort("127.0.0.9:9180")
 	for _, c := range []struct {
 		addr string

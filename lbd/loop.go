@@ -55,7 +55,6 @@ func (l *LB) turn(ctx context.Context) {
 	l.board.looked(l, f, p)
 	l.metrics.looked(l, p)
 	l.plannedLooks(now, f)
-	l.own.refresh(l.acks.master, now, l.cfg.Timing.Resync) // after the apply: it costs some milliseconds
 }
 
 // plannedLooks puts on the agenda what will change by itself.

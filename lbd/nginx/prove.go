@@ -9,7 +9,13 @@ import (
 	"github.com/bazbeans/bazbeans/step"
 )
 
-const provePoll = time.Millisecond // costs a look at one or two processes
+// Between starting new workers and telling the old ones to quit the master sleeps 100 ms (ngx_master_process_cycle), so
+// no proof can come earlier; and whoever looks at processes in the moments in which old workers close their connections
+// takes time from them that clients feel.
+const (
+	proveFirst = 110 * time.Millisecond
+	provePoll  = 10 * time.Millisecond // costs a look at one or two processes
+)
 
 // prove waits until m's workers are new, and as many as there should be. An error means that the reload failed, but
 // for an *absence.
@@ -23,7 +29,10 @@ func (r *reloading) prove(ctx context.Context, want workers, out *Outcome) error
 	}
 	former := len(old)
 	deadline := time.Now().Add(r.timeout)
-	for {
+	for pause := proveFirst; ; pause = provePoll {
+		if err := wait(ctx, pause); err != nil {
+			return step.Errorf(step.Verify, "", "wait for new workers: %w", err)
+		}
 		// One look at one old worker, as long as it takes connections.
 		for len(old) > 0 && !old[0].working() {
 			old = old[1:]
@@ -47,9 +56,6 @@ func (r *reloading) prove(ctx context.Context, want workers, out *Outcome) error
 			return step.Errorf(step.Verify, "look into nginx's error log",
 				"no proof within %v: %d of %d former workers still take connections, %d of %s new ones are there: %s",
 				r.timeout, len(old), former, out.Workers, want, r.complaint())
-		}
-		if err := wait(ctx, provePoll); err != nil {
-			return step.Errorf(step.Verify, "", "wait for new workers: %w", err)
 		}
 	}
 }
