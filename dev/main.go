@@ -30,7 +30,7 @@ const name = "bbdev"
 // settings are what the binary is told, by flags or a file.
 type settings struct {
 	Nodes      int     `yaml:"nodes"`
-	RedisPort  int     `yaml:"redis_port"` // this and the next three: 0 is the preferred one, or the next that is free
+	RedisPort  int     `yaml:"redis_port"` // this and the next three: 0 is the usual one, or the next that is free
 	HTTPPort   int     `yaml:"http_port"`
 	StatusPort int     `yaml:"status_port"`
 	NodePort   int     `yaml:"node_port"`
@@ -50,8 +50,8 @@ func bind(fs *pflag.FlagSet, s *settings) {
 	fs.IntVar(&s.StatusPort, "status-port", s.StatusPort, "`port` of lbd's status (default 9180, or the next free one)")
 	fs.IntVar(&s.NodePort, "node-port", s.NodePort, "`port` of the applications (default 8000, or the next free one)")
 	fs.Float64Var(&s.Rate, "rate", s.Rate, "requests a second that the clients send")
-	fs.Float64Var(&s.Posts, "posts", s.Posts, "share of POST in them, 0 to 1 (default 0.1, with --smoke 0: nobody may repeat a POST whose connection\n"+
-		"breaks, and Nginx before 1.27.4 breaks idle ones at a reload)")
+	fs.Float64Var(&s.Posts, "posts", s.Posts, "share of POST in them, 0 to 1 (default 0.1; with --smoke 0, since nobody may repeat a POST "+
+		"whose connection breaks, and a reload of Nginx before 1.27.4 breaks idle ones)")
 	fs.Lookup("posts").DefValue = "0" // the text says it
 	fs.StringVar(&s.Dir, "dir", s.Dir, "`folder` for all files, which stays (default: a temporary one that goes)")
 	fs.BoolVar(&s.Smoke, "smoke", s.Smoke, "play the story, print figures, exit")
