@@ -23,6 +23,7 @@ type registry interface {
 	FreezeQueued(ctx context.Context, id, by, reason string) (pool.Change, error)
 	UnfreezeQueued(ctx context.Context, id, by string) (pool.Change, error)
 	Take(ctx context.Context, id string, wait time.Duration) (pool.Command, bool, error)
+	PutBack(ctx context.Context, id string, c pool.Command) error
 	Report(ctx context.Context, id string, c pool.Command, details any) error
 }
 

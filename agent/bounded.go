@@ -24,21 +24,24 @@ func newBounded[T any](log *slog.Logger, name string, limit time.Duration, fn fu
 }
 
 func (b *bounded[T]) call(ctx context.Context) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.limit)
-	defer cancel()
 	type answer struct {
 		v   T
 		err error
 	}
 	done := make(chan answer, 1)
+	wait, cancel := context.WithTimeout(ctx, b.limit) // the run before began earlier, and has no longer than this
+	defer cancel()
 	select {
 	case b.busy <- struct{}{}:
+		ctx, cancel = context.WithTimeout(ctx, b.limit)
+		defer cancel()
 		go func() {
 			defer func() { <-b.busy }()
 			v, err := guarded(b.log, b.name, func() (T, error) { return b.fn(ctx) })
 			done <- answer{v, err}
 		}()
-	case <-ctx.Done():
+	case <-wait.Done():
+		ctx = wait
 	}
 	select {
 	case a := <-done:

@@ -55,7 +55,8 @@ type outcome struct {
 	Result json.RawMessage `json:"result,omitempty"`
 }
 
-// takeCommands carries commands out until ctx ends. A command that is taken after that is refused, never lost.
+// takeCommands carries commands out until ctx ends. A command that is taken after that goes back into the queue, for
+// the agent that comes next.
 func (a *Agent) takeCommands(ctx context.Context) {
 	o := outage{log: a.log, what: "commands"}
 	for ctx.Err() == nil {
@@ -77,10 +78,21 @@ func (a *Agent) takeCommands(ctx context.Context) {
 			}
 		default:
 			o.over()
-			if ok {
+			switch {
+			case ok && ctx.Err() != nil:
+				a.putBack(ctx, c)
+			case ok:
 				a.carryOut(ctx, c)
 			}
 		}
+	}
+}
+
+func (a *Agent) putBack(ctx context.Context, c pool.Command) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.callLimit)
+	defer cancel()
+	if err := a.pool.PutBack(ctx, a.cfg.NodeID, c); err != nil {
+		a.log.Error("a command taken at the end is lost", "command", cli.Printable(c.Type, typeMost), "id", c.ID, "error", err)
 	}
 }
 
@@ -106,8 +118,6 @@ func (a *Agent) carryOut(ctx context.Context, c pool.Command) {
 func (a *Agent) decide(ctx context.Context, c pool.Command) outcome {
 	h, known := a.handlers[c.Type]
 	switch {
-	case ctx.Err() != nil:
-		return outcome{Status: refused, Error: "agent is stopping"}
 	case !c.Expires.IsZero() && time.Now().After(c.Expires):
 		return outcome{Status: expired, Error: "expired at " + c.Expires.UTC().Format(time.RFC3339)}
 	case !known:

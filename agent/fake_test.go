@@ -100,6 +100,11 @@ func (f *fakePool) UnfreezeQueued(ctx context.Context, _, _ string) (pool.Change
 	return pool.Change{Changed: true, Rev: 3}, err
 }
 
+func (f *fakePool) PutBack(_ context.Context, _ string, c pool.Command) error {
+	f.queue <- c
+	return nil
+}
+
 func (f *fakePool) Take(ctx context.Context, _ string, wait time.Duration) (c pool.Command, ok bool, err error) {
 	f.mu.Lock()
 	err = f.err

@@ -33,6 +33,7 @@ type lbView struct {
 // States of a load balancer; it is in the first that holds.
 const (
 	lbSilent   = "silent"   // its acknowledgement has expired: nobody knows what its Nginx does
+	lbBlind    = "blind"    // lbd can't see its Nginx, or not prove what it serves
 	lbError    = "error"    // its last change failed
 	lbHolding  = "holding"  // its guard goes on serving nodes against the registry's word
 	lbBehind   = "behind"   // serves an older revision
@@ -47,6 +48,8 @@ func newLBView(b pool.LB, rev int64) lbView {
 	switch {
 	case b.Silent:
 		v.State, v.Behind = lbSilent, nil
+	case b.Blind:
+		v.State = lbBlind
 	case b.Error != "":
 		v.State = lbError
 	case len(b.Held) > 0:

@@ -37,8 +37,8 @@ func (l *LB) ack(ctx context.Context) {
 		return
 	}
 	now := time.Now()
-	state, err := l.engine.State(ctx)
-	l.seeNginx(state, err)
+	state, blind := l.engine.State(ctx)
+	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
 		Blind: state.Master == 0 || !l.serving, Draining: state.Draining, Apply: "reload"}
 	switch {
@@ -46,6 +46,8 @@ func (l *LB) ack(ctx context.Context) {
 		a.Blind, a.Error = true, l.acks.rival.Error()
 	case l.lastErr != nil:
 		a.Error = l.lastErr.Error()
+	case blind != nil:
+		a.Error = "can't see nginx: " + blind.Error()
 	case state.Master == 0:
 		a.Error = "nginx is not running: " + state.Why
 	}

@@ -120,6 +120,15 @@ func (p *Pool) Take(ctx context.Context, id string, wait time.Duration) (c Comma
 	return c, true, nil
 }
 
+// PutBack puts a command that was taken and not begun to the head of the queue again.
+func (p *Pool) PutBack(ctx context.Context, id string, c Command) error {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode command: %w", err)
+	}
+	return p.Explain(p.rdb.LPush(ctx, p.keys.commands(id), b).Err())
+}
+
 // BadCommandError says that what was taken from a queue is no command.
 type BadCommandError struct{ Err error }
 

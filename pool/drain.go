@@ -79,6 +79,8 @@ func (p *Pool) WaitServed(ctx context.Context, rev int64, report func([]Blocker)
 		switch {
 		case b.Silent:
 			return "silent"
+		case b.Blind:
+			return "can't see its Nginx" + lastError(b)
 		case b.Rev < rev:
 			return behind(b)
 		}

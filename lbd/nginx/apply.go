@@ -98,6 +98,8 @@ func (n *Nginx) change(ctx context.Context, b build, outs []*output, out *Outcom
 	case errors.As(err, new(*absence)):
 		n.log.Warn("the files are installed, but no nginx serves them", "step", step.Reload, "why", err, "hint", n.pidHint(b, t))
 		return nil
+	case errors.As(err, new(*lingering)):
+		return &step.Error{Step: step.Verify, Err: err, Hint: "the new files stay; see what holds these workers up, and end them if need be"}
 	case ctx.Err() != nil: // lbd stops: nothing is known to be wrong, and the next lbd proves it
 	case len(changed) > 0 && m != process{}:
 		return n.back(ctx, b, m, t, outs, out, err)

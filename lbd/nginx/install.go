@@ -63,7 +63,10 @@ func restore(outs []*output) error {
 		var err error
 		switch {
 		case o.backup != "":
-			if err = os.Rename(o.backup, o.real); err == nil {
+			if err = os.Rename(o.backup, o.real); errors.Is(err, fs.ErrNotExist) {
+				err = copyFile(o, o.real) // somebody cleaned up; its content is at hand
+			}
+			if err == nil {
 				o.backup = ""
 			}
 		case !o.exists && !o.Remove:

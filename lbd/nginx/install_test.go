@@ -116,10 +116,29 @@ func TestShadowBehindALink(t *testing.T) {
 	s := running(t)
 	s.link(filepath.Join(s.dir, "state/main"), ".nginx.conf.lbd")
 	s.write("state/main", "left by a killed lbd")
+	if err := os.Chmod(filepath.Join(s.dir, "state/main"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.apply(File{Path: s.out, Data: gen("g1")})
 	s.serves("g1")
 	if _, err := os.Lstat(filepath.Join(s.dir, "state/main")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the copy stayed: %v", err)
 	}
 	s.refuses(step.Test, []File{{Path: s.out, Data: append(gen("g1"), "upstream u {}"...)}}, s.out+":2")
+}
+
+// A link made to the wrong file must not cost that file.
+func TestShadowLinkToTheOperatorsFile(t *testing.T) {
+	for _, mode := range []os.FileMode{0o644, 0o600} {
+		s := running(t)
+		main := filepath.Join(s.dir, "nginx.conf")
+		if err := os.Chmod(main, mode); err != nil {
+			t.Fatal(err)
+		}
+		s.link("nginx.conf", ".nginx.conf.lbd")
+		s.refuses(step.Test, []File{{Path: s.out, Data: gen("g1")}}, "no copy that lbd made")
+		if _, err := os.Stat(main); err != nil {
+			t.Errorf("mode %o: %v", mode, err)
+		}
+	}
 }

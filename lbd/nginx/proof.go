@@ -25,7 +25,7 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// proven tells whether m serves the files on disk: it was seen to, or all its workers are younger than the files.
+// proven tells whether m serves the files on disk: it was seen to, or it is younger than the files.
 func (n *Nginx) proven(m process, outs []*output) bool {
 	if n.proof == nil {
 		n.proof = &proof{}
@@ -46,22 +46,21 @@ func (n *Nginx) proven(m process, outs []*output) bool {
 	return younger(m, outs)
 }
 
-// younger tells whether all workers of m began after the files came to be what they are. In doubt they did not: a
-// process's start is known to 10 ms, a file's time to a tick of the kernel, and a removed file has no time.
+// younger tells whether m began after the files came to be what they are, so that it must have read them. Young
+// workers would prove nothing: a worker that crashed is started again from what the master read long ago. In doubt m
+// is older: a process's start is known to 10 ms, a file's time to a tick of the kernel, and a removed file has no time.
 func younger(m process, outs []*output) bool {
 	const doubt = 20 * time.Millisecond
-	workers, _ := m.crew()
-	for _, w := range workers {
-		start, err := w.started()
-		if err != nil {
+	start, err := m.started()
+	if err != nil {
+		return false
+	}
+	for _, o := range outs {
+		if !o.exists || start.Before(o.id.changed().Add(doubt)) {
 			return false
 		}
-		for _, o := range outs {
-			if !o.exists || start.Before(o.id.changed().Add(doubt)) {
-				return false
-			}
-		}
 	}
+	workers, _ := m.crew()
 	return len(workers) > 0
 }
 

@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,9 @@ func (r *reloading) prove(ctx context.Context, want workers, out *Outcome) error
 			return absent("process %d ended during the reload", m.PID)
 		}
 		if time.Now().After(deadline) {
+			if fresh := m.freshWorkers(r.before); want.met(fresh, former) {
+				return &lingering{old: len(old), fresh: fresh, after: r.timeout}
+			}
 			return step.Errorf(step.Verify, "look into nginx's error log",
 				"no proof within %v: %d of %d former workers still take connections, %d of %s new ones are there: %s",
 				r.timeout, len(old), former, out.Workers, want, r.complaint())
@@ -84,5 +88,27 @@ func (m process) renewed(before []process) (working, draining int, ready bool) {
 			ready = false // just forked, about to become a worker
 		}
 	}
-	return working, draining, ready && working > 0
+	return working, draining + m.upgradedFrom(), ready && working > 0
+}
+
+// freshWorkers counts the workers of m that take connections and were not there before.
+func (m process) freshWorkers(before []process) (n int) {
+	working, _ := m.crew()
+	for _, w := range working {
+		if !slices.Contains(before, w) {
+			n++
+		}
+	}
+	return n
+}
+
+// lingering means that the reload worked, and old workers do not let go. To put the former files back would undo it on
+// the workers that are well, and could be proven no better.
+type lingering struct {
+	old, fresh int
+	after      time.Duration
+}
+
+func (e *lingering) Error() string {
+	return fmt.Sprintf("%d new workers serve the new configuration, but %d former ones still take connections after %v", e.fresh, e.old, e.after)
 }

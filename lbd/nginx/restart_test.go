@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,6 +81,42 @@ func TestWorkersYoungerThanTheFile(t *testing.T) {
 		t.Errorf("outcome %+v", out)
 	}
 	same()
+}
+
+// A worker that crashes is started again from what the master read long ago: its youth proves nothing.
+func TestRespawnedWorkersProveNothing(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	s.apply(File{Path: s.out, Data: gen("g1")})
+	if err := os.WriteFile(s.out, gen("g2"), 0o644); err != nil { // installed, and never loaded
+		t.Fatal(err)
+	}
+	info, err := os.Stat(s.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serverstest.Eventually(t, 5*time.Second, func() error {
+		if age := time.Since(idOf(info).changed()); age < 50*time.Millisecond {
+			return fmt.Errorf("the file is only %v old", age)
+		}
+		return nil
+	})
+	before := s.workers()
+	for _, w := range before {
+		if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serverstest.Eventually(t, 5*time.Second, func() error {
+		if now := s.workers(); len(now) != len(before) || slices.ContainsFunc(now, func(p process) bool { return slices.Contains(before, p) }) {
+			return fmt.Errorf("workers %v", now)
+		}
+		return nil
+	})
+	if out := s.apply(File{Path: s.out, Data: gen("g2")}); !out.Reloaded || !out.Running {
+		t.Errorf("outcome %+v", out)
+	}
+	s.serves("g2")
 }
 
 func TestSweep(t *testing.T) {

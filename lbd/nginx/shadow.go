@@ -136,8 +136,16 @@ func (sh *shadow) writeMain(conf string, data []byte) error {
 		if !filepath.IsAbs(target) {
 			target = dir + target
 		}
+		// What a killed lbd left there goes; anything else is not ours to remove.
+		if info, err := os.Stat(target); err == nil {
+			own, confErr := os.Stat(conf)
+			if confErr == nil && os.SameFile(info, own) || info.Mode() != 0o600 {
+				return step.Errorf(step.Test, "let it lead to a file of its own in a folder of lbd's, one that need not exist",
+					"the link %s leads to %s, which is no copy that lbd made", link, target)
+			}
+			_ = os.Remove(target) // if it stays, the copy says why it can't be made
+		}
 		sh.main, sh.conf = target, link
-		_ = os.Remove(target) // of a killed lbd
 	} else {
 		sh.conf = sh.main
 	}

@@ -10,7 +10,8 @@ import (
 	"github.com/bazbeans/bazbeans/ngxconf"
 )
 
-// crew returns the workers of m that take connections, and the number of those that only finish their requests.
+// crew returns the workers of m that take connections, and the number of those that only finish their requests, or
+// belong to the master that a binary upgrade is about to replace.
 func (m process) crew() (working []process, draining int) {
 	for _, child := range m.children() {
 		switch title := child.title(); {
@@ -20,7 +21,26 @@ func (m process) crew() (working []process, draining int) {
 			working = append(working, child)
 		}
 	}
-	return working, draining
+	return working, draining + m.upgradedFrom()
+}
+
+// upgradedFrom counts the workers of m's parent when that is a master, too: after a USR2 both take connections until
+// the old one is told to quit, and its workers serve a configuration that is none of ours.
+func (m process) upgradedFrom() (workers int) {
+	_, parent, ok := stat(m.PID)
+	if !ok {
+		return 0
+	}
+	former, _, ok := stat(parent)
+	if !ok || !strings.HasPrefix(former.title(), masterTitle) {
+		return 0
+	}
+	for _, child := range former.children() {
+		if title := child.title(); isWorking(title) || isDraining(title) {
+			workers++
+		}
+	}
+	return workers
 }
 
 // workers is the number of workers that the configuration asks for: 0 when it cannot be told.
