@@ -11,7 +11,7 @@ CYCLES ?= 50
 FUZZTIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-short lint bench fuzz fmt clean
+.PHONY: help build demo test deps test-short lint bench bench-resolvers fuzz fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: ## run a whole small site here: Redis, Nginx, three nodes, lbd (ARGS=--smo
 test: ## run all tests, with real servers; installs what they need
 	@tools/deps test
 	go test -race -timeout 20m ./...
+
+deps: ## install what demo, test and lint need and this machine lacks
+	@tools/deps demo test lint
 
 test-short: ## run the tests that need no servers
 	go test -short ./step ./conf ./cli ./resolvers ./ngxconf
