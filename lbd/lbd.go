@@ -64,26 +64,37 @@ type LB struct {
 	agenda    *agenda
 	say       *sayer
 
-	// What follows belongs to the loop alone.
-	templates  *render.Set // as the folder has them
-	proven     *render.Set // as Nginx was proven to serve them
-	refused    *render.Set // as Nginx refused them, nil for none: not tried again before retry
-	refusal    error       // what Nginx said to them
-	retry      backoff
-	remembered []byte // the memory as it was written
+	own       listeners
+
+	// All that follows belongs to the loop alone.
+
+	// Templates: as the folder has them, as Nginx was proven to serve them, and those that it refused (nil: none),
+	// with what it said; they are tried again at retry.
+	templates   *render.Set
+	proven      *render.Set
+	refused     *render.Set
+	refusal     error
+	retry       backoff
+	templateErr error // of the first reading
+
+	// What was wanted last, and what Nginx was last proven to serve; remembered is the memory file as it was written.
 	wanted     generation
-	running    generation // wanted's older self, once proven
-	settled    bool       // the last apply did what the plan said
-	lastApply  time.Time  // end of the last reload, for min_interval
-	lastCheck  time.Time  // last time that the engine looked, for drift
-	fails      backoff    // of applies
-	lookFails  backoff    // of looks
-	serving    bool       // Nginx runs and was proven to serve the last plan
-	rev        int64      // of the last plan that is in place in full
-	held       []string   // ids kept against the pool's word in that plan
-	lastErr    error
-	acks       acks
-	own        listeners
+	running    generation
+	remembered []byte
+
+	// When to look and apply again.
+	settled   bool      // the last apply did what the plan said
+	lastApply time.Time // end of the last reload, for min_interval
+	lastCheck time.Time // last time that the engine looked, for drift
+	fails     backoff   // of applies
+	lookFails backoff
+
+	// What the ack says.
+	serving bool     // Nginx runs and was proven to serve the last plan
+	rev     int64    // of the last plan that is in place in full
+	held    []string // ids kept against the pool's word in that plan
+	lastErr error    // of the last turn
+	acks    acks
 }
 
 // generation numbers what was wanted: it goes up with each change of the files' content, and over restarts.
@@ -114,7 +125,7 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 		}
 	}
 	set, err := render.Load(dir, nil)
-	l.templates, l.proven, l.lastErr = set, set, err
+	l.templates, l.proven, l.templateErr = set, set, err
 	for _, c := range cfg.Upstreams {
 		view, err := c.render()
 		if err != nil {
@@ -148,7 +159,7 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 }
 
 // TemplateError says which templates could not be read when the LB was made; nil when all could.
-func (l *LB) TemplateError() error { return l.lastErr }
+func (l *LB) TemplateError() error { return l.templateErr }
 
 // Close lets go of Redis and of what the resolvers hold. Nginx goes on with what it has.
 func (l *LB) Close() error { return errors.Join(l.chain.Close(), l.pool.Close()) }
