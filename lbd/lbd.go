@@ -64,7 +64,7 @@ type LB struct {
 	agenda    *agenda
 	say       *sayer
 
-	own       listeners
+	own listeners
 
 	// All that follows belongs to the loop alone.
 
