@@ -53,20 +53,26 @@ func TestEqualFileIsNoProof(t *testing.T) {
 }
 
 // Nginx was started anew after the file: it has read it.
-func TestWorkersYoungerThanTheFile(t *testing.T) {
-	t.Parallel()
-	s := running(t)
-	s.apply(File{Path: s.out, Data: gen("g1")})
-	info, err := os.Stat(s.out)
+// aged waits until a file is so old that what begins now is surely younger.
+func (s *site) aged(path string) {
+	s.t.Helper()
+	info, err := os.Stat(path)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	serverstest.Eventually(t, 5*time.Second, func() error {
+	serverstest.Eventually(s.t, 5*time.Second, func() error {
 		if age := time.Since(idOf(info).changed()); age < 50*time.Millisecond {
 			return fmt.Errorf("the file is only %v old", age)
 		}
 		return nil
 	})
+}
+
+func TestWorkersYoungerThanTheFile(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	s.apply(File{Path: s.out, Data: gen("g1")})
+	s.aged(s.out)
 	if err := s.nginx.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -91,16 +97,7 @@ func TestRespawnedWorkersProveNothing(t *testing.T) {
 	if err := os.WriteFile(s.out, gen("g2"), 0o644); err != nil { // installed, and never loaded
 		t.Fatal(err)
 	}
-	info, err := os.Stat(s.out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serverstest.Eventually(t, 5*time.Second, func() error {
-		if age := time.Since(idOf(info).changed()); age < 50*time.Millisecond {
-			return fmt.Errorf("the file is only %v old", age)
-		}
-		return nil
-	})
+	s.aged(s.out)
 	before := s.workers()
 	for _, w := range before {
 		if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil {
