@@ -31,6 +31,7 @@ const (
 	alreadyFrozen = "already_frozen"
 	unfrozen      = "unfrozen"
 	notFrozen     = "not_frozen"
+	unfrozenDead  = "unfrozen_dead"           // it gets no traffic before its agent is back
 	ownFreeze     = "own_freeze_stays"        // nothing was lifted
 	lifted        = "lifted_own_freeze_stays" // the operator's was
 	queued        = "queued"

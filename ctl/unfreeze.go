@@ -46,6 +46,14 @@ func (s *session) unfreeze(ctx context.Context, ids []string, w waiting) error {
 		default:
 			out.Result, out.text = notFrozen, "was not frozen"
 		}
+		if err != nil || c.Own != "" {
+			return out, err
+		}
+		n, err := p.Node(ctx, id)
+		if err == nil && !n.Alive {
+			out.Result = unfrozenDead
+			out.text += ", but its heartbeat has expired: no traffic until its agent is back"
+		}
 		return out, err
 	})
 	if err == nil && w.on {

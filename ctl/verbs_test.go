@@ -17,7 +17,7 @@ func TestFreezeAndUnfreeze(t *testing.T) {
 	// All that can be done is done; the code is the worst.
 	s.want(3, "web5: frozen\npy1: frozen\n", "bbctl: node \"web9\": no such node: did you mean web1, web2 or web3?\n",
 		"freeze", "web5", "web9", "py1", "web5")
-	s.want(0, "web1: unfrozen\npy1: unfrozen\nweb6: was not frozen\n", "", "unfreeze", "web1", "py1", "web6")
+	s.want(0, "web1: unfrozen\npy1: unfrozen\nweb6: was not frozen, but its heartbeat has expired: no traffic until its agent is back\n", "", "unfreeze", "web1", "py1", "web6")
 
 	// The node's own freeze: nothing to lift is a refusal; the operator's lifted is what was asked for.
 	own := `still frozen by its own health check: disk: 99% \x1b[31mfull\x1b[0m\nrm -rf` + "\n"
@@ -43,7 +43,7 @@ func TestOutcomesAsData(t *testing.T) {
 	}
 	r = s.run("unfreeze", "web3", "web6", "-o", "yaml")
 	if r.code != 0 || !strings.Contains(r.stdout, "result: lifted_own_freeze_stays\n") || !strings.Contains(r.stdout, `detail: "disk: 99% \e[31mfull`) ||
-		!strings.Contains(r.stdout, "- id: web6\n  result: not_frozen\n") {
+		!strings.Contains(r.stdout, "- id: web6\n  result: unfrozen_dead\n") {
 		t.Errorf("%+v", r)
 	}
 	if r := s.run("unfreeze", "web3", "-o", "json"); r.code != 5 || !strings.Contains(r.stdout, `"result": "own_freeze_stays"`) {
