@@ -54,6 +54,7 @@ func (r *reloading) prove(ctx context.Context, want workers, out *Outcome) error
 			return absent("process %d ended during the reload", m.PID)
 		}
 		if time.Now().After(deadline) {
+			old = slices.DeleteFunc(old, func(p process) bool { return !p.working() })
 			if fresh := m.freshWorkers(r.before); want.met(fresh, former) {
 				return &lingering{old: len(old), fresh: fresh, after: r.timeout}
 			}
@@ -110,5 +111,5 @@ type lingering struct {
 }
 
 func (e *lingering) Error() string {
-	return fmt.Sprintf("%d new workers serve the new configuration, but %d former ones still take connections after %v", e.fresh, e.old, e.after)
+	return fmt.Sprintf("%d new workers serve the new configuration, but %d of the former ones still take connections after %v", e.fresh, e.old, e.after)
 }
