@@ -88,6 +88,7 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 			l.refused, l.refusal = l.templates, err
 			l.agenda.at(l.retry.failed(now, p.hash))
 			older.Errors = append(older.Errors, l.refusalError())
+			l.sayTemplates(older)
 			p, err = older, nil
 		}
 	}
@@ -98,8 +99,13 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 		l.lastErr = err
 		l.agenda.at(l.fails.failed(now, p.hash))
 	}
-	l.say.change("apply", l.lastErr, "nginx keeps what it serves", "nginx serves what is wanted again")
+	l.say.change("apply", err, "nginx keeps what it serves", "nginx serves what is wanted again")
 	return p
+}
+
+// sayTemplates logs which templates can't be used, when that changes.
+func (l *LB) sayTemplates(p *Plan) {
+	l.say.change("templates in use", errors.Join(p.Errors...), "a template can't be used: the version proven before stays", "all templates can be used again")
 }
 
 func (l *LB) refusalError() error {

@@ -137,6 +137,9 @@ func (l *LB) note(p *Plan, out nginx.Outcome, err error, took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := &b.status
+	if out.Changed {
+		s.Written = l.wanted.N // also when the reload is not proven
+	}
 	if err == nil {
 		s.Written = l.wanted.N
 		if s.Running = 0; out.Running {
@@ -208,8 +211,6 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 	s.Problems = append([]string{}, s.Problems...)
 	return s, time.Since(b.turned)
 }
-
-func joined(errs []error) error { return errors.Join(errs...) }
 
 // noteHolds keeps in mind since when the guard holds, and logs its word when that changes.
 func (l *LB) noteHolds(p *Plan) {

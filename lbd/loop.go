@@ -49,7 +49,7 @@ func (l *LB) turn(ctx context.Context) {
 	if l.refused != nil {
 		p.Errors = append(p.Errors, l.refusalError())
 	}
-	l.say.change("templates in use", joined(p.Errors), "a template can't be used: the version proven before stays", "all templates can be used again")
+	l.sayTemplates(p)
 	l.noteHolds(p)
 	p = l.settle(ctx, f, p)
 	l.board.looked(l, f, p)
