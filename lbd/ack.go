@@ -23,6 +23,7 @@ type acks struct {
 
 const (
 	ackTimeout   = time.Second            // for one write; a stalled Redis must not hold up an apply for longer
+	nginxPoll    = time.Second            // how often to look whether Nginx still runs: a few reads of /proc
 	drainingPoll = 10 * time.Millisecond  // how often to look for old workers while there are any
 	drainingSlow = 500 * time.Millisecond // … once they have taken more than drainingSoon
 	drainingSoon = time.Second
@@ -51,7 +52,7 @@ func (l *LB) ack(ctx context.Context) {
 	case state.Master == 0:
 		a.Error = "nginx is not running: " + state.Why
 	}
-	l.acks.next = now.Add(l.ackTTL() / 3)
+	l.acks.next = now.Add(nginxPoll)
 	switch {
 	case state.Master == 0:
 		l.acks.next = now.Add(drainingSlow)
