@@ -25,13 +25,21 @@ type Ack struct {
 	Apply      string   // how it applies: reload or live
 	Error      string   // the last error, "" when all is well
 	At         time.Time
+	Refused    []Refusal // nodes that it refuses for reasons of its own, such as an address it may not send to
 }
+
+// refusalsMost bounds how many refusals an Ack carries: enough to see what is wrong, few enough for every look at it.
+const refusalsMost = 100
 
 // LB is a load balancer as the pool knows it.
 type LB struct {
 	Ack
-	Silent bool // its Ack has expired: nobody knows what its Nginx does
+	Silent    bool          // its Ack has expired: nobody knows what its Nginx does
+	SilentFor time.Duration // since its last word, by Redis's clock; 0: longer than a day, or unknown
 }
+
+// lastWordTTL is for how long Redis remembers when a load balancer last said something.
+const lastWordTTL = 24 * time.Hour
 
 // WriteAck says it, for ttl, in one round trip, and returns the instance that said it last.
 func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) (before string, err error) {
@@ -42,13 +50,19 @@ func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) (before s
 	if err != nil {
 		return "", fmt.Errorf("encode ack: %w", err)
 	}
+	refused, err := json.Marshal(append([]Refusal{}, a.Refused[:min(len(a.Refused), refusalsMost)]...))
+	if err != nil {
+		return "", fmt.Errorf("encode ack: %w", err)
+	}
 	_, unix := stamp()
 	pipe := p.rdb.TxPipeline()
 	last := pipe.HGet(ctx, p.keys.lb(a.ID), "instance")
 	pipe.SAdd(ctx, p.keys.lbs(), a.ID)
 	pipe.HSet(ctx, p.keys.lb(a.ID), "rev", a.Rev, "generation", a.Generation, "held", string(held),
-		"blind", strconv.FormatBool(a.Blind), "instance", a.Instance, "draining", a.Draining, "apply", a.Apply, "error", cut(a.Error), "host", a.Host, "at", unix)
+		"blind", strconv.FormatBool(a.Blind), "instance", a.Instance, "draining", a.Draining, "apply", a.Apply, "error", cut(a.Error), "host", a.Host, "at", unix,
+		"refused", string(refused))
 	pipe.PExpire(ctx, p.keys.lb(a.ID), ttl)
+	pipe.Set(ctx, p.keys.lbLast(a.ID), "", lastWordTTL)
 	if _, err = pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return "", p.Explain(err)
 	}
@@ -68,8 +82,9 @@ func (p *Pool) LBs(ctx context.Context) ([]LB, error) {
 	}
 	pipe := p.rdb.Pipeline()
 	hashes := make([]*redis.MapStringStringCmd, len(ids))
+	lasts := make([]*redis.DurationCmd, len(ids))
 	for i, id := range ids {
-		hashes[i] = pipe.HGetAll(ctx, p.keys.lb(id))
+		hashes[i], lasts[i] = pipe.HGetAll(ctx, p.keys.lb(id)), pipe.PTTL(ctx, p.keys.lbLast(id))
 	}
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, p.Explain(err)
@@ -77,6 +92,9 @@ func (p *Pool) LBs(ctx context.Context) ([]LB, error) {
 	lbs := make([]LB, len(ids))
 	for i, id := range ids {
 		lbs[i] = decodeLB(id, hashes[i].Val())
+		if left := lasts[i].Val(); lbs[i].Silent && left > 0 {
+			lbs[i].SilentFor = max(lastWordTTL-left, 0)
+		}
 	}
 	return lbs, nil
 }
@@ -88,6 +106,11 @@ func decodeLB(id string, h map[string]string) LB {
 	b.Blind = h["blind"] == "true"
 	if json.Unmarshal([]byte(h["held"]), &b.Held) != nil {
 		b.Silent = true // what it says can't be read
+	}
+	_ = json.Unmarshal([]byte(h["refused"]), &b.Refused) // for people: what can't be read is left out
+	b.Refused = b.Refused[:min(len(b.Refused), refusalsMost)]
+	for i, r := range b.Refused {
+		b.Refused[i] = Refusal{ID: cut(r.ID), Why: cut(r.Why)}
 	}
 	if at, err := strconv.ParseFloat(h["at"], 64); err == nil {
 		b.At = unixTime(at)
@@ -102,7 +125,7 @@ var ErrNoSuchLB = errors.New("no such load balancer")
 func (p *Pool) ForgetLB(ctx context.Context, id string) error {
 	pipe := p.rdb.TxPipeline()
 	n := pipe.SRem(ctx, p.keys.lbs(), id)
-	pipe.Del(ctx, p.keys.lb(id))
+	pipe.Del(ctx, p.keys.lb(id), p.keys.lbLast(id))
 	if _, err := pipe.Exec(ctx); err != nil {
 		return p.Explain(err)
 	}

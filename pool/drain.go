@@ -50,7 +50,7 @@ func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report 
 	return p.waitLBs(ctx, report, func(b *LB) string {
 		switch {
 		case b.Silent:
-			return "silent, its Nginx may still send"
+			return silence(b) + ", its Nginx may still send"
 		case b.Blind:
 			delete(ended, b.ID)
 			return "can't see its Nginx, which may still send" + lastError(b)
@@ -78,7 +78,7 @@ func (p *Pool) WaitServed(ctx context.Context, rev int64, report func([]Blocker)
 	return p.waitLBs(ctx, report, func(b *LB) string {
 		switch {
 		case b.Silent:
-			return "silent"
+			return silence(b)
 		case b.Blind:
 			return "can't see its Nginx" + lastError(b)
 		case b.Rev < rev:
@@ -128,6 +128,19 @@ func blocking(lbs []LB, why func(*LB) string) (blockers []Blocker) {
 		}
 	}
 	return blockers
+}
+
+// silence says for how long nothing was heard of b, as far as Redis remembers: coarse, since each change of it is told
+// to whoever waits.
+func silence(b *LB) string {
+	switch d := b.SilentFor; {
+	case d < time.Minute:
+		return "silent"
+	case d < time.Hour:
+		return fmt.Sprintf("silent %dm", int(d.Minutes()))
+	default:
+		return fmt.Sprintf("silent %dh", int(d.Hours()))
+	}
 }
 
 func behind(b *LB) string {

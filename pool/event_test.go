@@ -185,7 +185,8 @@ func TestCommands(t *testing.T) {
 func TestAcks(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
 		ctx := t.Context()
-		a := pool.Ack{ID: "lb1", Host: "h1", Rev: 1700000000123, Generation: 7, Held: []string{"web2"}, Draining: 1, Apply: "reload", Error: "e", Instance: "i1", Blind: true}
+		a := pool.Ack{ID: "lb1", Host: "h1", Rev: 1700000000123, Generation: 7, Held: []string{"web2"}, Draining: 1, Apply: "reload", Error: "e", Instance: "i1", Blind: true,
+			Refused: []pool.Refusal{{ID: "web4", Why: "its address is web2's"}}}
 		if _, err := w.WriteAck(ctx, a, time.Minute); err != nil {
 			t.Fatal(err)
 		}
@@ -200,6 +201,12 @@ func TestAcks(t *testing.T) {
 		lbs[0].At = time.Time{}
 		if fmt.Sprint(lbs[0].Ack) != fmt.Sprint(a) {
 			t.Errorf("got %+v, want %+v", lbs[0].Ack, a)
+		}
+		// Once its word has expired, Redis still knows since when.
+		w.rdb.Del(ctx, "bazbeans:lb:lb1")
+		w.rdb.PExpire(ctx, "bazbeans:lb:lb1:last", 24*time.Hour-3*time.Minute)
+		if lbs, err := w.LBs(ctx); err != nil || !lbs[0].Silent || lbs[0].SilentFor.Truncate(time.Minute) != 3*time.Minute || lbs[1].SilentFor != 0 {
+			t.Errorf("%+v, %v", lbs, err)
 		}
 		if err := w.ForgetLB(ctx, "lb2"); err != nil {
 			t.Error(err)

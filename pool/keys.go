@@ -20,6 +20,7 @@ func (k Keys) events() string          { return k.prefix + ":events" }       // 
 func (k Keys) channel() string         { return k.prefix + ":lb_events" }    // the channel's default name
 func (k Keys) lbs() string             { return k.prefix + ":lbs" }          // set of load balancers ever seen
 func (k Keys) lb(id string) string     { return k.prefix + ":lb:" + id }     // hash, TTL: an Ack
+func (k Keys) lbLast(id string) string { return k.lb(id) + ":last" }         // string, TTL lastWordTTL: when it last spoke
 func (k Keys) status(id string) string { return k.prefix + ":node:" + id + ":status" }
 func (k Keys) heartbeat(id string) string {
 	return k.prefix + ":node:" + id + ":heartbeat"

@@ -20,10 +20,10 @@ type Snapshot struct {
 	Refused []Refusal
 }
 
-// Refusal is an entry that is no node at all: its id is not allowed.
+// Refusal is an entry that is refused, and why: in a Snapshot one that is no node at all, since its id is not allowed.
 type Refusal struct {
-	ID  string // as found, cut to 256 bytes; hostile text, print it only escaped
-	Why string
+	ID  string `json:"id"` // as found, cut to 256 bytes; hostile text, print it only escaped
+	Why string `json:"why"`
 }
 
 // heartbeatMost bounds how much of a heartbeat is read, in bytes; ours have about 300.
