@@ -1,0 +1,90 @@
+package pool
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// saying is what Redis says when it will not do something, and what an operator does about it.
+type saying struct{ prefix, means, wayOut string }
+
+// sayings are matched by the first word or words of Redis's own error; source: the replies in its src/server.c.
+var sayings = []saying{
+	{"NOAUTH", "it wants a password", "set username and password_file in the redis: block"},
+	{"WRONGPASS", "it wants a password, and this one or its user is wrong", "set username and password_file in the redis: block"},
+	{"NOPERM", "this user may not do that", "give it the command, the keys and the channel in its ACL: the lines are in docs/redis.md"},
+	{"OOM", "it is full: reads go on, writes are refused", "raise its maxmemory or remove what fills it, and leave maxmemory-policy at noeviction"},
+	{"LOADING", "it is still loading its data", "wait: the next try may do"},
+	{"MASTERDOWN", "it is a replica that has lost its master", "wait for the failover, or set replica-serve-stale-data yes"},
+	{"READONLY", "it is a replica, and takes no writes", "name the master in redis.url, or its Sentinels in redis.sentinel; in a failover: wait"},
+	{"NOREPLICAS", "it has fewer replicas than it wants for a write", "look at its replicas, or at min-replicas-to-write"},
+	{"MISCONF", "it can't save to its disk and refuses writes", "look at its log and its disk"},
+	{"CLUSTERDOWN", "the cluster has no node for our keys", "look at CLUSTER INFO; in a failover: wait"},
+	{"MOVED", "it is a node of a Redis Cluster", "set redis.cluster.addrs, and key_prefix: '{bazbeans}'"},
+	{"This instance has cluster support disabled", "it is no Redis Cluster", "take redis.cluster out of the config"},
+	{"max number of clients reached", "it has no connection left", "raise its maxclients: three for each agent and each load balancer"},
+	{"BUSY", "it is busy with somebody's script", "wait, or SCRIPT KILL"},
+	{"unknown command", "it does not know that command", "use Redis 7 or later, or Valkey"},
+}
+
+// Explain turns an error of a call into one that names this Redis and the way out; nil stays nil. Callers ask again:
+// every state of Redis that it names can end.
+func (p *Pool) Explain(err error) error {
+	if err == nil || errors.Is(err, ErrNoSuchNode) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	for _, s := range sayings {
+		if redis.HasErrorPrefix(err, s.prefix) {
+			return fmt.Errorf("redis at %s: %s: %w (%s)", p.where, s.means, err, s.wayOut)
+		}
+	}
+	switch means, wayOut := unanswered(err); {
+	case means != "":
+		return fmt.Errorf("redis at %s: %s: %w (%s)", p.where, means, err, wayOut)
+	case isAnswer(err), errors.Is(err, ErrTooLarge):
+		return fmt.Errorf("redis at %s: %w", p.where, err)
+	}
+	return fmt.Errorf("redis at %s: %w (is it running? set --redis-url, or redis.url in the config)", p.where, err)
+}
+
+// unanswered says what is wrong when there is no answer, or none in Redis's language.
+func unanswered(err error) (means, wayOut string) {
+	var (
+		unknown  x509.UnknownAuthorityError
+		wrong    x509.HostnameError
+		header   tls.RecordHeaderError
+		sentinel *sentinelError
+		timeout  net.Error
+		alert    tls.AlertError
+	)
+	switch {
+	case errors.As(err, &sentinel):
+		return "no Sentinel names a master", "is sentinel.master the name in their configuration, and are sentinel.addrs theirs?"
+	case errors.As(err, &unknown):
+		return "its certificate is signed by nobody this machine trusts", "set tls.ca"
+	case errors.As(err, &wrong):
+		return "its certificate is for another name", "set tls.server_name, or connect by a name that it holds"
+	case errors.As(err, &header):
+		return "it does not speak TLS on this port", "write redis:// and leave tls: out, or name its tls-port"
+	case errors.As(err, &alert):
+		return "it refuses our side of TLS", "set tls.cert and tls.key to a certificate that it trusts"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time", "is it stopped, overloaded or cut off?"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it closed the connection", "has it restarted? is this its TLS port? then write rediss://"
+	}
+	return "", ""
+}
+
+// isAnswer reports whether err is something that Redis said, so that it is there.
+func isAnswer(err error) bool {
+	var said redis.Error
+	return errors.As(err, &said)
+}
