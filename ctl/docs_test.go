@@ -33,7 +33,7 @@ func TestDocs(t *testing.T) {
 			t.Errorf("bbctl %s: exit %d\n%s%s", e[1], r.code, r.stdout, r.stderr)
 		}
 	}
-	for _, c := range rootCmd(newSession(&screen{}, &screen{})).Commands() {
+	for _, c := range rootCmd(newSession(nil, &screen{}, &screen{})).Commands() {
 		for _, c := range append([]*cobra.Command{c}, c.Commands()...) {
 			if title := "\n### " + strings.TrimPrefix(c.CommandPath(), "bbctl "); !strings.Contains(string(page), title) {
 				t.Errorf("no section%s", title)
@@ -41,7 +41,7 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	// Every key of the data is on the page.
-	for _, view := range []any{statusView{}, lbView{}, outcome{Rev: 1, Command: "c", Detail: "d", Confirmed: new(bool)}} {
+	for _, view := range []any{statusView{}, lbView{}, contextView{}, outcome{Rev: 1, Command: "c", Detail: "d", Confirmed: new(bool)}} {
 		b, err := json.Marshal(view)
 		if err != nil {
 			t.Fatal(err)

@@ -40,6 +40,7 @@ const (
 	noSuchNode    = "no_such_node"
 	failed        = "failed"
 	notTried      = "not_tried"
+	dryRun        = "dry_run" // it would be done
 )
 
 // outcomes are those of one command line, in its order.

@@ -30,10 +30,20 @@ func newEventView(r pool.Recorded) eventView {
 	return eventView{r.StreamID, r.At, r.Kind, r.NodeID, r.By, r.Reason, r.Rev}
 }
 
+// eventFilter says which events; empty fields take all.
+type eventFilter struct{ node, by string }
+
+func (f eventFilter) on() bool { return f != eventFilter{} }
+
+func (f eventFilter) takes(r *pool.Recorded) bool {
+	user, _, _ := strings.Cut(r.By, "@")
+	return (f.node == "" || r.NodeID == f.node) && (f.by == "" || r.By == f.by || user == f.by)
+}
+
 func (s *session) eventsCmd() *cobra.Command {
 	var n int
 	var follow bool
-	var node string
+	var which eventFilter
 	cmd := &cobra.Command{
 		Use: "events", GroupID: look,
 		Short: "Show what happened to the pool: who did what, when.",
@@ -45,24 +55,23 @@ is not recorded. With --follow it goes on until you stop it; -o json then prints
 			if n < 0 || n > recordedMost {
 				return usagef(cmd, "-n %d is not a number from 0 to %d", n, recordedMost)
 			}
-			if node != "" {
-				if _, err := checkIDs(cmd, []string{node}); err != nil {
+			if which.node != "" {
+				if _, err := checkIDs(cmd, []string{which.node}); err != nil {
 					return err
 				}
 			}
 			if follow {
-				return s.followEvents(cmd.Context(), node, n)
+				return s.followEvents(cmd.Context(), which, n)
 			}
-			return s.events(cmd.Context(), node, n)
+			return s.events(cmd.Context(), which, n)
 		},
 	}
 	f := cmd.Flags()
 	f.IntVarP(&n, "lines", "n", 20, "how many, the newest")
 	f.BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
-	f.StringVar(&node, "node", "", "only those of one `NODE`")
-	if err := cmd.RegisterFlagCompletionFunc("node", s.completeNodes); err != nil {
-		panic(err) // the flag does not exist: a mistake of ours, seen at the first start
-	}
+	f.StringVar(&which.node, "node", "", "only those of one `NODE`")
+	f.StringVar(&which.by, "by", "", "only those of one operator, as the list shows the `name` (user, or user@host)")
+	completeFlag(cmd, "node", s.completeNodes)
 	return cmd
 }
 
@@ -71,11 +80,11 @@ const timeFormat = "2006-01-02 15:04:05" // UTC
 // recordedMost is how far back it looks: one read of the stream that keeps Redis busy for about 2 ms.
 const recordedMost = 2000
 
-// lastEvents returns the newest n events, of one node if id is not "", the oldest first, and the stream id to follow
-// from: nothing is missed after it, and nothing comes twice.
-func lastEvents(ctx context.Context, p *pool.Pool, id string, n int) (views []eventView, after string, err error) {
+// lastEvents returns the newest n events that the filter takes, the oldest first, and the stream id to follow from:
+// nothing is missed after it, and nothing comes twice.
+func lastEvents(ctx context.Context, p *pool.Pool, which eventFilter, n int) (views []eventView, after string, err error) {
 	most := max(n, 1)
-	if id != "" {
+	if which.on() {
 		most = recordedMost
 	}
 	recs, err := p.Events(ctx, "", int64(most))
@@ -85,30 +94,23 @@ func lastEvents(ctx context.Context, p *pool.Pool, id string, n int) (views []ev
 	views, after = []eventView{}, "0-0"
 	for _, r := range recs {
 		after = r.StreamID
-		if id == "" || r.NodeID == id {
+		if which.takes(&r) {
 			views = append(views, newEventView(r))
 		}
 	}
 	return views[max(0, len(views)-n):], after, nil
 }
 
-func (s *session) events(ctx context.Context, id string, n int) error {
+func (s *session) events(ctx context.Context, which eventFilter, n int) error {
 	var views []eventView
 	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
-		views, _, err = lastEvents(ctx, p, id, n)
+		views, _, err = lastEvents(ctx, p, which, n)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if len(views) == 0 {
-		s.say("no events")
-	}
-	return s.show(views, func(w *bytes.Buffer) {
-		if len(views) > 0 {
-			s.eventsTable(w, views)
-		}
-	})
+	return s.showEvents(views)
 }
 
 func (s *session) eventsTable(w *bytes.Buffer, views []eventView) {
@@ -129,11 +131,11 @@ func (s *session) eventsTable(w *bytes.Buffer, views []eventView) {
 }
 
 // followEvents prints the newest n, then each as it comes, until ctx ends: that is how it is meant to end.
-func (s *session) followEvents(ctx context.Context, id string, n int) error {
+func (s *session) followEvents(ctx context.Context, which eventFilter, n int) error {
 	var views []eventView
 	var after string
 	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
-		views, after, err = lastEvents(ctx, p, id, n)
+		views, after, err = lastEvents(ctx, p, which, n)
 		return err
 	})
 	if err != nil {
@@ -148,7 +150,7 @@ func (s *session) followEvents(ctx context.Context, id string, n int) error {
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, s.close)() // else a read that waits would hold up the end for a second
 	err = s.pool.Follow(ctx, after, func(r pool.Recorded) {
-		if id == "" || r.NodeID == id {
+		if which.takes(&r) {
 			if err := s.record(newEventView(r)); err != nil {
 				cancel(err)
 			}

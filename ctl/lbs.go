@@ -25,9 +25,18 @@ type lbView struct {
 	Generation int64      `json:"generation"`
 	Apply      string     `json:"apply"`
 	Held       []string   `json:"held"`
+	Refused    []refused  `json:"refused"` // nodes that it does not take, for reasons of its own
 	Draining   int        `json:"draining"`
 	At         *time.Time `json:"at"`
 	Error      string     `json:"error"`
+
+	silentFor time.Duration // 0: unknown
+}
+
+// refused is a node that a load balancer does not take, and why.
+type refused struct {
+	ID  string `json:"id"`
+	Why string `json:"why"`
 }
 
 // States of a load balancer; it is in the first that holds.
@@ -44,7 +53,10 @@ const (
 func newLBView(b pool.LB, rev int64) lbView {
 	behind := max(0, rev-b.Rev)
 	v := lbView{ID: b.ID, Host: b.Host, Rev: b.Rev, Behind: &behind, Generation: b.Generation, Apply: b.Apply,
-		Held: append([]string{}, b.Held...), Draining: b.Draining, At: known(b.At), Error: b.Error}
+		Held: append([]string{}, b.Held...), Refused: []refused{}, Draining: b.Draining, At: known(b.At), Error: b.Error, silentFor: b.SilentFor}
+	for _, r := range b.Refused {
+		v.Refused = append(v.Refused, refused(r))
+	}
 	switch {
 	case b.Silent:
 		v.State, v.Behind = lbSilent, nil
@@ -69,8 +81,8 @@ func (s *session) lbsCmd() *cobra.Command {
 		Use: "lbs", GroupID: look,
 		Short: "List the load balancers: what each is proven to serve.",
 		Long: `LAG is how much older the pool is that it serves than the newest change; HELD are nodes that its
-guard goes on serving against the registry's word, DRAINING the old workers of its Nginx, AGE how
-old its word is.`,
+guard goes on serving against the registry's word, REFUSED how many it does not take (-o json says
+why, and list-nodes), DRAINING the old workers of its Nginx, AGE how old its word is.`,
 		Example: "  bbctl lbs\n  bbctl lbs forget lb2",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return s.lbs(cmd.Context()) },
@@ -120,14 +132,18 @@ func (s *session) lbsTable(w *bytes.Buffer, views []lbView) {
 	now := s.now()
 	t := table{columns: []column{{name: "ID", keep: true}, {name: "HOST"}, {name: "STATE", keep: true}, {name: "REV", right: true},
 		{name: "LAG", right: true, keep: true}, {name: "GEN", right: true}, {name: "APPLY"}, {name: "HELD", least: 6},
-		{name: "DRAINING", right: true}, {name: "AGE", right: true}, {name: "ERROR", least: 12, keep: true}}}
+		{name: "REFUSED", right: true}, {name: "DRAINING", right: true}, {name: "AGE", right: true}, {name: "ERROR", least: 12, keep: true}}}
 	for _, v := range views {
 		if v.State == lbSilent {
-			t.add(v.ID, "-", v.State, "-", "-", "-", "-", "-", "-", "-", "")
+			last := "-"
+			if v.silentFor > 0 {
+				last = short(v.silentFor)
+			}
+			t.add(v.ID, "-", v.State, "-", "-", "-", "-", "-", "-", "-", last, "its Nginx may still send")
 			continue
 		}
 		t.add(v.ID, dash(v.Host), v.State, strconv.FormatInt(v.Rev, 10), lag(*v.Behind), strconv.FormatInt(v.Generation, 10), dash(v.Apply),
-			dash(strings.Join(v.Held, ",")), strconv.Itoa(v.Draining), age(now, v.At), v.Error)
+			dash(strings.Join(v.Held, ",")), strconv.Itoa(len(v.Refused)), strconv.Itoa(v.Draining), age(now, v.At), v.Error)
 	}
 	s.render(w, &t, func(column, text string) colour {
 		if column != "STATE" {

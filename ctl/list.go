@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,35 +18,42 @@ import (
 // states are all states, in the order in which they are counted.
 var states = []pool.State{pool.Active, pool.Frozen, pool.Unhealthy, pool.Dead, pool.Faulty, pool.Inactive}
 
-// selection says which nodes to list; empty fields select all.
-type selection struct {
+// listing says which nodes to list, and how.
+type listing struct {
+	filter
 	states []string
-	dc     string
-	labels map[string]string
+	sort   string
+	watch  bool
 }
 
 func (s *session) listNodesCmd() *cobra.Command {
-	var sel selection
+	var l listing
 	cmd := &cobra.Command{
 		Use: "list-nodes", GroupID: look,
 		Short: "List the nodes: who gets traffic, who does not, and why.",
-		Long: `SINCE is how long a node has been in its state, BEAT how old its last heartbeat is. A table is cut to
-the terminal; -o wide shows everything, whole.`,
+		Long: `SINCE is how long a node has been in its state, LBS how many load balancers send to it, BEAT how old
+its last heartbeat is. A table is cut to the terminal; -o wide shows everything, whole.`,
 		Example: `  bbctl list-nodes --state frozen,unhealthy,dead
-  bbctl list-nodes --dc dc1 --label zone=a -o json`,
+  bbctl list-nodes --dc dc1 --label zone=a -o json
+  bbctl list-nodes --watch --sort cpu`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := sel.check(); err != nil {
+			if err := l.check(); err != nil {
 				return usagef(cmd, "%w", err)
 			}
-			return s.listNodes(cmd.Context(), sel)
+			if l.watch {
+				return s.watchNodes(cmd, l)
+			}
+			return s.listNodes(cmd.Context(), l)
 		},
 	}
+	l.bind(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&sel.states, "state", nil, "only nodes in these states: "+or(stateNames()))
-	f.StringVar(&sel.dc, "dc", "", "only nodes of this data center")
-	f.StringToStringVar(&sel.labels, "label", nil, "only nodes with this label (repeatable: all must match)")
+	f.StringSliceVar(&l.states, "state", nil, "only nodes in these states: "+or(stateNames()))
+	f.StringVar(&l.sort, "sort", "name", "by "+or(slices.Sorted(maps.Keys(orders))))
+	f.BoolVarP(&l.watch, "watch", "w", false, "go on showing them, live, until you stop it")
 	complete(cmd, "state", stateNames()...)
+	complete(cmd, "sort", slices.Sorted(maps.Keys(orders))...)
 	return cmd
 }
 
@@ -56,59 +64,77 @@ func stateNames() (names []string) {
 	return names
 }
 
-func (sel selection) check() error {
-	for _, st := range sel.states {
+func (l *listing) check() error {
+	for _, st := range l.states {
 		if !slices.Contains(states, pool.State(st)) {
 			return fmt.Errorf("--state %q is not one of %s", st, strings.Join(stateNames(), ", "))
 		}
 	}
+	if _, ok := orders[l.sort]; !ok {
+		return fmt.Errorf("--sort %q is not one of %s", l.sort, strings.Join(slices.Sorted(maps.Keys(orders)), ", "))
+	}
 	return nil
 }
 
-func (sel selection) takes(v nodeView) bool {
-	for name, want := range sel.labels {
-		if got, ok := v.Labels[name]; !ok || got != want {
-			return false
-		}
-	}
-	return (len(sel.states) == 0 || slices.Contains(sel.states, string(v.State))) && (sel.dc == "" || sel.dc == v.DataCenter)
-}
-
-func (s *session) listNodes(ctx context.Context, sel selection) error {
-	var snap *pool.Snapshot
-	var ips map[string]string
+func (s *session) listNodes(ctx context.Context, l listing) error {
+	var f *fleet
 	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
-		if snap, err = p.FullSnapshot(ctx); err != nil {
-			return err
-		}
-		ips, err = p.NodeIPs(ctx, pythonNodes(snap.Nodes))
+		f, err = readFleet(ctx, p)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	views := []nodeView{}
-	for i := range snap.Nodes {
-		if v := newNodeView(&snap.Nodes[i], ips[snap.Nodes[i].ID]); sel.takes(v) {
-			views = append(views, v)
-		}
-	}
+	views := f.views(l.filter, l.states)
+	slices.SortStableFunc(views, orders[l.sort])
 	switch {
-	case len(snap.Nodes) == 0:
+	case len(f.snap.Nodes) == 0:
 		s.say("no node is registered (redis at %s)", s.pool.Where())
 	case len(views) == 0:
-		s.say("none of the %d nodes is of that kind", len(snap.Nodes))
+		s.say("none of the %d nodes is of that kind", len(f.snap.Nodes))
 	}
 	err = s.show(views, func(w *bytes.Buffer) {
-		if len(views) > 0 {
-			s.nodesTable(w, views)
+		if len(views) == 0 {
+			return
 		}
-		if s.width > 0 && len(views) > 0 { // not for a script to stumble over
-			fmt.Fprintln(w, cut(tally(views), s.width))
+		if s.width > 0 { // not for a script to stumble over
+			s.summary(w, f, views)
 		}
+		s.nodesTable(w, views)
 	})
-	s.sayRefused(snap.Refused)
+	s.sayRefused(f.snap.Refused)
 	return err
+}
+
+// summary stands above the table: how many nodes are in which state, and the load balancers.
+func (s *session) summary(w *bytes.Buffer, f *fleet, views []nodeView) {
+	line, lbs := tally(views), lbsLine(f)
+	if s.site != "" {
+		line = s.site + ": " + line
+	}
+	if cells(line)+cells(lbs)+3 <= s.width {
+		line += " · " + lbs
+	} else {
+		line = cut(line, s.width) + "\n" + cut(lbs, s.width)
+	}
+	fmt.Fprintln(w, line)
+}
+
+// lbsLine says in few words whether all load balancers are in step.
+func lbsLine(f *fleet) string {
+	if len(f.lbs) == 0 {
+		return "no load balancer"
+	}
+	var not []string
+	for _, b := range f.lbs {
+		if v := newLBView(b, f.snap.Rev); v.State != lbOK {
+			not = append(not, b.ID+" "+v.State)
+		}
+	}
+	if len(not) == 0 {
+		return plural(len(f.lbs), "load balancer") + ", in step"
+	}
+	return plural(len(f.lbs), "load balancer") + ": " + strings.Join(not, ", ")
 }
 
 // sayRefused shows what stands among the node ids and is none, so that it can be taken out. Anyone who may write to
@@ -127,44 +153,53 @@ func (s *session) sayRefused(refused []pool.Refusal) {
 	}
 }
 
-// pythonNodes are the nodes whose address stands in bazbeans:node_ips.
-func pythonNodes(nodes []pool.Node) (ids []string) {
-	for _, n := range nodes {
-		if !n.Address.IsValid() {
-			ids = append(ids, n.ID)
-		}
-	}
-	return ids
-}
-
 func (s *session) nodesTable(w *bytes.Buffer, views []nodeView) {
 	now, wide := s.now(), s.output == asWide
-	t := table{columns: []column{{name: "NODE", keep: true}, {name: "STATE", keep: true}, {name: "SINCE", right: true},
-		{name: "BEAT", right: true}, {name: "DC"}, {name: "ADDRESS"}, {name: "CPU", right: true}, {name: "MEM", right: true}}}
+	load := percent
+	if wide || s.width >= 120 {
+		load = bar
+	}
+	t := table{columns: []column{{name: "NODE", keep: true}, {name: "STATE", keep: true}, {name: "SINCE", right: true}, {name: "LBS", right: true},
+		{name: "BEAT", right: true}, {name: "DC"}, {name: "ADDRESS"}, {name: "CPU", right: true}, {name: "MEM", right: true}, {name: "AGENT"}}}
 	if wide {
-		t.columns = append(t.columns, column{name: "DISK", right: true}, column{name: "WEIGHT", right: true}, column{name: "AGENT"},
+		t.columns = append(t.columns, column{name: "DISK", right: true}, column{name: "WEIGHT", right: true},
 			column{name: "INSTANCE"}, column{name: "REV", right: true}, column{name: "FROZEN BY"}, column{name: "LABELS"})
 	}
 	// The last column, so that a long reason costs the others nothing.
 	t.columns = append(t.columns, column{name: "WHY", least: 12, keep: true})
 	for i := range views {
 		v := &views[i]
-		row := []string{v.ID, string(v.State), age(now, v.Since), age(now, v.LastBeat), dash(v.DataCenter), v.endpoint(), percent(v.CPU), percent(v.Memory)}
+		row := []string{v.ID, string(v.State), age(now, v.Since), v.served(), age(now, v.LastBeat), dash(v.DataCenter), v.endpoint(), load(v.CPU), load(v.Memory), v.agent()}
 		if wide {
 			by := ""
 			if v.Freeze != nil {
 				by = v.Freeze.By
 			}
-			row = append(row, percent(v.Disk), strconv.Itoa(v.Weight), v.agent(), dash(v.Instance), strconv.FormatInt(v.Rev, 10), dash(by), dash(labels(v.Labels)))
+			row = append(row, percent(v.Disk), strconv.Itoa(v.Weight), dash(v.Instance), strconv.FormatInt(v.Rev, 10), dash(by), dash(labels(v.Labels)))
 		}
 		t.add(append(row, v.because())...)
 	}
-	s.render(w, &t, func(column, text string) colour {
-		if column == "STATE" {
-			return stateColour(pool.State(text))
+	s.render(w, &t, nodeColour)
+}
+
+func nodeColour(column, text string) colour {
+	switch column {
+	case "STATE":
+		return stateColour(pool.State(text))
+	case "LBS":
+		if k, n, _ := strings.Cut(text, "/"); n != "" && k != n && k != "0" {
+			return yellow
 		}
-		return ""
-	})
+	case "CPU", "MEM":
+		n, _ := strconv.Atoi(strings.TrimSuffix(text[strings.LastIndexByte(text, ' ')+1:], "%")) // "-" is 0
+		switch {
+		case n >= 90:
+			return red
+		case n >= 75:
+			return yellow
+		}
+	}
+	return ""
 }
 
 // render writes a table as wide as stdout wants it, and coloured if it does.
@@ -191,15 +226,7 @@ func stateColour(st pool.State) colour {
 	return red
 }
 
-func labels(m map[string]string) string {
-	pairs := make([]string, 0, len(m))
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		pairs = append(pairs, k+"="+m[k])
-	}
-	return strings.Join(pairs, ",")
-}
-
-// tally counts the nodes by state: "12 in all: 10 active, 2 frozen".
+// tally counts the nodes by state: "12 nodes: 10 active, 2 frozen".
 func tally(views []nodeView) string {
 	var parts []string
 	for _, st := range states {
@@ -213,8 +240,48 @@ func tally(views []nodeView) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, st))
 		}
 	}
-	return fmt.Sprintf("%d in all: %s", len(views), strings.Join(parts, ", "))
+	return fmt.Sprintf("%s: %s", plural(len(views), "node"), strings.Join(parts, ", "))
 }
 
-// shellQuote makes one word of a text for a POSIX shell.
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// orders are what --sort takes. Equal ones stay sorted by name.
+var orders = map[string]func(a, b nodeView) int{
+	"name": func(a, b nodeView) int { return strings.Compare(a.ID, b.ID) },
+	"state": func(a, b nodeView) int { // trouble first
+		return slices.Index(states, b.State) - slices.Index(states, a.State)
+	},
+	"since":  func(a, b nodeView) int { return newest(a.Since, b.Since) },
+	"beat":   func(a, b nodeView) int { return -newest(a.LastBeat, b.LastBeat) },
+	"dc":     func(a, b nodeView) int { return strings.Compare(a.DataCenter, b.DataCenter) },
+	"cpu":    func(a, b nodeView) int { return highest(a.CPU, b.CPU) },
+	"memory": func(a, b nodeView) int { return highest(a.Memory, b.Memory) },
+}
+
+// newest sorts the newest first, what is not known last.
+func newest(a, b *time.Time) int {
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return 1
+	case b == nil:
+		return -1
+	}
+	return b.Compare(*a)
+}
+
+// highest sorts the highest first, what is not known last.
+func highest(a, b *float64) int {
+	of := func(f *float64) float64 {
+		if f == nil {
+			return -1
+		}
+		return *f
+	}
+	switch d := of(b) - of(a); {
+	case d > 0:
+		return 1
+	case d < 0:
+		return -1
+	}
+	return 0
+}

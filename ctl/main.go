@@ -18,10 +18,12 @@ import (
 )
 
 // Main runs one command line of bbctl and returns its exit code. ctx ends it.
-func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
-	// go-redis logs to stderr by itself; what went wrong is in our one line.
-	return run(ctx, newSession(stdout, stderr), args)
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return run(ctx, newSession(stdin, stdout, stderr), args)
 }
+
+// Command returns the tree of bbctl's commands, to write documents from.
+func Command() *cobra.Command { return rootCmd(newSession(nil, io.Discard, io.Discard)) }
 
 func run(ctx context.Context, s *session, args []string) int {
 	defer s.close()
@@ -72,9 +74,9 @@ func rootCmd(s *session) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: look, Title: "Look"}, &cobra.Group{ID: act, Title: "Act"})
 	root.AddCommand(
-		s.listNodesCmd(), s.statusCmd(), s.lbsCmd(), s.eventsCmd(),
+		s.listNodesCmd(), s.statusCmd(), s.lbsCmd(), s.eventsCmd(), s.historyCmd(),
 		s.freezeCmd(), s.unfreezeCmd(), s.healthCheckCmd(), s.cleanupCmd(), s.forgetCmd(),
-		s.completionCmd(), s.versionCmd(),
+		s.contextCmd(), s.completionCmd(), s.versionCmd(),
 	)
 	return root
 }

@@ -59,7 +59,7 @@ func (s *site) run(args ...string) ran { return s.runWide(0, args...) }
 func (s *site) runWide(width int, args ...string) ran {
 	s.t.Helper()
 	var stdout, stderr bytes.Buffer
-	ses := newSession(&stdout, &stderr)
+	ses := newSession(nil, &stdout, &stderr)
 	ses.now, ses.width = func() time.Time { return noon }, width
 	code := run(s.t.Context(), ses, append([]string{"--redis-url", s.url, "--as", "alice@desk"}, args...))
 	return ran{code, stdout.String(), stderr.String()}

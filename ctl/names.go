@@ -15,10 +15,14 @@ func nodeIDs(ctx context.Context, p *pool.Pool) (ids []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range snap.Nodes {
-		ids = append(ids, snap.Nodes[i].ID)
+	return idsOf(snap.Nodes), nil
+}
+
+func idsOf(nodes []pool.Node) (ids []string) {
+	for i := range nodes {
+		ids = append(ids, nodes[i].ID)
 	}
-	return ids, nil
+	return ids
 }
 
 // nearest adds the nearest names to pool's error; without them when Redis fails: they are only a hint.
@@ -71,3 +75,6 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// shellQuote makes one word of a text for a POSIX shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -2,7 +2,9 @@ package ctl
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,14 +39,19 @@ type nodeView struct {
 	Status     string            `json:"status"`
 	Details    string            `json:"details"`
 	Fault      string            `json:"fault"`
+	ServedBy   []string          `json:"served_by"`  // load balancers that send to it
+	RefusedBy  []refusal         `json:"refused_by"` // load balancers that do not take it though it is active
+
+	lbs int // how many there are
 }
 
 // newNodeView takes the address of a Python node, as found, from ip.
-func newNodeView(n *pool.Node, ip string) nodeView {
+func newNodeView(n *pool.Node, ip string, lbs []pool.LB) nodeView {
 	v := nodeView{ID: n.ID, State: n.State(), Traffic: n.Wanted() && n.Weight > 0, Why: n.Why(), Since: since(n), DataCenter: n.DataCenter,
 		Address: ip, Port: n.Port, Weight: n.Weight, Labels: n.Labels, Agent: n.Agent, Instance: n.Instance, Rev: n.Rev,
 		Registered: n.Registered, Active: n.Active, Alive: n.Alive, Freeze: n.Freeze, SelfFreeze: n.SelfFreeze,
-		LastBeat: known(n.Beat), Status: n.Status, Details: n.Details, Fault: n.Fault}
+		LastBeat: known(n.Beat), Status: n.Status, Details: n.Details, Fault: n.Fault,
+		ServedBy: servedBy(n, lbs), RefusedBy: refusedBy(n.ID, lbs), lbs: len(lbs)}
 	if n.Address.IsValid() {
 		v.Address = n.Address.String()
 	}
@@ -97,10 +104,21 @@ func (v *nodeView) endpoint() string {
 
 // because is why for the table: also who froze it, for that is whom to ask.
 func (v *nodeView) because() string {
-	if v.Freeze == nil || v.Freeze.By == "" {
-		return v.Why
+	switch {
+	case v.Freeze != nil && v.Freeze.By != "":
+		return strings.TrimSpace(fmt.Sprintf("%s (%s)", v.Why, v.Freeze.By))
+	case v.Why == "" && len(v.RefusedBy) > 0:
+		return v.RefusedBy[0].LB + " refuses it: " + v.RefusedBy[0].Why
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s (%s)", v.Why, v.Freeze.By))
+	return v.Why
+}
+
+// served is by how many of the load balancers: 2/3.
+func (v *nodeView) served() string {
+	if v.lbs == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d/%d", len(v.ServedBy), v.lbs)
 }
 
 // agent tells ours from Python's.
@@ -144,4 +162,27 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// bar is percent with a small picture before it: ██▌·· 51%.
+func bar(f *float64) string {
+	const wide = 5             // cells
+	const eighths = " ▏▎▍▌▋▊▉" // of a cell
+	if f == nil {
+		return "-"
+	}
+	n := int(min(max(*f, 0), 100)/100*wide*8 + 0.5)
+	text := strings.Repeat("█", n/8)
+	if n%8 > 0 {
+		text += string([]rune(eighths)[n%8])
+	}
+	return text + strings.Repeat("·", wide-cells(text)) + fmt.Sprintf(" %3s", percent(f))
+}
+
+func labels(m map[string]string) string {
+	pairs := make([]string, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		pairs = append(pairs, k+"="+m[k])
+	}
+	return strings.Join(pairs, ",")
 }

@@ -2,12 +2,10 @@ package ctl
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -15,33 +13,33 @@ import (
 	"golang.org/x/term"
 
 	"github.com/bazbeans/bazbeans/cli"
-	"github.com/bazbeans/bazbeans/conf"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
 // session is one run of bbctl: its global flags, where it prints, and the pool, opened when a verb first needs it.
 type session struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	width          int  // of the terminal in cells; 0: stdout is none
 	colour         bool // stdout is a terminal that wants it
 	now            func() time.Time
+	root           *cobra.Command
 
 	redisURL string
 	config   string
+	context  string
 	timeout  time.Duration
 	output   format
 	as       string
+	key      string // file of the key that signs commands
+	parallel int
 
 	pool *pool.Pool
+	site string // the context in use, "" for none
 }
 
-// config is the file of bbctl.
-type config struct {
-	Redis pool.Config `yaml:"redis"`
-}
-
-func newSession(stdout, stderr io.Writer) *session {
-	s := &session{stdout: stdout, stderr: stderr, now: time.Now}
+func newSession(stdin io.Reader, stdout, stderr io.Writer) *session {
+	s := &session{stdin: stdin, stdout: stdout, stderr: stderr, now: time.Now}
 	if f, ok := stdout.(*os.File); ok && cli.IsTerminal(f) {
 		s.width, _, _ = term.GetSize(int(f.Fd()))
 		s.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
@@ -51,20 +49,25 @@ func newSession(stdout, stderr io.Writer) *session {
 
 // bind gives root the flags that every command has.
 func (s *session) bind(root *cobra.Command) {
-	s.output = asTable
+	s.root, s.output = root, asTable
 	f := root.PersistentFlags()
 	f.StringVar(&s.redisURL, "redis-url", "", "redis://, rediss:// or unix:// `URL`; beats the config (default "+pool.DefaultURL+")")
-	f.StringVar(&s.config, "config", "", "YAML `file` with a redis: block (default ~/.config/bazbeans/config.yaml, if there)")
+	f.StringVar(&s.config, "config", "", "YAML `file` with a redis: block or contexts (default ~/.config/bazbeans/config.yaml, if there)")
+	f.StringVar(&s.context, "context", "", "`name` of the site in the config; see bbctl context")
 	f.DurationVar(&s.timeout, "timeout", 10*time.Second, "most time to spend on Redis")
 	f.VarP(&s.output, "output", "o", "table, wide, json or yaml")
 	f.StringVar(&s.as, "as", operator(), "`name` of who does it, for the record")
 	complete(root, "output", formats...)
+	completeFlag(root, "context", s.completeContexts)
 }
 
 // complete makes values the shell's completions of a flag.
 func complete(cmd *cobra.Command, flag string, values ...string) {
-	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	if err != nil {
+	completeFlag(cmd, flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func completeFlag(cmd *cobra.Command, flag string, with cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, with); err != nil {
 		panic(err) // the flag does not exist: a mistake of ours, seen at the first start
 	}
 }
@@ -96,50 +99,20 @@ func (s *session) open() error {
 	if s.pool != nil {
 		return nil
 	}
-	if s.timeout <= 0 {
-		return cli.Usagef("--timeout %s is no time to do anything in (write 10s or 1m)", s.timeout)
-	}
-	cfg, err := s.load()
+	set, err := s.settings()
 	if err == nil {
-		s.pool, err = pool.Open(cfg.Redis)
+		err = s.apply(set)
+	}
+	if err == nil && s.timeout <= 0 {
+		err = fmt.Errorf("--timeout %s is no time to do anything in (write 10s or 1m)", s.timeout)
+	}
+	if err == nil {
+		s.pool, err = pool.Open(set.Redis)
 	}
 	if err != nil {
 		return &cli.Error{Code: cli.Usage, Err: err}
 	}
 	return nil
-}
-
-// load reads the config file: the one named, else the one in the user's folder if there is one.
-func (s *session) load() (config, error) {
-	var cfg config
-	path := s.config
-	if path == "" {
-		path = defaultConfig()
-	}
-	if path != "" {
-		err := conf.Load(path, &cfg)
-		if err != nil && (s.config != "" || !errors.Is(err, os.ErrNotExist)) {
-			return cfg, err
-		}
-	}
-	if s.redisURL != "" {
-		// The flag names one Redis; Sentinels or a cluster of the file would beat it.
-		cfg.Redis.URL, cfg.Redis.Sentinel, cfg.Redis.Cluster = s.redisURL, pool.Sentinel{}, pool.Cluster{}
-	}
-	return cfg, nil
-}
-
-// defaultConfig is "" when there is no home to look in.
-func defaultConfig() string {
-	dir := os.Getenv("XDG_CONFIG_HOME")
-	if !filepath.IsAbs(dir) { // the XDG base directory specification: a relative path is ignored
-		home := os.Getenv("HOME")
-		if home == "" {
-			return ""
-		}
-		dir = filepath.Join(home, ".config")
-	}
-	return filepath.Join(dir, "bazbeans", "config.yaml")
 }
 
 func (s *session) close() {

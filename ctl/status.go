@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,17 +47,17 @@ func (s *session) status(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		v.nodeView = newNodeView(n, ips[id])
 		lbs, err := p.LBs(ctx)
 		if err != nil {
 			return err
 		}
+		v.nodeView = newNodeView(n, ips[id], lbs)
 		for _, b := range lbs {
 			if slices.Contains(b.Held, id) {
 				v.HeldBy = append(v.HeldBy, b.ID)
 			}
 		}
-		v.Events, _, err = lastEvents(ctx, p, id, 5)
+		v.Events, _, err = lastEvents(ctx, p, eventFilter{node: id}, 5)
 		return err
 	})
 	if err != nil {
@@ -84,8 +85,14 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 	line("state", state)
 	line("why", free(v.Why))
 	line("traffic", yesNo(v.Traffic))
+	if v.lbs > 0 {
+		line("served by", strings.TrimSpace(v.served()+" load balancers: "+dash(strings.Join(v.ServedBy, " "))))
+	}
 	for _, b := range v.HeldBy {
 		line("held by", b+": its guard goes on serving it")
+	}
+	for _, r := range v.RefusedBy {
+		line("refused by", free(r.LB+": "+r.Why))
 	}
 	if v.Freeze != nil {
 		line("frozen by", free(v.Freeze.By)+" at "+free(v.Freeze.At))
@@ -103,7 +110,9 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 	line("instance", free(v.Instance))
 	line("heartbeat", heartbeat(now, n))
 	if v.Alive {
-		line("load", fmt.Sprintf("cpu %s, memory %s, disk %s", percent(v.CPU), percent(v.Memory), percent(v.Disk)))
+		line("cpu", bar(v.CPU))
+		line("memory", bar(v.Memory))
+		line("disk", bar(v.Disk))
 	}
 	line("registered", yesNo(v.Registered))
 	line("active", yesNo(v.Active))

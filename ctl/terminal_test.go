@@ -69,7 +69,7 @@ func TestTerminal(t *testing.T) {
 				t.Errorf("%d cells: %q", cells(line), line)
 			}
 		}
-		if !strings.Contains(got, "long…") && !strings.Contains(got, "…\r\n") || !strings.HasSuffix(got, "2 in all: 1 active, 1 unhealthy\r\n") {
+		if !strings.Contains(got, "long…") && !strings.Contains(got, "…\r\n") || !strings.HasPrefix(got, "2 nodes: 1 active, 1 unhealthy · no load balancer\r\n") {
 			t.Errorf("%q", got)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 func (s *session) unfreezeCmd() *cobra.Command {
 	var w waiting
+	var c choice
 	cmd := &cobra.Command{
 		Use: "unfreeze NODE...", GroupID: act,
 		Short: "Put frozen nodes back into traffic.",
@@ -21,11 +22,11 @@ Exit codes: 0 no operator's freeze is left · 3 a node does not exist · 4 --dea
 5 there was nothing to lift, and the node's own freeze stays`,
 		Example: `  bbctl unfreeze web3
   bbctl unfreeze web1 web2 --wait`,
-		Args:              someArgs("NODE"),
 		ValidArgsFunction: s.completeNodes,
 		PreRunE:           w.check,
-		RunE:              onIDs(func(ctx context.Context, ids []string) error { return s.unfreeze(ctx, ids, w) }),
+		RunE:              s.onChoice(&c, func(ctx context.Context, ids []string) error { return s.unfreeze(ctx, ids, w) }),
 	}
+	c.bind(cmd)
 	w.bind(cmd, "wait until every load balancer serves the change")
 	return cmd
 }

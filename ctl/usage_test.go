@@ -31,13 +31,13 @@ func TestWrongUsage(t *testing.T) {
 		"bad\x1b[2J":                        `unknown command "bad\x1b[2J" (see bbctl --help)`,
 		"--nope":                            `unknown flag: --nope (see bbctl --help)`,
 		"freeze web1 --nope":                `unknown flag: --nope (see bbctl freeze --help)`,
-		"freeze":                            `freeze needs at least one NODE (see bbctl freeze --help)`,
+		"freeze":                            `freeze needs at least one NODE, or --dc, --label or --all (see bbctl freeze --help)`,
 		"freeze a/b":                        `id "a/b" ` + id + ` (see bbctl freeze --help)`,
 		"freeze web1 \x1b[2J":               `id "\x1b[2J" ` + id + ` (see bbctl freeze --help)`,
 		"freeze web1 --deadline 3s":         `--deadline says how long to --wait: give both (see bbctl freeze --help)`,
 		"freeze web1 --wait --deadline -1s": `--deadline -1s is no time to wait (write 30s or 2m) (see bbctl freeze --help)`,
 		"freeze web1 --wait --deadline 30":  `invalid argument "30" for "--deadline" flag: time: missing unit in duration "30" (see bbctl freeze --help)`,
-		"unfreeze":                          `unfreeze needs at least one NODE (see bbctl unfreeze --help)`,
+		"unfreeze":                          `unfreeze needs at least one NODE, or --dc, --label or --all (see bbctl unfreeze --help)`,
 		"unfreeze .x":                       `id ".x" ` + id + ` (see bbctl unfreeze --help)`,
 		"health-check -- -x":                `id "-x" ` + id + ` (see bbctl health-check --help)`,
 		"status":                            `status takes exactly one NODE, got 0 (see bbctl status --help)`,
@@ -93,7 +93,7 @@ func TestHelp(t *testing.T) {
 			if !isOurs || strings.ContainsAny(line, "|&'") {
 				continue // the shell's part is not ours
 			}
-			c, rest, err := rootCmd(newSession(&stdout, &stderr)).Find(words(line))
+			c, rest, err := rootCmd(newSession(nil, &stdout, &stderr)).Find(words(line))
 			if err == nil {
 				err = c.ParseFlags(rest)
 			}
@@ -111,7 +111,7 @@ func TestHelp(t *testing.T) {
 			walk(c)
 		}
 	}
-	walk(rootCmd(newSession(&bytes.Buffer{}, &bytes.Buffer{})))
+	walk(rootCmd(newSession(nil, &bytes.Buffer{}, &bytes.Buffer{})))
 }
 
 func TestBareAndVersion(t *testing.T) {
