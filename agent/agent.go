@@ -45,14 +45,13 @@ func (p inRedis) Register(ctx context.Context, reg pool.Registration, sick strin
 // Limits of time.
 const (
 	callMost    = 3 * time.Second        // of one call to Redis
-	checkMost   = 5 * time.Second        // of one health check
 	sampleLimit = 500 * time.Millisecond // of one sample: a disk that hangs holds no heartbeat up longer
 	stopLimit   = 3 * time.Second        // of what still runs after the node has left
 )
 
 // Agent is one node's agent. Add checks and handlers before Run; none of these calls is safe beside it.
 type Agent struct {
-	cfg       Config
+	cfg       Config // as it was at the start
 	log       *slog.Logger
 	pool      registry
 	close     func() error
@@ -62,7 +61,7 @@ type Agent struct {
 	callLimit time.Duration
 	health    *health
 	sampler   *bounded[pool.Metrics]
-	checks    map[string]*bounded[struct{}]
+	checks    *checks
 	handlers  map[string]Handler
 	outage    outage
 	ran       atomic.Bool
@@ -70,7 +69,8 @@ type Agent struct {
 
 // New checks cfg and returns an agent. It starts nothing and opens no connection.
 func New(cfg Config) (*Agent, error) {
-	if err := cfg.check(); err != nil {
+	probes, err := cfg.check()
+	if err != nil {
 		return nil, err
 	}
 	p, err := pool.Open(cfg.Redis)
@@ -83,7 +83,7 @@ func New(cfg Config) (*Agent, error) {
 			return nil, err
 		}
 	}
-	a := newAgent(cfg, inRedis{p})
+	a := newAgent(cfg, probes, inRedis{p})
 	a.close, a.where = p.Close, p.Where()
 	a.locate = func(ctx context.Context) (netip.Addr, error) {
 		addr, err := sourceTo(ctx, p.Where())
@@ -96,7 +96,7 @@ func New(cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-func newAgent(cfg Config, p registry) *Agent {
+func newAgent(cfg Config, probes []probe, p registry) *Agent {
 	cfg.Labels = maps.Clone(cfg.Labels)
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -111,23 +111,25 @@ func newAgent(cfg Config, p registry) *Agent {
 		// The end tells apart two containers that have the same host name and process id.
 		instance:  fmt.Sprintf("%s:%d:%s", host, os.Getpid(), rand.Text()[:6]),
 		callLimit: min(callMost, max(time.Second, time.Duration(cfg.HeartbeatTTL)/4)),
-		health:    newHealth(cfg.CPUThreshold, cfg.MemoryThreshold),
+		health:    newHealth(log, cfg.CPUThreshold, cfg.MemoryThreshold),
 		sampler:   newBounded(log, "sampler", sampleLimit, cfg.Sampler),
-		checks:    map[string]*bounded[struct{}]{},
 		outage:    outage{log: log, what: "heartbeats"},
 	}
+	a.checks = newChecks(log, a.health)
+	a.checks.replace(cfg.Checks, probes, cfg.HeartbeatInterval)
 	a.handlers = a.ownHandlers()
 	return a
 }
 
-// HealthCheck adds a check, in place of one of that name. It runs at every heartbeat interval, has that time to
-// answer but 5 s at most (its ctx ends then), and freezes the node from an error until it returns nil. A panic is an
-// error.
-func (a *Agent) HealthCheck(name string, check func(ctx context.Context) error) {
-	limit := min(checkMost, time.Duration(a.cfg.HeartbeatInterval))
-	a.checks[name] = newBounded(a.log, "check "+name, limit, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, check(ctx)
-	})
+// HealthCheck adds a check, in place of one of that name. A node gets no traffic before it has passed once, and none
+// from timing's Fall errors in a row (by default from the first) until Rise answers in a row are nil (by default one; see
+// Timing, of which at most one is given). Its ctx ends when its time is over. A panic is an error.
+func (a *Agent) HealthCheck(name string, check func(ctx context.Context) error, timing ...Timing) {
+	t := Timing{}
+	if len(timing) > 0 {
+		t = timing[0]
+	}
+	a.checks.put(name, check, t.or(a.cfg.HeartbeatInterval, 1, 1), nil)
 }
 
 // Run is the node's life: it blocks until ctx ends, then the node leaves, and nil is returned when it could. A Redis
@@ -143,14 +145,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stop()
 
 	// A node is not registered as well before its checks have said so.
-	var first, running sync.WaitGroup
-	for name := range a.checks {
-		first.Go(func() { a.ask(ctx, name) })
-	}
-	first.Wait()
-	for name := range a.checks {
-		running.Go(func() { a.keepAsking(ctx, name) })
-	}
+	var running sync.WaitGroup
+	running.Go(func() { a.checks.run(ctx) })
+	a.checks.awaitFirst(ctx)
 	b := beater{a: a}
 	err := b.join(ctx)
 	if err == nil && b.m != nil {
@@ -177,28 +174,6 @@ func (a *Agent) announce() {
 	if c.HeartbeatTTL < 2*c.HeartbeatInterval {
 		a.log.Warn("heartbeat_ttl is less than twice heartbeat_interval: one heartbeat that is late takes this node out of traffic",
 			"heartbeat_ttl", c.HeartbeatTTL.String(), "heartbeat_interval", c.HeartbeatInterval.String())
-	}
-}
-
-// ask runs one check and judges its answer.
-func (a *Agent) ask(ctx context.Context, name string) error {
-	_, err := a.checks[name].call(ctx)
-	if ctx.Err() == nil {
-		a.health.result(name, err)
-	}
-	return err
-}
-
-func (a *Agent) keepAsking(ctx context.Context, name string) {
-	tick := time.NewTicker(time.Duration(a.cfg.HeartbeatInterval))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			a.ask(ctx, name)
-		}
 	}
 }
 

@@ -32,6 +32,7 @@ func TestCommands(t *testing.T) {
 			"fine":   func(context.Context, pool.Command) (any, error) { return nil, nil },
 		})
 		s.start()
+		after(time.Second) // the checks' first answers
 		for _, c := range []struct {
 			command pool.Command
 			want    string
@@ -47,7 +48,7 @@ func TestCommands(t *testing.T) {
 			{pool.Command{Type: "odd"}, `{"status":"failed","error":"json: unsupported type: chan int"}`},
 			{pool.Command{Type: "fine"}, `{"status":"completed"}`},
 			{pool.Command{Type: "exec", ID: "C2"}, `{"status":"refused","id":"C2","error":"unknown command \"exec\"; this agent knows clear_cache, fine, freeze, health_check, odd, start, stop, unfreeze, update"}`},
-			{pool.Command{Type: "freeze", Expires: time.Now()}, `{"status":"expired","error":"expired at 2000-01-01T00:00:00Z"}`},
+			{pool.Command{Type: "freeze", Expires: time.Now()}, `{"status":"expired","error":"expired at 2000-01-01T00:00:01Z"}`},
 		} {
 			s.pool.queue <- c.command
 			after(time.Millisecond)

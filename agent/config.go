@@ -29,6 +29,7 @@ type Config struct {
 	AppDir              string            `yaml:"app_dir"`               // the application's folder; its file system is the disk of the heartbeat; default /opt/app
 	ComposeFile         string            `yaml:"compose_file"`          // kept for the service commands; default docker-compose.yml
 	StateDir            string            `yaml:"state_dir"`             // kept for signed commands; nothing is written yet
+	Checks              []Check           `yaml:"checks"`
 
 	// For programs that import the package.
 	Log     *slog.Logger                                `yaml:"-"` // default slog.Default()
@@ -59,8 +60,8 @@ const (
 	dataCenterMost = 256 // bytes
 )
 
-// check returns everything that is wrong with the settings, by their names in a config file.
-func (c *Config) check() error {
+// check returns what the checks run, or everything that is wrong with the settings, by their names in a config file.
+func (c *Config) check() ([]probe, error) {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if err := pool.CheckID(c.NodeID); err != nil {
@@ -95,7 +96,8 @@ func (c *Config) check() error {
 	if !isThreshold(c.MemoryThreshold) {
 		wrong("memory_threshold %v is not a percentage above 0, up to 100", c.MemoryThreshold)
 	}
-	return errors.Join(errs...)
+	probes, err := prepareChecks(c.Checks, host{appDir: c.AppDir, path: searchPath})
+	return probes, errors.Join(append(errs, err)...)
 }
 
 func isThreshold(percent float64) bool { return percent > 0 && percent <= 100 }

@@ -47,7 +47,7 @@ func TestConfigFile(t *testing.T) {
 func TestCheckSaysAllAtOnce(t *testing.T) {
 	c := Config{NodeID: "a b", Address: "ff02::1", Weight: -1, Labels: map[string]string{"": ""},
 		DataCenter: strings.Repeat("d", 300), CPUThreshold: 101}
-	err := c.check()
+	_, err := c.check()
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -199,10 +199,11 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 	for _, c := range change {
 		c(&cfg)
 	}
-	if err := cfg.check(); err != nil {
+	probes, err := cfg.check()
+	if err != nil {
 		t.Fatal(err)
 	}
-	s.agent = newAgent(cfg, s.pool)
+	s.agent = newAgent(cfg, probes, s.pool)
 	return s
 }
 

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"sync"
 
 	"github.com/bazbeans/bazbeans/pool"
 )
@@ -53,28 +52,12 @@ type report struct {
 	CPU     float64           `json:"cpu_percent"` // of the last sample
 	Memory  float64           `json:"memory_percent"`
 	Disk    float64           `json:"disk_percent"`
-	Checks  map[string]string `json:"checks,omitempty"` // "ok" or the error
+	Checks  map[string]string `json:"checks,omitempty"` // see askAll
 }
 
 // healthCheck runs every check now; what they say counts as if it had been their time.
 func (a *Agent) healthCheck(ctx context.Context, _ pool.Command) (any, error) {
-	var (
-		mu   sync.Mutex
-		wg   sync.WaitGroup
-		said = map[string]string{}
-	)
-	for name := range a.checks {
-		wg.Go(func() {
-			answer := "ok"
-			if err := a.ask(ctx, name); err != nil {
-				answer = err.Error()
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			said[name] = answer
-		})
-	}
-	wg.Wait()
+	said := a.checks.askAll(ctx)
 	m, reason := a.health.metrics(), a.health.reason()
 	return report{Healthy: reason == "", Reason: reason, CPU: m.CPU, Memory: m.Memory, Disk: m.Disk, Checks: said}, nil
 }

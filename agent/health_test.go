@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"strings"
 	"testing"
@@ -75,7 +76,7 @@ func TestChecksHoldUpNothing(t *testing.T) {
 		s.agent.HealthCheck("app", func(context.Context) error { return nil })
 		began := time.Now()
 		s.start()
-		after(checkMost + time.Millisecond)
+		after(time.Duration(timeoutMost) + 4*spread)
 		// Not registered as well before the checks have answered.
 		if len(s.pool.registered) != 1 {
 			t.Fatalf("registered %d times after %v", len(s.pool.registered), time.Since(began))
@@ -120,10 +121,13 @@ func TestHangingSamplerHoldsUpNoHeartbeat(t *testing.T) {
 }
 
 func TestReasonIsBoundedAndStable(t *testing.T) {
-	h := newHealth(90, 85)
-	h.result("z", errors.New("first\x1b[31m"))
-	h.result("z", errors.New("second"))
-	h.result("a", errors.New(strings.Repeat("x", 1000)))
+	h := newHealth(slog.New(slog.DiscardHandler), 90, 85)
+	a, z := &judge{fall: 1, rise: 1}, &judge{fall: 1, rise: 1}
+	h.watch("z", z, true)
+	h.watch("a", a, true)
+	h.result("z", z, errors.New("first\x1b[31m"))
+	h.result("z", z, errors.New("second"))
+	h.result("a", a, errors.New(strings.Repeat("x", 1000)))
 	got := h.reason()
 	if want := "check a: " + strings.Repeat("x", whyMost) + `…; check z: first\x1b[31m`; got != want {
 		t.Errorf("got %q, want %q", got, want)
