@@ -31,7 +31,7 @@ type registry interface {
 type member interface {
 	Heartbeat(ctx context.Context, m pool.Metrics) (pool.Standing, error)
 	SetHealth(ctx context.Context, sick string) (pool.Standing, error)
-	SetAddress(a netip.Addr)
+	Update(reg pool.Registration) error
 	Leave(ctx context.Context, reason string) error
 }
 

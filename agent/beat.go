@@ -160,7 +160,7 @@ func (b *beater) relocate(ctx context.Context) error {
 	if err == nil && addr != b.reg.Address {
 		b.a.log.Info("address has changed", "address", addr, "was", b.reg.Address)
 		b.reg.Address = addr
-		b.m.SetAddress(addr)
+		return b.m.Update(b.reg)
 	}
 	return err
 }

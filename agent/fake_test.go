@@ -83,7 +83,10 @@ func (f *fakePool) SetHealth(ctx context.Context, sick string) (pool.Standing, e
 	return f.call(ctx, func() { f.sick = append(f.sick, sick) })
 }
 
-func (f *fakePool) SetAddress(a netip.Addr) { f.set(func(f *fakePool) { f.addr = a }) }
+func (f *fakePool) Update(reg pool.Registration) error {
+	f.set(func(f *fakePool) { f.addr = reg.Address })
+	return nil
+}
 
 func (f *fakePool) Leave(ctx context.Context, reason string) error {
 	_, err := f.call(ctx, func() { f.left = append(f.left, reason) })

@@ -25,6 +25,9 @@ type Registration struct {
 	Agent      string            // version of the agent; required, it tells ours from Python's
 	Instance   string            // tail of the instance's name, for people: host and process
 	TTL        time.Duration     // how long a heartbeat lives; default 30s
+	Commands   []string          // types of commands that the node knows, for Capabilities
+	SealKey    string            // line of a trust.SealKey; "": none
+	Freeze     *Freeze           // the operator's freeze as it was last known: put back if Redis does not know the node
 }
 
 func (r *Registration) check() error {
@@ -56,14 +59,15 @@ func (r *Registration) check() error {
 	return CheckLabels(r.Labels)
 }
 
-// Member is this node's own place in the pool, held by its agent. Every call says the whole of what the node is, so
-// that any heartbeat mends whatever Redis lost. It is safe for concurrent use.
+// Member is this node's own place in the pool, held by its agent. Every call says the whole of what the node is, the
+// operator's freeze that the call before found included, so that any heartbeat mends whatever Redis lost. It is safe for
+// concurrent use.
 type Member struct {
-	p      *Pool
-	labels string
+	p *Pool
 
 	mu       sync.Mutex // held across a call: heartbeats and freezes go in one after another
 	reg      Registration
+	labels   string // of reg, as JSON
 	instance string
 	sick     string
 	metrics  Metrics
@@ -74,6 +78,7 @@ type Standing struct {
 	Active bool
 	Freeze *Freeze // the operator's; nil: none
 	Rev    int64   // of the node's last change
+	New    bool    // Redis did not know the node before this call: it is new, or Redis lost it
 }
 
 // Register makes the node a member, with its first heartbeat, and takes the id over from any older agent. sick is the
@@ -82,11 +87,7 @@ func (p *Pool) Register(ctx context.Context, reg Registration, sick string) (*Me
 	if err := reg.check(); err != nil {
 		return nil, Standing{}, err
 	}
-	labels := []byte("{}")
-	if len(reg.Labels) > 0 {
-		labels, _ = json.Marshal(reg.Labels) // a map of strings always encodes
-	}
-	m := &Member{p: p, reg: reg, labels: string(labels), instance: reg.Instance, sick: sick}
+	m := &Member{p: p, reg: reg, labels: encodeLabels(reg.Labels), instance: reg.Instance, sick: cut(sick)}
 	st, err := m.beat(ctx, true)
 	if err != nil {
 		return nil, Standing{}, err
@@ -112,11 +113,25 @@ func (m *Member) SetHealth(ctx context.Context, sick string) (Standing, error) {
 	return m.beat(ctx, false)
 }
 
-// SetAddress changes the address that the node registers, from the next call on.
-func (m *Member) SetAddress(a netip.Addr) {
+// Update changes what the node registers, from the next call on: all of reg but ID, Agent, Instance and Freeze counts.
+// On an error nothing changes.
+func (m *Member) Update(reg Registration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reg.Address = a.Unmap()
+	reg.ID, reg.Agent, reg.Instance, reg.Freeze = m.reg.ID, m.reg.Agent, m.reg.Instance, m.reg.Freeze
+	if err := reg.check(); err != nil {
+		return err
+	}
+	m.reg, m.labels = reg, encodeLabels(reg.Labels)
+	return nil
+}
+
+func encodeLabels(labels map[string]string) string {
+	if len(labels) == 0 {
+		return "{}"
+	}
+	b, _ := json.Marshal(labels) // a map of strings always encodes
+	return string(b)
 }
 
 // Instance names this run of the agent: the revision at which it registered, a slash, and the tail it gave.
@@ -155,6 +170,15 @@ func (m *Member) beat(ctx context.Context, claim bool) (Standing, error) {
 	if err != nil {
 		return Standing{}, fmt.Errorf("encode heartbeat: %w", err)
 	}
+	commands, err := json.Marshal(m.reg.Commands)
+	if err != nil {
+		return Standing{}, fmt.Errorf("encode commands: %w", err)
+	}
+	freeze := ""
+	if m.reg.Freeze != nil {
+		b, _ := json.Marshal(m.reg.Freeze) // strings always encode
+		freeze = string(b)
+	}
 	flag := "0"
 	if claim {
 		flag = "1"
@@ -162,7 +186,7 @@ func (m *Member) beat(ctx context.Context, claim bool) (Standing, error) {
 	r, err := m.p.run(ctx, "heartbeat", beatScript,
 		[]string{k.all(), k.active(), k.frozen(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.nodeIPs()},
 		id, m.p.channel, rfc, unix, flag, m.instance, m.reg.TTL.Milliseconds(), string(head[:len(head)-1]), m.sick,
-		m.reg.DataCenter, m.reg.Address.String(), m.reg.Port, m.reg.Weight, m.labels, m.reg.Agent)
+		m.reg.DataCenter, m.reg.Address.String(), m.reg.Port, m.reg.Weight, m.labels, m.reg.Agent, string(commands), m.reg.SealKey, freeze)
 	if err != nil {
 		return Standing{}, m.p.Explain(err)
 	}
@@ -170,9 +194,10 @@ func (m *Member) beat(ctx context.Context, claim bool) (Standing, error) {
 		return Standing{}, &SupersededError{ID: id, By: r.at(1)}
 	}
 	m.instance = r.at(1)
-	st := Standing{Rev: r.rev(2), Active: r.at(3) == "1"}
+	st := Standing{Rev: r.rev(2), Active: r.at(3) == "1", New: r.at(5) == "1"}
 	if op := r.at(4); op != "" {
 		st.Freeze = decodeFreeze(map[string]string{id: op}, id)
 	}
+	m.reg.Freeze = st.Freeze
 	return st, nil
 }

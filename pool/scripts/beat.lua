@@ -3,9 +3,10 @@
 -- KEYS: all, active, frozen, heartbeat, status, rev, events, node_ips
 -- ARGV: 1 id, 2 channel, 3 now (RFC 3339), 4 now (Unix seconds), 5 claim ('1': take the id over), 6 instance (with
 --       claim: its tail), 7 TTL in ms, 8 heartbeat JSON without its end, 9 the node's own reason to be frozen ('':
---       well), 10 data center, 11 address, 12 port, 13 weight, 14 labels (JSON), 15 agent version
--- Returns: {'ok', instance, rev of the node, '1' if active, operator's freeze (JSON) or ''}, or
---          {'superseded', instance of the newer agent}
+--       well), 10 data center, 11 address, 12 port, 13 weight, 14 labels (JSON), 15 agent version,
+--       16 types of commands it knows (JSON), 17 seal key, 18 the operator's freeze that the agent last knew of (JSON) or ''
+-- Returns: {'ok', instance, rev of the node, '1' if active, operator's freeze (JSON) or '', '1' if Redis did not know the
+--          node}, or {'superseded', instance of the newer agent}
 local id, claim, instance, sick = ARGV[1], ARGV[5] == '1', ARGV[6], ARGV[9]
 local bad = wrong('set', 'set', 'hash', 'string', 'hash', 'string', 'stream', 'hash')
 if bad then return bad end
@@ -21,9 +22,14 @@ if claim then
   instance = raised .. '/' .. instance
 end
 
-local op = redis.call('HGET', KEYS[3], id)
-local active = not op and sick == ''
 local was_all = redis.call('SADD', KEYS[1], id) == 0
+local op = redis.call('HGET', KEYS[3], id)
+-- A freeze that is gone from a node that is known was lifted; one that is gone with its node was lost.
+if not op and not was_all and ARGV[18] ~= '' then
+  op = ARGV[18]
+  redis.call('HSET', KEYS[3], id, op)
+end
+local active = not op and sick == ''
 local was_alive = redis.call('EXISTS', KEYS[4]) == 1
 local was_active
 if active then was_active = redis.call('SADD', KEYS[2], id) == 0 else was_active = redis.call('SREM', KEYS[2], id) == 1 end
@@ -33,7 +39,8 @@ redis.call('SET', KEYS[4], ARGV[8] .. ',"is_frozen":' .. frozen_text .. ',"is_ac
   .. ',"instance":' .. cjson.encode(instance) .. '}', 'PX', ARGV[7])
 redis.call('HSET', KEYS[5], 'timestamp', ARGV[4], 'data_center', ARGV[10], 'is_frozen', frozen_text,
   'is_active', tostring(active), 'self_freeze', sick, 'left', '', 'address', ARGV[11], 'port', ARGV[12],
-  'weight', ARGV[13], 'labels', ARGV[14], 'agent', ARGV[15], 'instance', instance)
+  'weight', ARGV[13], 'labels', ARGV[14], 'agent', ARGV[15], 'instance', instance,
+  'commands', ARGV[16], 'seal_key', ARGV[17])
 if ARGV[11] ~= '' then redis.call('HSET', KEYS[8], id, ARGV[11]) end
 
 local moved = was[3] ~= ARGV[11] or was[4] ~= ARGV[12] or was[5] ~= ARGV[13] or was[6] ~= ARGV[14] or was[8] ~= ARGV[10]
@@ -62,4 +69,4 @@ if event then
     {event = event, id = id, reason = reason, by = 'agent', now = ARGV[3], channel = ARGV[2],
       fields = fields, rev = raised, prev = prev})
 end
-return {'ok', instance, rev, active and '1' or '0', op or ''}
+return {'ok', instance, rev, active and '1' or '0', op or '', was_all and '0' or '1'}

@@ -1,0 +1,100 @@
+package pool_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// What Redis forgets, the agent's next heartbeat brings back; what an operator lifted stays lifted.
+func TestOperatorsFreezeComesBackWhenRedisLostTheNode(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		m := w.register(t, "web1")
+		if _, err := w.Freeze(ctx, "web1", "ann@desk", "disk \"swap\""); err != nil {
+			t.Fatal(err)
+		}
+		st, err := m.Heartbeat(ctx, pool.Metrics{})
+		if err != nil || st.New || st.Freeze == nil {
+			t.Fatalf("heartbeat: %+v, %v", st, err)
+		}
+		was := *st.Freeze
+		w.rdb.FlushDB(ctx)
+		if st, err = m.Heartbeat(ctx, pool.Metrics{}); err != nil || st.Active || !st.New || st.Freeze == nil || *st.Freeze != was {
+			t.Fatalf("after a flush: %+v, freeze %+v, %v; want %+v", st, st.Freeze, err, was)
+		}
+		n := w.node(t, "web1")
+		wantState(t, n, pool.Frozen)
+		if *n.Freeze != was || n.Active || n.Details != was.Reason {
+			t.Errorf("node %+v, freeze %+v", n, n.Freeze)
+		}
+		if _, err := w.Unfreeze(ctx, "web1", "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if st, err = m.Heartbeat(ctx, pool.Metrics{}); err != nil || !st.Active || st.Freeze != nil {
+			t.Errorf("a heartbeat brings back what an operator lifted: %+v, %v", st, err)
+		}
+		w.rdb.FlushDB(ctx)
+		if st, err = m.Heartbeat(ctx, pool.Metrics{}); err != nil || !st.Active {
+			t.Errorf("a flush brings back what an operator lifted: %+v, %v", st, err)
+		}
+		// The freezes alone are lost: that looks as if they were lifted.
+		if _, err := w.Freeze(ctx, "web1", "ann", ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = m.Heartbeat(ctx, pool.Metrics{}); err != nil {
+			t.Fatal(err)
+		}
+		w.rdb.Del(ctx, "bazbeans:nodes:frozen")
+		if st, err = m.Heartbeat(ctx, pool.Metrics{}); err != nil || st.Freeze != nil {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
+func TestRegisterBringsAFreezeOnlyToANodeThatIsNew(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		reg := registration("web1")
+		reg.Freeze = &pool.Freeze{By: "agent --start", At: "2026-01-02T03:04:05Z", Reason: "started frozen"}
+		_, st, err := w.Register(t.Context(), reg, "")
+		if err != nil || st.Active || !st.New || st.Freeze == nil || *st.Freeze != *reg.Freeze {
+			t.Fatalf("%+v, freeze %+v, %v", st, st.Freeze, err)
+		}
+		wantState(t, w.node(t, "web1"), pool.Frozen)
+		if _, err := w.Unfreeze(t.Context(), "web1", "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if _, st, err = w.Register(t.Context(), reg, ""); err != nil || !st.Active || st.New {
+			t.Errorf("again: %+v, %v", st, err)
+		}
+	})
+}
+
+func TestUpdateChangesWhatTheNodeRegisters(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		m := w.register(t, "web1")
+		rev := w.node(t, "web1").Rev
+		reg := registration("web9")
+		reg.Address, reg.Port, reg.Weight, reg.DataCenter = netip.MustParseAddr("10.0.0.2"), 9000, 5, "dc2"
+		reg.Labels, reg.Agent = map[string]string{"zone": "b"}, "9"
+		if err := m.Update(reg); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := m.Heartbeat(ctx, pool.Metrics{}); err != nil || st.Rev <= rev {
+			t.Fatalf("%+v, %v: the change needs a revision", st, err)
+		}
+		n := w.node(t, "web1")
+		if n.Address != reg.Address || n.Port != 9000 || n.Weight != 5 || n.DataCenter != "dc2" || n.Labels["zone"] != "b" || n.Agent != "1.0" {
+			t.Errorf("node %+v", n)
+		}
+		reg.Weight = -1
+		if err := m.Update(reg); err == nil {
+			t.Error("a bad weight is taken")
+		}
+		if st, err := m.Heartbeat(ctx, pool.Metrics{}); err != nil || st.Rev != n.Rev {
+			t.Errorf("after a refused update: %+v, %v", st, err)
+		}
+	})
+}
