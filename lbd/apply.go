@@ -47,7 +47,7 @@ func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 			u.unknown = false
 		}
 	}
-	l.remember()
+	l.keep(p, out.Running)
 	return out, nil
 }
 
@@ -65,7 +65,7 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	now := time.Now()
 	if p.hash == l.running.Hash && l.settled && now.Sub(l.lastCheck) < l.cfg.Timing.Resync {
 		l.served(p)
-		l.lastErr = errors.Join(p.Errors...)
+		l.lastErr = p.problems()
 		return p
 	}
 	if next := l.lastApply.Add(l.cfg.Timing.MinInterval); now.Before(next) {
@@ -78,23 +78,17 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	}
 	_, err := l.apply(ctx, p)
 	switch {
-	case err == nil && len(p.Errors) == 0 && l.refused == nil:
+	case err == nil && p.problems() == nil && f != nil && l.refused == nil:
 		l.proven = l.templates
 		l.retry.reset()
-	case err != nil && step.Of(err) == step.Test && !l.templates.Equal(l.proven):
-		// Is it the changed templates? If those proven before pass, it is.
-		older := l.plan(f, l.proven, now)
-		if _, err2 := l.apply(ctx, older); err2 == nil {
-			l.refused, l.refusal = l.templates, err
-			l.agenda.at(l.retry.failed(now, p.hash))
-			older.Errors = append(older.Errors, l.refusalError())
-			l.sayTemplates(older)
-			p, err = older, nil
+	case err != nil && step.Of(err) == step.Test && f != nil && p.Pinned == nil:
+		if less := l.lesser(ctx, f, p, err); less != nil {
+			p, err = less, nil
 		}
 	}
 	if err == nil {
 		l.fails.reset()
-		l.lastErr = errors.Join(p.Errors...)
+		l.lastErr = p.problems()
 	} else {
 		l.lastErr = err
 		l.agenda.at(l.fails.failed(now, p.hash))
@@ -103,9 +97,34 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	return p
 }
 
+// lesser looks for what can be applied of a plan that Nginx refused, applies it, and returns it; nil for nothing.
+func (l *LB) lesser(ctx context.Context, f *facts, p *Plan, refusal error) *Plan {
+	now := time.Now()
+	if !l.templates.Equal(l.proven) {
+		// Is it the changed templates? If those proven before pass, it is.
+		older := l.plan(f, l.proven, now)
+		if _, err := l.apply(ctx, older); err == nil {
+			l.refused, l.refusal = l.templates, refusal
+			l.agenda.at(l.retry.failed(now, p.hash))
+			older.Errors = append(older.Errors, l.refusalError())
+			l.sayTemplates(older)
+			return older
+		}
+	}
+	if !l.isolate(ctx, p, refusal) {
+		return nil
+	}
+	most := l.plan(f, l.usable(now), now) // it leaves out what is found at fault
+	if _, err := l.apply(ctx, most); err != nil {
+		return nil
+	}
+	l.sayTemplates(most)
+	return most
+}
+
 // sayTemplates logs which templates can't be used, when that changes.
 func (l *LB) sayTemplates(p *Plan) {
-	l.say.change("templates in use", errors.Join(p.Errors...), "a template can't be used: the version proven before stays", "all templates can be used again")
+	l.say.change("templates in use", errors.Join(p.Errors...), "not all can be rendered or installed as it should: what was proven before stays", "all is rendered and installed as it should be again")
 }
 
 func (l *LB) refusalError() error {
@@ -126,9 +145,7 @@ func (l *LB) usable(now time.Time) *render.Set {
 func (p *Plan) heldIDs() []string {
 	var ids []string
 	for _, v := range p.Guard {
-		for _, s := range v.kept {
-			ids = append(ids, s.ID)
-		}
+		ids = append(ids, v.keptIDs()...)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)

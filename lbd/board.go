@@ -31,6 +31,7 @@ type Status struct {
 	Nodes       []NodeStatus `json:"nodes"`
 	Quarantined []Quarantine `json:"quarantined"`
 	Guard       GuardStatus  `json:"guard"`
+	Pinned      *PinStatus   `json:"pinned"` // a generation that an operator went back to; null: none
 	LastApply   ApplyStatus  `json:"last_apply"`
 	Redis       RedisStatus  `json:"redis"`
 	Nginx       NginxStatus  `json:"nginx"`
@@ -40,9 +41,18 @@ type Status struct {
 
 // GuardStatus says what the guard keeps against the pool's word.
 type GuardStatus struct {
-	Held  bool     `json:"held"`
-	Nodes []string `json:"nodes"`
-	Why   []string `json:"why"`
+	Held  bool       `json:"held"`
+	Nodes []string   `json:"nodes"`
+	Why   []string   `json:"why"`
+	Hash  string     `json:"hash"`  // names what is held, for `lbd approve`; "": nothing is
+	Until *time.Time `json:"until"` // when the guard looks anew by itself; null: only when the facts change
+}
+
+// PinStatus is a rollback in force.
+type PinStatus struct {
+	Generation int64     `json:"generation"`
+	By         string    `json:"by"`
+	At         time.Time `json:"at"`
 }
 
 // ApplyStatus is the last apply that did anything.
@@ -70,10 +80,10 @@ type NginxStatus struct {
 }
 
 // start is the first sign of life.
-func (b *board) start() {
+func (b *board) start(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turned = time.Now()
+	b.status.ID, b.turned = id, time.Now()
 }
 
 // hears notes whether events are heard, and reports whether that changed.
@@ -112,19 +122,30 @@ func (b *board) looked(l *LB, f *facts, p *Plan) {
 	s := &b.status
 	at := f.at.UTC()
 	s.Redis = RedisStatus{Connected: true, LastLook: &at}
-	s.ID, s.Rev, s.Resolvers = l.cfg.ID, l.rev, l.chain.Names()
+	s.Rev, s.Resolvers = l.rev, l.chain.Names()
 	s.Wanted, s.Nodes, s.Quarantined = l.wanted.N, p.Nodes, p.Quarantined
 	if p.hash != l.wanted.Hash {
 		s.Wanted++ // it waits for its turn
 	}
 	s.Guard = GuardStatus{Nodes: p.heldIDs()}
+	held := map[string][]string{}
 	for name, v := range p.Guard {
-		if v.why != "" {
-			s.Guard.Held = true
-			s.Guard.Why = append(s.Guard.Why, name+": "+v.why)
+		if v.why == "" {
+			continue
+		}
+		held[name] = v.keptIDs()
+		s.Guard.Why = append(s.Guard.Why, name+": "+v.why)
+		if !v.until.IsZero() && (s.Guard.Until == nil || v.until.Before(*s.Guard.Until)) {
+			s.Guard.Until = new(v.until.UTC())
 		}
 	}
+	if s.Guard.Held = len(held) > 0; s.Guard.Held {
+		s.Guard.Hash = hashOfHeld(held)
+	}
 	slices.Sort(s.Guard.Why)
+	if s.Pinned = nil; p.Pinned != nil {
+		s.Pinned = new(PinStatus(*p.Pinned))
+	}
 	s.Problems = nil
 	if l.lastErr != nil {
 		s.Problems = strings.Split(l.lastErr.Error(), "\n")
@@ -217,10 +238,7 @@ func (l *LB) noteHolds(p *Plan) {
 	var errs []error
 	for _, u := range l.upstreams {
 		v := p.Guard[u.Name]
-		if u.history.heldSince.IsZero() != v.heldSince.IsZero() {
-			u.history.heldSince = v.heldSince
-			l.remember()
-		}
+		u.history.heldSince = v.heldSince
 		if v.why != "" {
 			errs = append(errs, errors.New(u.Name+": "+v.why))
 		}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/conf"
-	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/resolvers"
 )
@@ -120,9 +119,13 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 		fmt.Fprintf(stderr, "lbd: %s is refused: %s\n", cli.Printable(q.ID, 40), cli.Printable(q.Why, 200))
 	}
 	if cmd.diff {
-		differs, err := printDiff(stdout, p.Files)
-		if err != nil {
-			return trouble(err)
+		differs := false
+		for _, f := range p.Files {
+			d, err := printDiff(stdout, f.Path, f.Data, "wanted")
+			if err != nil {
+				return trouble(err)
+			}
+			differs = differs || d
 		}
 		if differs {
 			return 1
@@ -138,18 +141,15 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 	return cli.Done
 }
 
-func printDiff(w io.Writer, files []nginx.File) (differs bool, err error) {
-	for _, f := range files {
-		old, err := os.ReadFile(f.Path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return differs, err
-		}
-		if d := diff.Diff(f.Path, old, f.Path+" (wanted)", f.Data); d != nil {
-			differs = true
-			fmt.Fprintf(w, "%s", d)
-		}
+// printDiff prints how text, called what, differs from the file at path.
+func printDiff(w io.Writer, path string, text []byte, what string) (differs bool, err error) {
+	is, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
 	}
-	return differs, nil
+	d := diff.Diff(path, is, fmt.Sprintf("%s (%s)", path, what), text)
+	_, err = w.Write(d)
+	return d != nil, err
 }
 
 // readFixture reads nodes from a file: a list, or a mapping with the list under `nodes`, as /status has it. A node

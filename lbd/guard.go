@@ -26,8 +26,26 @@ type served struct {
 type verdict struct {
 	kept      []render.Server // servers that stay against the pool's word, sorted by id
 	why       string          // "" when nothing is kept
+	until     time.Time       // when it is looked at anew by itself; zero: only when the facts change, or by `lbd approve`
 	heldSince time.Time       // for the history, whatever becomes of the plan
-	believed  bool            // a hold ran out: once this set is served, what was before counts no more
+	believed  bool            // a hold ran out or was approved: once this set is served, what was before counts no more
+}
+
+func (v verdict) keptIDs() []string {
+	ids := make([]string, len(v.kept))
+	for i, s := range v.kept {
+		ids[i] = s.ID
+	}
+	return ids
+}
+
+// about answers the guard's questions on ids that are served now and not wanted.
+type about struct {
+	gone     func(id string) bool // it went without anybody having wanted it
+	lost     func(id string) bool // it is merely missing or expired
+	alive    func(id string) bool
+	approved func(id string) bool // an operator on this host said that it may go
+	grace    time.Time            // until then what is lost may come back; see LB.grace
 }
 
 // judge decides what an upstream keeps though the pool says otherwise. It is pure.
@@ -37,19 +55,29 @@ type verdict struct {
 // than max_shrink of that is gone unasked (see fact.goneUnasked), what is served still and is gone is kept for `hold`,
 // counted from the first look that said so; after that the facts are believed, unless fewer than min_nodes would be
 // left. And freezes, which are somebody's will, stop at min_nodes: nodes of the present set stay, living ones first.
-// Both of these last until the facts change.
-//
-// gone and alive are asked about ids that are served now and not wanted.
-func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, gone, alive func(id string) bool) verdict {
+// Both of these last until the facts change, or until an operator on this host approves. Until grace whatever is lost is
+// kept, however little it is.
+func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, q about) verdict {
 	current := h.newest()
 	up := upIDs(want)
 	keep := map[string]bool{}
 	var v verdict
 
+	if now.Before(q.grace) {
+		for id := range current {
+			if !up[id] && q.lost(id) {
+				keep[id] = true
+			}
+		}
+		v.why = fmt.Sprintf("%s missing since redis was lost sight of: kept until %s, for agents to come back",
+			counted(len(keep), "node is", "nodes are"), q.grace.Format(time.TimeOnly))
+		v.until = q.grace
+	}
+
 	base := h.largest(now, cfg.Window)
 	missing := 0
 	for id := range base {
-		if !up[id] && gone(id) {
+		if !up[id] && q.gone(id) {
 			missing++
 		}
 	}
@@ -59,14 +87,16 @@ func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, gon
 		}
 		tooFew := len(up) < cfg.MinNodes
 		if tooFew || now.Sub(v.heldSince) < cfg.Hold {
+			v.until = v.heldSince.Add(cfg.Hold)
 			v.why = fmt.Sprintf("%d of %d nodes went within %s, more than max_shrink %g%%: kept until %s have passed",
 				missing, len(base), cfg.Window, float64(cfg.MaxShrink), cfg.Hold)
 			if tooFew {
+				v.until = time.Time{}
 				v.why = fmt.Sprintf("%d of %d nodes went, and fewer than min_nodes %d would be left: kept until the facts change",
 					missing, len(base), cfg.MinNodes)
 			}
 			for id := range current {
-				if !up[id] && gone(id) {
+				if !up[id] && q.gone(id) {
 					keep[id] = true
 				}
 			}
@@ -77,19 +107,33 @@ func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, gon
 
 	if short := min(cfg.MinNodes, len(current)) - len(up) - len(keep); short > 0 {
 		rest := slices.DeleteFunc(slices.Sorted(maps.Keys(current)), func(id string) bool { return up[id] || keep[id] })
-		slices.SortStableFunc(rest, func(a, b string) int { return rank(alive(a)) - rank(alive(b)) })
+		slices.SortStableFunc(rest, func(a, b string) int { return rank(q.alive(a)) - rank(q.alive(b)) })
 		for _, id := range rest[:min(short, len(rest))] {
 			keep[id] = true
 		}
-		v.why = fmt.Sprintf("%d nodes are left, fewer than min_nodes %d: kept until the facts change", len(up), cfg.MinNodes)
+		v.until = time.Time{}
+		v.why = fmt.Sprintf("%s left, fewer than min_nodes %d: kept until the facts change",
+			counted(len(up), "node is", "nodes are"), cfg.MinNodes)
 	}
-	for _, id := range slices.Sorted(maps.Keys(keep)) {
+
+	ids := slices.Sorted(maps.Keys(keep))
+	switch {
+	case len(ids) == 0:
+		v.why, v.until = "", time.Time{}
+	case !slices.ContainsFunc(ids, func(id string) bool { return !q.approved(id) }):
+		return verdict{believed: true}
+	}
+	for _, id := range ids {
 		v.kept = append(v.kept, current[id])
 	}
-	if len(v.kept) == 0 {
-		v.why = ""
-	}
 	return v
+}
+
+func counted(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 func rank(alive bool) int {

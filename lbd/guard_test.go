@@ -20,13 +20,7 @@ func servers(ids string) []render.Server {
 	return list
 }
 
-func keptIDs(v verdict) string {
-	var ids []string
-	for _, s := range v.kept {
-		ids = append(ids, s.ID)
-	}
-	return strings.Join(ids, " ")
-}
+func keptIDs(v verdict) string { return strings.Join(v.keptIDs(), " ") }
 
 var (
 	guardDefaults = GuardConfig{MinNodes: 1, MaxShrink: 50, Window: time.Minute, Hold: time.Minute}
@@ -62,8 +56,7 @@ func TestJudge(t *testing.T) {
 			if c.served != "" {
 				h.add(noon, guardDefaults.Window, servers(c.served))
 			}
-			alive := func(id string) bool { return !in(c.dead)(id) }
-			v := judge(guardDefaults, noon.Add(time.Second), &h, servers(c.want), in(c.lost), alive)
+			v := judge(guardDefaults, noon.Add(time.Second), &h, servers(c.want), facing(c.lost, c.dead))
 			if got := keptIDs(v); got != c.kept || (v.why == "") != (c.kept == "") {
 				t.Errorf("kept %q (%s), want %q", got, v.why, c.kept)
 			}
@@ -71,9 +64,14 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// hold looks again and again as the loop does, and serves what it finds.
-func hold(h *history, now time.Time, want, gone string) string {
-	v := judge(guardDefaults, now, h, servers(want), in(gone), in(want))
+// facing is what the guard is told: these are gone unasked, those are dead; nothing is approved, no grace.
+func facing(gone, dead string) about {
+	return about{gone: in(gone), lost: in(gone), alive: func(id string) bool { return !in(dead)(id) }, approved: in("")}
+}
+
+// holding looks again and again as the loop does, and serves what it finds.
+func holding(h *history, now time.Time, want, gone string) string {
+	v := judge(guardDefaults, now, h, servers(want), facing(gone, gone))
 	h.heldSince = v.heldSince
 	h.serve(now, guardDefaults.Window, replace(servers(want), v.kept), v)
 	return keptIDs(v)
@@ -84,7 +82,7 @@ func TestJudgeBelievesAfterTheHold(t *testing.T) {
 	h.add(noon, guardDefaults.Window, servers("a b c d e f g h i"))
 	look := func(after time.Duration, want, gone, kept string) {
 		t.Helper()
-		if got := hold(&h, noon.Add(after), want, gone); got != kept {
+		if got := holding(&h, noon.Add(after), want, gone); got != kept {
 			t.Errorf("after %s: kept %q, want %q", after, got, kept)
 		}
 	}
@@ -104,11 +102,11 @@ func TestJudgeNeverBelievesThatAllAreGone(t *testing.T) {
 	var h history
 	h.add(noon, guardDefaults.Window, servers("a b c"))
 	for _, after := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour} {
-		if got := hold(&h, noon.Add(after), "", "a b c"); got != "a b c" {
+		if got := holding(&h, noon.Add(after), "", "a b c"); got != "a b c" {
 			t.Errorf("after %s: kept %q", after, got)
 		}
 	}
-	if got := hold(&h, noon.Add(25*time.Hour), "a b", "c"); got != "" || !h.heldSince.IsZero() {
+	if got := holding(&h, noon.Add(25*time.Hour), "a b", "c"); got != "" || !h.heldSince.IsZero() {
 		t.Errorf("most are back: kept %q", got)
 	}
 }
@@ -123,7 +121,7 @@ func TestJudgeComparesOverTheWindow(t *testing.T) {
 		now = now.Add(time.Second)
 		lost := strings.Join(all[:gone], " ")
 		want := servers(strings.Join(all[gone:], " "))
-		v := judge(guardDefaults, now, &h, want, in(lost), in(strings.Join(all[gone:], " ")))
+		v := judge(guardDefaults, now, &h, want, facing(lost, lost))
 		if held := gone > 5; (len(v.kept) > 0) != held {
 			t.Fatalf("%d of 10 are lost: kept %q", gone, keptIDs(v))
 		}
@@ -134,7 +132,7 @@ func TestJudgeComparesOverTheWindow(t *testing.T) {
 		t.Errorf("%d are served at the end, want the 5 that were left when it began to look suspicious", n)
 	}
 	// They come back: nothing is held any more, and no clock runs on.
-	if v := judge(guardDefaults, now.Add(time.Second), &h, servers(strings.Join(all, " ")), in(""), in("")); v.why != "" || !v.heldSince.IsZero() {
+	if v := judge(guardDefaults, now.Add(time.Second), &h, servers(strings.Join(all, " ")), facing("", "")); v.why != "" || !v.heldSince.IsZero() {
 		t.Errorf("%+v", v)
 	}
 }

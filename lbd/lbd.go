@@ -77,10 +77,26 @@ type LB struct {
 	retry       backoff
 	templateErr error // of the first reading
 
-	// What was wanted last, and what Nginx was last proven to serve; remembered is the memory file as it was written.
+	// What was wanted last, and what Nginx was last proven to serve, whole in last; remembered is the memory file as it
+	// was written.
 	wanted     generation
 	running    generation
+	archive    archive
+	last       *saved // nil: nothing yet
+	lastKept   bool   // it is in the archive
+	memory     memory
 	remembered []byte
+
+	// Outputs that Nginx refuses, by upstream: those stay at their last good.
+	faulty map[string]*fault
+
+	// What an operator on this host has said.
+	approvals *control[approval]
+	approval  *approval
+	pins      *control[pin]
+	pin       *pin
+
+	sight sight
 
 	// When to look and apply again.
 	settled   bool      // the last apply did what the plan said
@@ -116,6 +132,8 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log), own: listeners{master: make(chan int, 1)},
 		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second},
 		retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
+	l.archive = archiveIn(cfg.StateDir)
+	l.approvals, l.pins, l.faulty = approvalFile(cfg.StateDir), pinFile(cfg.StateDir), map[string]*fault{}
 	l.host, _ = os.Hostname() // for people: empty will do
 	l.instance = fmt.Sprintf("%s:%d:%s", l.host, os.Getpid(), rand.Text())
 	dir := cfg.templatesDir()
@@ -176,7 +194,7 @@ func (l *LB) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.board.start()
+	l.board.start(l.cfg.ID)
 	l.log.Info("lbd keeps nginx in step", "id", l.cfg.ID, "redis", l.pool.Where(), "resolvers", l.chain.Names(),
 		"upstreams", len(l.upstreams), "nginx_conf", l.cfg.Nginx.Conf, "status", l.cfg.Status.Listen)
 	if ln != nil {
@@ -214,12 +232,15 @@ func (l *LB) Once(ctx context.Context) (changed bool, guard map[string]verdict, 
 	if err != nil {
 		return false, nil, err
 	}
+	l.controls()
 	p := l.plan(f, l.templates, time.Now())
 	l.noteHolds(p)
+	l.putPin(p)
 	out, err := l.apply(ctx, p)
 	if err == nil {
-		err = errors.Join(p.Errors...)
+		err = p.problems()
 	}
+	l.remember(p)
 	l.ack(ctx)
 	return out.Changed, p.Guard, err
 }

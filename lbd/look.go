@@ -67,6 +67,7 @@ func (l *LB) look(ctx context.Context) (*facts, error) {
 		return nil, step.Wrap(step.Snapshot, err)
 	}
 	l.metrics.took(step.Snapshot, time.Since(began))
+	l.sight.seen(began, snap)
 
 	f := &facts{rev: snap.Rev, at: snap.Taken}
 	for _, r := range snap.Refused {

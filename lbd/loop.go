@@ -26,6 +26,9 @@ func (l *LB) loop(ctx context.Context) error {
 			}
 		}
 		l.ack(ctx)
+		if l.told() {
+			l.agenda.now()
+		}
 		pause(ctx, rest)
 		timer.Reset(time.Until(l.nextMoment()))
 	}
@@ -34,13 +37,16 @@ func (l *LB) loop(ctx context.Context) error {
 // turn is one look and what follows from it.
 func (l *LB) turn(ctx context.Context) {
 	l.refreshTemplates()
+	l.controls()
 	f, err := l.look(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	if l.say.change("redis", err, "can't look at the pool: nginx keeps what it serves", "the pool can be looked at again"); err != nil {
 		l.agenda.only(l.lookFails.failed(time.Now(), ""))
+		l.sight.failed()
 		l.board.away(err)
+		l.stand(ctx)
 		return
 	}
 	l.lookFails.reset()
@@ -51,26 +57,39 @@ func (l *LB) turn(ctx context.Context) {
 	}
 	l.sayTemplates(p)
 	l.noteHolds(p)
+	l.putPin(p)
 	p = l.settle(ctx, f, p)
+	l.remember(p)
 	l.board.looked(l, f, p)
 	l.metrics.looked(l, p)
-	l.plannedLooks(now, f)
+	l.plannedLooks(now, f, p)
 }
 
 // plannedLooks puts on the agenda what will change by itself.
-func (l *LB) plannedLooks(now time.Time, f *facts) {
+func (l *LB) plannedLooks(now time.Time, f *facts, p *Plan) {
 	l.agenda.at(now.Add(l.cfg.Timing.Resync))
 	if t := f.expires(); !t.IsZero() {
 		// Redis counts a TTL in whole milliseconds: just after the key has gone.
 		l.agenda.at(t.Add(5 * time.Millisecond))
 	}
-	for _, u := range l.upstreams {
-		if !u.history.heldSince.IsZero() {
-			if end := u.history.heldSince.Add(l.cfg.Guard.Hold); end.After(now) {
-				l.agenda.at(end)
-			}
+	for _, v := range p.Guard {
+		if v.until.After(now) {
+			l.agenda.at(v.until)
 		}
 	}
+}
+
+// stand keeps Nginx at what it was last proven to serve while the pool can't be looked at: over lbd's own restart, over
+// one of Nginx, and when somebody touches what lbd wrote.
+func (l *LB) stand(ctx context.Context) {
+	if l.last == nil {
+		return
+	}
+	p := &Plan{Rev: l.rev}
+	l.last.put(p, l.upstreams)
+	l.putPin(p)
+	l.settle(ctx, nil, p)
+	l.remember(p)
 }
 
 // restMost bounds the rest after a look that applied nothing. The rest is four times as long as the look, so that a

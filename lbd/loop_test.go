@@ -1,6 +1,7 @@
 package lbd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,10 +29,16 @@ type fakePool struct {
 	wakes chan pool.Wake
 	acks  []pool.Ack
 	looks int
-	rival string // another instance that writes our ack
+	rival string        // another instance that writes our ack
+	slow  time.Duration // what a look takes
+	ttl   time.Duration // of heartbeats; default an hour
 }
 
 func (f *fakePool) Snapshot(context.Context) (*pool.Snapshot, error) {
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	time.Sleep(slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.looks++
@@ -85,7 +92,7 @@ func (f *fakePool) set(ids ...string) {
 	for _, id := range ids {
 		id, frozen := strings.CutPrefix(id, "-")
 		n := pool.Node{ID: id, Agent: "1", Registered: true, Active: !frozen, Weight: 1, Rev: f.rev, Port: 8000,
-			Address: netip.AddrFrom4([4]byte{10, 0, 0, id[len(id)-1]}), Expires: time.Now().Add(time.Hour)}
+			Address: netip.AddrFrom4([4]byte{10, 0, 0, id[len(id)-1]}), Expires: time.Now().Add(cmp.Or(f.ttl, time.Hour))}
 		if frozen {
 			n.Freeze = &pool.Freeze{}
 		}
@@ -232,13 +239,13 @@ func TestFirstChangeAtOnceThenABudget(t *testing.T) {
 func TestExpiryIsNoticedAtItsMoment(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
 		f.set("web1", "web2", "web3")
-		time.Sleep(2 * time.Second)
+		time.Sleep(ttlMost) // the grace after a start is over
 		f.change("web2", func(n *pool.Node) { n.Expires = time.Now().Add(1500 * time.Millisecond) })
 		f.set("web3") // a look, so that the new expiry is known
 		time.Sleep(1400 * time.Millisecond)
 		e.want(t, "0s ", "1.1s web1,web2,web3")
 		time.Sleep(300 * time.Millisecond)
-		e.want(t, "0s ", "1.1s web1,web2,web3", "3.5s web1,web3")
+		e.want(t, "0s ", "1.1s web1,web2,web3", "5m1.5s web1,web3")
 	})
 }
 

@@ -5,51 +5,69 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
 
-	"github.com/bazbeans/bazbeans/render"
 	"github.com/bazbeans/bazbeans/resolvers"
 )
 
-// memory is what lbd knows over a restart: what it proved Nginx to serve, and since when the guard holds.
+// memory is what lbd knows over a restart beside the generations, and what it shows to other runs of lbd on this host.
 type memory struct {
-	generation
-	Sets map[string][]render.Server `json:"sets"` // upstream -> its servers
-	Held map[string]time.Time       `json:"held"` // upstream -> since when too much was gone
+	Held   map[string]hold `json:"held"`            // by upstream
+	Pinned int64           `json:"pinned"`          // the pinned generation that is in place; 0: none
+	Error  string          `json:"error,omitempty"` // of the last turn
 }
 
-func (l *LB) memoryFile() string { return filepath.Join(l.cfg.StateDir, "lbd.json") }
+// hold is what the guard keeps of one upstream; `lbd approve` reads it.
+type hold struct {
+	Since time.Time `json:"since"` // when too much was gone, for the guard; zero: it holds for another reason
+	Why   string    `json:"why"`
+	Nodes []string  `json:"nodes"` // what is kept, sorted
+}
 
-// recall puts the memory back. None at all is no error.
-func (l *LB) recall() error {
-	text, err := os.ReadFile(l.memoryFile())
+func memoryFile(stateDir string) string { return filepath.Join(stateDir, "lbd.json") }
+
+// readMemory reads what a memory file holds; none at all is no error.
+func readMemory(stateDir string) (m memory, text []byte, err error) {
+	text, err = os.ReadFile(memoryFile(stateDir))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return m, nil, nil
 	}
+	if err == nil {
+		if err = json.Unmarshal(text, &m); err != nil {
+			err = fmt.Errorf("%s: %w", memoryFile(stateDir), err)
+		}
+	}
+	return m, text, err
+}
+
+// recall puts back what is known of former runs. Nothing at all is no error.
+func (l *LB) recall() error {
+	var errs []error
+	m, text, err := readMemory(l.cfg.StateDir)
 	if err != nil {
-		return err
+		errs = append(errs, err)
 	}
-	var m memory
-	if err := json.Unmarshal(text, &m); err != nil {
-		return fmt.Errorf("%s: %w", l.memoryFile(), err)
+	l.memory, l.remembered = m, text
+	if l.last, err = l.archive.newest(); err != nil {
+		errs = append(errs, err)
 	}
-	l.wanted, l.remembered = m.generation, text
+	if l.last != nil {
+		l.wanted, l.lastKept = l.last.generation, true
+	}
 	known := map[string]resolvers.Endpoint{} // for nodes that no resolver can know now
 	for _, u := range l.upstreams {
-		set, ok := m.Sets[u.Name]
+		u.history.heldSince = m.Held[u.Name].Since
+		s, ok := l.last.upstream(u)
 		if !ok {
 			continue
 		}
-		u.history.add(time.Now(), l.cfg.Guard.Window, set)
-		u.history.heldSince = m.Held[u.Name]
-		for _, s := range set {
+		u.history.add(time.Now(), l.cfg.Guard.Window, s.Servers)
+		for _, s := range s.Servers {
 			at := resolvers.Endpoint{Addr: s.Addr.Addr(), Port: known[s.ID].Port}
 			if u.PortFrom == "node" {
 				at.Port = s.Addr.Port()
@@ -58,35 +76,41 @@ func (l *LB) recall() error {
 		}
 	}
 	l.chain.Recall(known)
-	return nil
+	return errors.Join(errs...)
 }
 
 // remember writes the memory, whole or not at all, when it is not what is written already.
-func (l *LB) remember() {
-	m := memory{generation: l.running, Sets: map[string][]render.Server{}, Held: map[string]time.Time{}}
+func (l *LB) remember(p *Plan) {
+	m := memory{Held: l.memory.Held}
+	if p.Guard != nil { // else the pool could not be looked at: what was held still is
+		m.Held = map[string]hold{}
+	}
+	if l.settled {
+		m.Pinned = p.Pinned.number()
+	} else if l.lastErr != nil {
+		m.Error = l.lastErr.Error()
+	}
 	for _, u := range l.upstreams {
-		set := []render.Server{}
-		for _, id := range slices.Sorted(maps.Keys(u.history.newest())) {
-			set = append(set, u.history.newest()[id])
+		v, ok := p.Guard[u.Name]
+		if !ok {
+			continue
 		}
-		if len(u.history.sets) > 0 {
-			m.Sets[u.Name] = set
-		}
-		if !u.history.heldSince.IsZero() {
-			m.Held[u.Name] = u.history.heldSince
+		if v.why != "" || !u.history.heldSince.IsZero() {
+			m.Held[u.Name] = hold{Since: u.history.heldSince, Why: v.why, Nodes: v.keptIDs()}
 		}
 	}
+	l.memory = m
 	text, err := json.Marshal(m)
 	if err == nil && bytes.Equal(text, l.remembered) {
 		return
 	}
 	if err == nil {
-		err = renameio.WriteFile(l.memoryFile(), text, 0o600)
+		err = renameio.WriteFile(memoryFile(l.cfg.StateDir), text, 0o600)
 	}
 	if err == nil {
 		l.remembered = text
 	}
-	l.say.change("memory", err, "can't remember what is served: after a restart the guard begins anew", "what is served is remembered again")
+	l.say.change("holds", err, "can't remember what the guard holds: after a restart it begins anew", "what the guard holds is remembered again")
 }
 
 // lock makes sure that one lbd works with a state folder at a time. The kernel lets go of it however lbd ends.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,7 +24,8 @@ type Plan struct {
 
 	Nodes       []NodeStatus
 	Quarantined []Quarantine
-	Errors      []error // what is wrong with templates; the version proven before is used where there is one
+	Errors      []error // what is wrong with templates and their output; what was proven before is used where there is such
+	Pinned      *pin    // Files and Sets are those of this generation, whatever the facts are
 	Complete    bool    // every upstream is in Files as the facts want it, or held by the guard
 
 	hash string // of Files, names and all
@@ -60,14 +62,18 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 	for i := range f.nodes {
 		index[f.nodes[i].ID] = &f.nodes[i]
 	}
-	alive := func(id string) bool { n := index[id]; return n != nil && n.Alive }
+	q := about{grace: l.sight.grace()}
+	q.alive = func(id string) bool { n := index[id]; return n != nil && n.Alive }
+	q.lost = func(id string) bool { return index[id].lostSight() }
 	why := map[string]string{}   // id -> why it is in quarantine
 	ports := map[string]uint16{} // id -> the port it serves on, of the first upstream that has it
 	for _, u := range l.upstreams {
 		want, refused := u.want(f, &l.own, ports)
-		gone := func(id string) bool { n := index[id]; return n == nil || n.goneUnasked() || refused[id] != "" }
-		v := judge(l.cfg.Guard, now, &u.history, want, gone, alive)
-		if u.unknown && len(upIDs(want)) == 0 {
+		q.gone = func(id string) bool { n := index[id]; return n == nil || n.goneUnasked() || refused[id] != "" }
+		var approved bool
+		q.approved, approved = l.approval.of(u.Name, now)
+		v := judge(l.cfg.Guard, now, &u.history, want, q)
+		if u.unknown && len(upIDs(want)) == 0 && !approved {
 			v.why = fmt.Sprintf("the pool has no node to serve, and %s has servers: left as it is until there is one", u.Output)
 			p.Guard[u.Name] = v
 			p.Complete = false // nobody can say which nodes the file serves
@@ -83,6 +89,15 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 			p.Errors = append(p.Errors, fmt.Errorf("upstream %s: %w", u.Name, err))
 			file, err = l.render(u, want, l.proven)
 		}
+		if fault := l.faulty[u.Name]; err == nil && fault.is(file.Data, now) {
+			p.Errors = append(p.Errors, fault)
+			p.Complete = false
+			good, ok := l.last.upstream(u)
+			if !ok {
+				continue // it stays as it is on the disk
+			}
+			file.Data, want = good.Text, good.Servers
+		}
 		if err != nil {
 			p.Complete = false
 			continue
@@ -93,6 +108,15 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 	l.describe(p, f, why, ports)
 	p.hash = hashOf(p.Files)
 	return p
+}
+
+// problems is what keeps the plan from being what the pool asks for; nil for nothing.
+func (p *Plan) problems() error {
+	err := errors.Join(p.Errors...)
+	if p.Pinned != nil {
+		err = errors.Join(errors.New(p.Pinned.String()), err)
+	}
+	return err
 }
 
 // want lists the servers of the upstream as the pool and the resolvers have them: nodes that serve, and, where a

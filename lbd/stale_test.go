@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/render"
 	"github.com/bazbeans/bazbeans/resolvers"
@@ -97,9 +98,10 @@ func TestAddressesOutliveARestart(t *testing.T) {
 	i := &inventory{err: errors.New("time-out")}
 	f := &fakePool{nodes: map[string]pool.Node{"a": ours("a", ""), "b": ours("b", "10.0.0.2")}}
 	before := withInventory(t, state, &inventory{}, f)
-	before.upstreams[0].history.add(time.Now(), time.Minute, []render.Server{
-		{ID: "a", Addr: netip.MustParseAddrPort("10.0.0.1:8100"), Weight: 1}, {ID: "b", Addr: netip.MustParseAddrPort("10.0.0.9:8000"), Weight: 1}})
-	before.remember()
+	up := before.upstreams[0]
+	before.running.N = 1
+	before.keep(&Plan{Files: []nginx.File{{Path: up.Output}}, Sets: map[string][]render.Server{up.Name: {
+		{ID: "a", Addr: netip.MustParseAddrPort("10.0.0.1:8100"), Weight: 1}, {ID: "b", Addr: netip.MustParseAddrPort("10.0.0.9:8000"), Weight: 1}}}}, true)
 	got := planned(t, withInventory(t, state, i, f))
 	if a := got["a"]; a.Address != "10.0.0.1" || a.Port != 8100 || !a.Stale || a.State != "active" {
 		t.Errorf("a: %+v", a)

@@ -90,6 +90,9 @@ func (l *LB) hear(w pool.Wake) {
 	if w.Deaf != nil {
 		return
 	}
+	if w.Subscribed {
+		l.sight.back.Store(time.Now().UnixNano())
+	}
 	l.agenda.now()
 	if w.Event != nil && w.Event.Rev == 0 || w.Event == nil && !w.Subscribed {
 		for _, d := range lateWriters {

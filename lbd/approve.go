@@ -1,0 +1,113 @@
+package lbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bazbeans/bazbeans/cli"
+)
+
+// takenMost is how long a command waits for the running lbd to do what it was told.
+const takenMost = 15 * time.Second
+
+// approve is `lbd approve [HASH]`: what the guard holds now may go. With a hash only if that is still what is held.
+func approve(ctx context.Context, cfg *Config, hash string, stdout io.Writer) error {
+	m, _, err := readMemory(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	held := m.holds()
+	if len(held) == 0 {
+		return errors.New("nothing is held: there is nothing to approve")
+	}
+	is := hashOfHeld(held)
+	m.print(stdout)
+	if hash != "" && hash != is {
+		return &cli.Error{Code: cli.Refused, Err: fmt.Errorf("what is held is %s, and not %s any more: look at it, then approve that", is, hash)}
+	}
+	file := approvalFile(cfg.StateDir)
+	if err := file.write(&approval{Hash: is, Nodes: held, By: invoker(), Until: time.Now().Add(approvalHolds)}); err != nil {
+		return fmt.Errorf("approve: %w", err)
+	}
+	fmt.Fprintf(stdout, "approved %s, for %s\n", is, approvalHolds)
+	if !isLocked(cfg.StateDir) {
+		fmt.Fprintln(stdout, "lbd is not running: an lbd that starts within that time heeds it")
+		return nil
+	}
+	if err := untilTold(ctx, cfg.StateDir, func(m memory) bool {
+		for name, nodes := range m.holds() {
+			if slices.Equal(nodes, held[name]) {
+				return false
+			}
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, "done: the guard holds them no more")
+	return nil
+}
+
+// holds is what the guard keeps, by upstream.
+func (m memory) holds() map[string][]string {
+	held := map[string][]string{}
+	for name, h := range m.Held {
+		if h.Why != "" {
+			held[name] = h.Nodes
+		}
+	}
+	return held
+}
+
+func (m memory) print(w io.Writer) {
+	for _, name := range slices.Sorted(maps.Keys(m.Held)) {
+		if h := m.Held[name]; h.Why != "" {
+			fmt.Fprintf(w, "%s: %s\n", name, h.Why)
+			fmt.Fprintf(w, "  would go: %s\n", cli.Printable(strings.Join(h.Nodes, " "), 2000))
+		}
+	}
+}
+
+// untilTold waits until the running lbd's memory shows that it did what it was told.
+func untilTold(ctx context.Context, stateDir string, done func(memory) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, takenMost)
+	defer cancel()
+	for {
+		m, _, err := readMemory(stateDir)
+		switch {
+		case err != nil:
+			return err
+		case done(m):
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			why := ""
+			if m.Error != "" {
+				why = ", its last error: " + m.Error
+			}
+			return &cli.Error{Code: cli.Deadline, Err: fmt.Errorf("the running lbd has not done it yet%s (see its log and /status)", why)}
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// isLocked reports whether an lbd works with a state folder.
+func isLocked(stateDir string) bool {
+	if _, err := os.Stat(stateDir); err != nil {
+		return false
+	}
+	unlock, err := lock(stateDir)
+	if err != nil {
+		return true
+	}
+	unlock()
+	return false
+}

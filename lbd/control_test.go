@@ -1,0 +1,204 @@
+package lbd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// flush is what a restart of a Redis that keeps nothing looks like.
+func (f *fakePool) flush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.nodes, f.rev = map[string]pool.Node{}, 0
+}
+
+// An empty pool is held without end, until an operator on this host says otherwise.
+func TestApprove(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		var out bytes.Buffer
+		if err := approve(t.Context(), &l.cfg, "", &out); err == nil || !strings.Contains(err.Error(), "nothing is held") {
+			t.Fatalf("%v", err)
+		}
+		settled(f)
+		f.flush()
+		time.Sleep(10 * time.Minute)
+		if got := serversIn(e.live); strings.Count(got, "web") != 10 {
+			t.Fatalf("served: %s", got)
+		}
+		err := approve(t.Context(), &l.cfg, "0123456789ab", &out)
+		var wrong *cli.Error
+		if !errors.As(err, &wrong) || wrong.Code != cli.Refused || !strings.Contains(err.Error(), "not 0123456789ab any more") {
+			t.Fatalf("%v", err)
+		}
+		out.Reset()
+		if err := approve(t.Context(), &l.cfg, "", &out); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := serversIn(e.live); got != "" {
+			t.Errorf("served after the approval: %s\n%s", got, &out)
+		}
+		if !strings.Contains(out.String(), "app_backend: 10 of 10 nodes went") || !strings.Contains(out.String(), "would go: web0 web1 ") {
+			t.Errorf("printed %s", &out)
+		}
+		if a := f.lastAck(); len(a.Held) != 0 {
+			t.Errorf("ack %+v", a)
+		}
+	})
+}
+
+// An approval covers what it names and no more, and not for long.
+func TestApprovalIsNarrow(t *testing.T) {
+	now := time.Now()
+	a := &approval{Nodes: map[string][]string{"app": {"a", "b"}}, Until: now.Add(time.Minute)}
+	nodes, named := a.of("app", now)
+	if !named || !nodes("a") || nodes("c") {
+		t.Errorf("named %v, a %v, c %v", named, nodes("a"), nodes("c"))
+	}
+	for name, when := range map[string]time.Time{"over": now.Add(2 * time.Minute), "from a clock that is ahead": now.Add(-time.Hour)} {
+		if nodes, named := a.of("app", when); named || nodes("a") {
+			t.Errorf("%s: it counts", name)
+		}
+	}
+	if nodes, named := a.of("other", now); named || nodes("a") {
+		t.Error("it counts for another upstream")
+	}
+
+	var h history
+	h.add(noon, guardDefaults.Window, servers("a b c"))
+	q := facing("a b c", "a b c")
+	q.approved = in("a b")
+	if v := judge(guardDefaults, noon.Add(time.Second), &h, nil, q); keptIDs(v) != "a b c" {
+		t.Errorf("one more went than was approved: kept %q", keptIDs(v))
+	}
+	q.approved = in("a b c")
+	if v := judge(guardDefaults, noon.Add(time.Second), &h, nil, q); len(v.kept) > 0 || !v.believed {
+		t.Errorf("all approved: %+v", v)
+	}
+}
+
+// A pinned generation is served whatever the pool says, and a freeze is not said to be done meanwhile.
+func TestRollback(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		never := func(Config) (*LB, error) { return nil, errors.New("a second lbd is made") }
+		f.set("web1", "web2", "web3")
+		time.Sleep(2 * time.Second)
+		f.set("-web3")
+		time.Sleep(2 * time.Second)
+		var out bytes.Buffer
+		if err := rollback(t.Context(), &l.cfg, command{}, "", never, &out); err != nil {
+			t.Fatalf("%v\n%s", err, &out)
+		}
+		if got := serversIn(e.live); got != "web1,web2,web3" {
+			t.Fatalf("served: %s\n%s", got, &out)
+		}
+		before := f.lastAck().Rev
+		f.set("-web2")
+		time.Sleep(20 * time.Second)
+		if got := serversIn(e.live); got != "web1,web2,web3" {
+			t.Errorf("served: %s", got)
+		}
+		if a := f.lastAck(); a.Rev != before || !strings.Contains(a.Error, "is pinned by") {
+			t.Errorf("ack %+v, rev %d", a, f.rev)
+		}
+		if s, _ := l.board.read(&l.cfg); s.Pinned == nil || len(s.Problems) == 0 {
+			t.Errorf("status %+v", s)
+		}
+		out.Reset()
+		if err := rollback(t.Context(), &l.cfg, command{list: true}, "", never, &out); err != nil || !strings.Contains(out.String(), "pinned by") {
+			t.Errorf("%v\n%s", err, &out)
+		}
+		if err := rollback(t.Context(), &l.cfg, command{}, "99", never, &out); err == nil || !strings.Contains(err.Error(), "generation 99 is not kept") {
+			t.Errorf("%v", err)
+		}
+		if err := rollback(t.Context(), &l.cfg, command{end: true}, "", never, &out); err != nil {
+			t.Fatal(err)
+		}
+		if got := serversIn(e.live); got != "web1" {
+			t.Errorf("served after the end: %s", got)
+		}
+		if a := f.lastAck(); a.Rev != f.rev || a.Error != "" {
+			t.Errorf("ack %+v, rev %d", a, f.rev)
+		}
+	})
+}
+
+// The last five verified generations stay, the pinned one, and one that nobody could verify.
+func TestArchive(t *testing.T) {
+	a := archiveIn(t.TempDir())
+	for n := range int64(9) {
+		if err := a.put(&saved{generation: generation{N: n + 1}, Verified: true}, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.put(&saved{generation: generation{N: 10}}, 2); err != nil {
+		t.Fatal(err)
+	}
+	list, err := a.list()
+	var numbers []int64
+	for _, g := range list {
+		numbers = append(numbers, g.N)
+	}
+	if want := "[9 8 7 6 5 2]"; err != nil || fmt.Sprint(numbers) != want {
+		t.Errorf("%v, %v, want %s", numbers, err, want)
+	}
+	if g, err := a.newest(); err != nil || g.N != 10 || g.Verified {
+		t.Errorf("newest %+v, %v", g, err)
+	}
+	// One that can't be read is named, and the others are there.
+	for _, name := range []string{"9.json", "installed.json"} {
+		if err := os.WriteFile(filepath.Join(a.dir, name), []byte(`{"generation":`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g, err := a.newest(); err == nil || !strings.Contains(err.Error(), "9.json") || g == nil || g.N != 8 {
+		t.Errorf("newest %+v, %v", g, err)
+	}
+}
+
+// With Redis away from the start Nginx is kept at what it served last, also when somebody has touched it.
+func TestStandsWithoutRedis(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "web2")
+		time.Sleep(2 * time.Second)
+		f.mu.Lock()
+		f.away = errors.New("connection refused")
+		f.mu.Unlock()
+		e.mu.Lock()
+		e.live = "somebody's"
+		e.mu.Unlock()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if got := serversIn(e.live); got != "web1,web2" {
+			t.Errorf("while it runs: %s", e.live)
+		}
+		e.mu.Lock()
+		e.live = "somebody's"
+		e.mu.Unlock()
+		next, err := New(l.cfg, silent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer next.chain.Close()
+		if err := next.pool.Close(); err != nil {
+			t.Fatal(err)
+		}
+		next.pool, next.engine = f, e
+		next.lookBack()
+		next.turn(context.Background())
+		if got := serversIn(e.live); got != "web1,web2" || next.running != l.running {
+			t.Errorf("after a restart: %s, generation %+v, want %+v", e.live, next.running, l.running)
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package lbd
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/render"
+)
+
+// generationsKept is how many verified generations stay in state_dir.
+const generationsKept = 5
+
+// saved is a generation that went into Nginx, whole: what a restart begins with, and what a rollback goes back to.
+type saved struct {
+	generation
+	Rev       int64           `json:"rev"`      // of the pool, when it went in
+	At        time.Time       `json:"at"`       // when it was proven, or installed
+	Verified  bool            `json:"verified"` // false: Nginx was not running, it only passed the test
+	Upstreams []savedUpstream `json:"upstreams"`
+}
+
+// savedUpstream is one upstream of a saved generation.
+type savedUpstream struct {
+	Name    string          `json:"name"`
+	Output  string          `json:"output"`
+	Text    []byte          `json:"text"` // the file's content
+	Servers []render.Server `json:"servers"`
+}
+
+// upstream returns the part of g that is u's, if it was written to the file that u is written to now.
+func (g *saved) upstream(u *upstream) (savedUpstream, bool) {
+	if g == nil {
+		return savedUpstream{}, false
+	}
+	for _, s := range g.Upstreams {
+		if s.Name == u.Name && s.Output == u.Output {
+			return s, true
+		}
+	}
+	return savedUpstream{}, false
+}
+
+// put fills p with g as far as the upstreams of today's config are in it.
+func (g *saved) put(p *Plan, upstreams []*upstream) {
+	p.Files, p.Sets = nil, map[string][]render.Server{}
+	for _, u := range upstreams {
+		if s, ok := g.upstream(u); ok {
+			p.Files = append(p.Files, nginx.File{Path: s.Output, Data: s.Text})
+			p.Sets[u.Name] = s.Servers
+		}
+	}
+	p.hash = hashOf(p.Files)
+}
+
+// archive keeps generations in a folder of state_dir: the last verified ones in N.json, and one that was installed while
+// Nginx was not running in installed.json.
+type archive struct{ dir string }
+
+func archiveIn(stateDir string) archive { return archive{dir: filepath.Join(stateDir, "generations")} }
+
+func (a archive) path(g *saved) string {
+	if !g.Verified {
+		return filepath.Join(a.dir, "installed.json")
+	}
+	return a.verified(g.N)
+}
+
+func (a archive) verified(n int64) string { return filepath.Join(a.dir, fmt.Sprintf("%d.json", n)) }
+
+// put writes g, whole or not at all, and drops what is older than the last verified ones; pinned stays.
+func (a archive) put(g *saved, pinned int64) error {
+	text, err := json.Marshal(g)
+	if err != nil {
+		return fmt.Errorf("encode generation %d: %w", g.N, err)
+	}
+	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+		return fmt.Errorf("keep generation %d: %w", g.N, err)
+	}
+	if err := renameio.WriteFile(a.path(g), text, 0o600); err != nil {
+		return fmt.Errorf("keep generation %d: %w", g.N, err)
+	}
+	numbers, err := a.numbers()
+	errs := []error{err}
+	for i, n := range numbers {
+		if i >= generationsKept && n != pinned {
+			errs = append(errs, os.Remove(a.verified(n)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// numbers are those of the verified generations there are, newest first.
+func (a archive) numbers() ([]int64, error) {
+	entries, err := os.ReadDir(a.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list generations: %w", err)
+	}
+	var numbers []int64
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".json")
+		if n, err := strconv.ParseInt(name, 10, 64); ok && err == nil && n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.SortFunc(numbers, func(a, b int64) int { return cmp.Compare(b, a) })
+	return numbers, nil
+}
+
+// get reads one verified generation.
+func (a archive) get(n int64) (*saved, error) {
+	g, err := readSaved(a.verified(n))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("generation %d is not kept (see lbd rollback --list)", n)
+	}
+	if err == nil && g.N != n {
+		err = fmt.Errorf("%s is of generation %d", a.verified(n), g.N)
+	}
+	return g, err
+}
+
+func readSaved(path string) (*saved, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var g saved
+	if err := json.Unmarshal(text, &g); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &g, nil
+}
+
+// list returns the verified generations that can be read, newest first, and what is wrong with the others.
+func (a archive) list() (all []*saved, err error) {
+	numbers, err := a.numbers()
+	errs := []error{err}
+	for _, n := range numbers {
+		g, err := a.get(n)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all = append(all, g)
+	}
+	return all, errors.Join(errs...)
+}
+
+// newest returns the generation that went in last; nil when there is none. Beside an error it may return an older one.
+func (a archive) newest() (newest *saved, err error) {
+	numbers, err := a.numbers()
+	errs := []error{err}
+	for _, n := range numbers {
+		if newest, err = a.get(n); err == nil {
+			break
+		}
+		errs = append(errs, err)
+	}
+	installed, err := readSaved(a.path(&saved{}))
+	switch {
+	case err == nil && (newest == nil || installed.N > newest.N):
+		newest = installed
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		errs = append(errs, err)
+	}
+	return newest, errors.Join(errs...)
+}
+
+// keep notes what p came to as the last generation that is good, and saves it.
+func (l *LB) keep(p *Plan, verified bool) {
+	g := &saved{generation: l.running, Rev: p.Rev, At: time.Now().UTC(), Verified: verified}
+	for _, u := range l.upstreams {
+		i := slices.IndexFunc(p.Files, func(f nginx.File) bool { return f.Path == u.Output })
+		if i >= 0 {
+			g.Upstreams = append(g.Upstreams, savedUpstream{Name: u.Name, Output: u.Output, Text: p.Files[i].Data, Servers: p.Sets[u.Name]})
+		} else if former, ok := l.last.upstream(u); ok { // it was left as it was
+			g.Upstreams = append(g.Upstreams, former)
+		}
+	}
+	if old := l.last; old != nil && l.lastKept && old.generation == g.generation && old.Verified == g.Verified && reflect.DeepEqual(old.Upstreams, g.Upstreams) {
+		return
+	}
+	err := l.archive.put(g, l.pin.number())
+	l.last, l.lastKept = g, err == nil
+	l.say.change("memory", err, "can't remember what is served: after a restart the guard begins anew", "what is served is remembered again")
+}

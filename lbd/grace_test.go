@@ -1,0 +1,108 @@
+package lbd
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// ages gives every node a heartbeat that has so long to live from now on.
+func (f *fakePool) ages(left time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, n := range f.nodes {
+		n.Expires = time.Now().Add(left)
+		f.nodes[id] = n
+	}
+}
+
+// settled brings up a pool of ten nodes whose heartbeats live for 30 s, and waits until no grace is left.
+func settled(f *fakePool) {
+	f.ttl = 30 * time.Second
+	f.set(strings.Fields("web0 web1 web2 web3 web4 web5 web6 web7 web8 web9")...)
+	for range 5 {
+		time.Sleep(10 * time.Second)
+		f.ages(30 * time.Second)
+	}
+}
+
+// What is merely missing stays for one heartbeat TTL after Redis was lost sight of; an operator's freeze does not wait.
+func TestGraceAfterAReconnection(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose func(f *fakePool)
+	}{
+		{"redis was away", func(f *fakePool) {
+			f.mu.Lock()
+			f.away = errors.New("connection refused")
+			f.mu.Unlock()
+			time.Sleep(8 * time.Second)
+			f.mu.Lock()
+			f.away = nil
+			f.mu.Unlock()
+		}},
+		{"the subscription broke", func(f *fakePool) { f.wakes <- pool.Wake{Subscribed: true} }},
+		{"redis forgot", func(f *fakePool) {
+			f.mu.Lock()
+			f.rev = 0
+			f.mu.Unlock()
+		}},
+		{"redis stood still", func(f *fakePool) {
+			f.mu.Lock()
+			f.slow = 3 * time.Second
+			f.mu.Unlock()
+			f.wakes <- pool.Wake{Event: &pool.Event{Rev: 1}}
+			time.Sleep(10 * time.Second)
+			f.mu.Lock()
+			f.slow = 0
+			f.mu.Unlock()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+				settled(f)
+				c.lose(f)
+				f.change("web1", func(n *pool.Node) { n.Expires = time.Now() })
+				f.change("web2", func(n *pool.Node) { *n = pool.Node{ID: "web2"} })
+				f.set("-web3")
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if got := serversIn(e.live); got != "web0,web1,web2,web4,web5,web6,web7,web8,web9" {
+					t.Fatalf("served in the grace: %s", got)
+				}
+				if a := f.lastAck(); !slices.Equal(a.Held, []string{"web1", "web2"}) {
+					t.Errorf("held %v", a.Held)
+				}
+				for range 4 {
+					time.Sleep(10 * time.Second)
+					for _, id := range strings.Fields("web0 web4 web5 web6 web7 web8 web9") {
+						f.change(id, func(n *pool.Node) { n.Expires = time.Now().Add(30 * time.Second) })
+					}
+				}
+				synctest.Wait()
+				if got := serversIn(e.live); got != "web0,web4,web5,web6,web7,web8,web9" {
+					t.Errorf("served after it: %s", got)
+				}
+			})
+		})
+	}
+}
+
+// Without any of that a node that expires is out at once.
+func TestNoGraceWithoutAReason(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
+		settled(f)
+		f.change("web1", func(n *pool.Node) { n.Expires = time.Now() })
+		f.wakes <- pool.Wake{Event: &pool.Event{Rev: 1}}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := serversIn(e.live); strings.Contains(got, "web1") {
+			t.Errorf("served: %s", got)
+		}
+	})
+}
