@@ -1,18 +1,14 @@
 package servers
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // RedisOptions say which redis-server to run and where.
@@ -21,6 +17,8 @@ type RedisOptions struct {
 	Dir    string   // required; made if missing; data and redis.log live here
 	Port   int      // on 127.0.0.1; 0: a free one
 	Args   []string // added to the command line, and they win: "--appendonly", "yes"
+	// TLS makes it speak TLS only, and want a client's certificate.
+	TLS *Certificates
 }
 
 // Redis is a running redis-server. It keeps nothing across a restart unless
@@ -29,6 +27,8 @@ type Redis struct {
 	argv []string
 	dir  string
 	port int
+	bus  int // of a Cluster's node
+	tls  *Certificates
 	proc *process
 }
 
@@ -47,14 +47,18 @@ func StartRedis(ctx context.Context, opts RedisOptions) (*Redis, error) {
 		return nil, fmt.Errorf("start redis: %w", err)
 	}
 	for tries := 3; ; tries-- {
-		r := &Redis{dir: opts.Dir, port: opts.Port}
+		r := &Redis{dir: opts.Dir, port: opts.Port, tls: opts.TLS}
 		if r.port == 0 {
 			if r.port, err = FreePort(); err != nil {
 				return nil, fmt.Errorf("start redis: %w", err)
 			}
 		}
-		r.argv = append([]string{binary, "--bind", "127.0.0.1", "--port", strconv.Itoa(r.port),
-			"--dir", opts.Dir, "--save", "", "--daemonize", "no"}, opts.Args...)
+		r.argv = []string{binary, "--bind", "127.0.0.1", "--port", strconv.Itoa(r.port),
+			"--dir", opts.Dir, "--save", "", "--daemonize", "no"}
+		if r.tls != nil {
+			r.argv = append(r.argv, r.tls.redisArgs(r.port)...)
+		}
+		r.argv = append(r.argv, opts.Args...)
 		err = r.start(ctx)
 		if err == nil {
 			return r, nil
@@ -69,8 +73,16 @@ func StartRedis(ctx context.Context, opts RedisOptions) (*Redis, error) {
 // Addr is host:port, on loopback.
 func (r *Redis) Addr() string { return Loopback(r.port) }
 
-// URL is redis://host:port/0.
-func (r *Redis) URL() string { return "redis://" + r.Addr() + "/0" }
+// Port is its port on 127.0.0.1.
+func (r *Redis) Port() int { return r.port }
+
+// URL is redis://host:port/0, or rediss:// with TLS.
+func (r *Redis) URL() string {
+	if r.tls != nil {
+		return "rediss://" + r.Addr() + "/0"
+	}
+	return "redis://" + r.Addr() + "/0"
+}
 
 // Stop ends the server in order (SIGTERM) and waits for it. One that has
 // ended before is no error.
@@ -116,24 +128,15 @@ func (r *Redis) start(ctx context.Context) error {
 // it is a stranger who answers. A server that wants a password first is ready
 // too; one that still loads its data is not.
 func (r *Redis) ping(pid int) error {
-	conn, err := net.DialTimeout("tcp", r.Addr(), time.Second)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte("PING\r\nINFO server\r\nQUIT\r\n")); err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(conn)
-	switch {
+	switch answer, err := r.Do("PING"); {
+	case err != nil && strings.HasPrefix(err.Error(), "NOAUTH"):
+		return nil
 	case err != nil:
 		return err
-	case bytes.HasPrefix(answer, []byte("-NOAUTH")):
-		return nil
-	case !bytes.HasPrefix(answer, []byte("+PONG\r\n")):
+	case answer != "PONG":
 		return fmt.Errorf("answer to PING: %.80q", answer)
-	case !bytes.Contains(answer, fmt.Appendf(nil, "\r\nprocess_id:%d\r\n", pid)):
+	}
+	if info, err := r.Do("INFO", "server"); err != nil || !strings.Contains(info, fmt.Sprintf("\r\nprocess_id:%d\r\n", pid)) {
 		return errors.New("another redis answers on this port")
 	}
 	return nil

@@ -15,12 +15,56 @@ import (
 // line ("--appendonly", "yes").
 func Redis(t testing.TB, args ...string) *servers.Redis {
 	t.Helper()
-	r, err := servers.StartRedis(t.Context(), servers.RedisOptions{Dir: Dir(t), Args: args})
+	return RedisTLS(t, nil, args...)
+}
+
+// RedisTLS is Redis that speaks TLS only and wants a client's certificate;
+// without certs it speaks none.
+func RedisTLS(t testing.TB, certs *servers.Certificates, args ...string) *servers.Redis {
+	t.Helper()
+	r, err := servers.StartRedis(t.Context(), servers.RedisOptions{Dir: Dir(t), Args: args, TLS: certs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	atEnd(t, r.LogTail, r.Kill)
 	return r
+}
+
+// Certificates makes a certificate authority and what it signs, for this test.
+func Certificates(t testing.TB) *servers.Certificates {
+	t.Helper()
+	c, err := servers.NewCertificates(Dir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Sentinels starts a Redis, its replica and three Sentinels; an empty Dir in
+// opts becomes a folder of the test.
+func Sentinels(t testing.TB, opts servers.SentinelOptions) *servers.Sentinels {
+	t.Helper()
+	if opts.Dir == "" {
+		opts.Dir = Dir(t)
+	}
+	s, err := servers.StartSentinels(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	atEnd(t, s.LogTail, s.Kill)
+	return s
+}
+
+// Cluster starts a Redis Cluster of three masters; args are added to the
+// command line of each.
+func Cluster(t testing.TB, certs *servers.Certificates, args ...string) *servers.Cluster {
+	t.Helper()
+	c, err := servers.StartCluster(t.Context(), Dir(t), certs, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	atEnd(t, c.LogTail, c.Kill)
+	return c
 }
 
 // Nginx starts nginx; an empty Dir in opts becomes a folder of the test.
