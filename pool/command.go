@@ -1,23 +1,23 @@
 package pool
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/bazbeans/bazbeans/trust"
 )
 
-var sendScript = script("send.lua")
+// DefaultExpiry is how long a command is worth running when its sender does not say.
+const DefaultExpiry = 5 * time.Minute
 
-// queueMost is how many commands may wait for one node.
-const queueMost = 1000
-
-// commandMost bounds what is read of a command, in bytes.
-const commandMost = 1 << 20
+// Bounds of what is read of a command.
+const (
+	commandMost = 8 << 20 // bytes, of the whole: a file of 2 MiB fits in, sealed and signed
+	typeMost    = 64      // bytes
+)
 
 // Command is one order to a node. The original system's fields stand in Args beside its type.
 type Command struct {
@@ -27,15 +27,31 @@ type Command struct {
 	Issued  time.Time      // by the sender's clock; zero: unknown
 	Expires time.Time      // zero: never
 	Args    map[string]any // every other field of the JSON object: reason, command, path, content, …
+
+	// Signed is what trust.PrivateKey.Sign returned. The node then runs what is in it, and nothing of the fields above.
+	Signed json.RawMessage
 }
 
-// NewCommand returns a command with an id of its own that expires after ttl (0: never).
+// NewCommand returns a command with an id of its own that expires after ttl (0: DefaultExpiry).
 func NewCommand(kind, by string, ttl time.Duration, args map[string]any) Command {
-	c := Command{Type: kind, ID: rand.Text(), By: by, Issued: time.Now(), Args: args}
-	if ttl > 0 {
-		c.Expires = c.Issued.Add(ttl)
+	if ttl <= 0 {
+		ttl = DefaultExpiry
 	}
-	return c
+	now := time.Now()
+	return Command{Type: kind, ID: rand.Text(), By: by, Issued: now, Expires: now.Add(ttl), Args: args}
+}
+
+// Sign returns the command as one for node alone, signed by key. With a seal key its arguments can be read by that
+// node only; nil leaves them readable.
+func (c Command) Sign(node string, key trust.PrivateKey, to *trust.SealKey) (Command, error) {
+	field, err := key.Sign(trust.Order{Node: node, ID: c.ID, Type: c.Type, By: c.By, Issued: c.Issued, Expires: c.Expires, Args: c.Args}, to)
+	c.Signed, c.Args = field, nil
+	return c, err
+}
+
+// Ordered returns the command that a verified order is.
+func Ordered(o trust.Order) Command {
+	return Command{Type: o.Type, ID: o.ID, By: o.By, Issued: o.Issued, Expires: o.Expires, Args: o.Args}
 }
 
 // Text returns an argument that is text, or "".
@@ -46,7 +62,7 @@ func (c Command) Text(arg string) string {
 
 // MarshalJSON writes the original system's object {"type": …} with our fields beside it; times are Unix seconds.
 func (c Command) MarshalJSON() ([]byte, error) {
-	m := make(map[string]any, len(c.Args)+5)
+	m := make(map[string]any, len(c.Args)+6)
 	for k, v := range c.Args {
 		m[k] = v
 	}
@@ -61,87 +77,61 @@ func (c Command) MarshalJSON() ([]byte, error) {
 			m[k] = float64(t.UnixMilli()) / 1000
 		}
 	}
+	if c.Signed != nil {
+		m["signed"] = c.Signed
+	}
 	return json.Marshal(m)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes and what the Python CLI pushes.
+// UnmarshalJSON reads what MarshalJSON writes and what the Python CLI pushes. A field of ours that is there and makes
+// no sense is an error: an expiry that can't be read must not become none.
 func (c *Command) UnmarshalJSON(b []byte) error {
 	var m map[string]any
 	if err := json.Unmarshal(b, &m); err != nil {
 		return err
 	}
-	text := func(k string) string { s, _ := m[k].(string); delete(m, k); return s }
-	when := func(k string) time.Time { f, _ := m[k].(float64); delete(m, k); return unixTime(f) }
-	*c = Command{Type: text("type"), ID: cut(text("id")), By: cut(text("by")), Issued: when("issued"), Expires: when("expires"), Args: m}
-	if c.Type == "" {
+	var errs []error
+	text := func(k string) string {
+		v, there := m[k]
+		s, ok := v.(string)
+		if there && !ok {
+			errs = append(errs, fmt.Errorf("%s is no text", k))
+		}
+		delete(m, k)
+		return s
+	}
+	when := func(k string) time.Time {
+		v, there := m[k]
+		f, _ := v.(float64)
+		t := unixTime(f)
+		if there && t.IsZero() {
+			errs = append(errs, fmt.Errorf("%s is no time in Unix seconds", k))
+		}
+		delete(m, k)
+		return t
+	}
+	*c = Command{Type: text("type"), ID: text("id"), By: cut(text("by")), Issued: when("issued"), Expires: when("expires"), Args: m}
+	if _, there := m["signed"]; there {
+		delete(m, "signed")
+		var s struct {
+			Signed json.RawMessage `json:"signed"`
+		}
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+		c.Signed = s.Signed
+	}
+	return errors.Join(append(errs, c.check())...)
+}
+
+func (c *Command) check() error {
+	switch {
+	case c.Type == "":
 		return errors.New("command has no type")
+	case len(c.Type) > typeMost:
+		return fmt.Errorf("type %s is longer than %d bytes", shown(c.Type), typeMost)
+	case c.ID != "":
+		return CheckID(c.ID) // it becomes part of a key
 	}
 	return nil
-}
-
-// Send queues a command. The errors are ErrNoSuchNode and ErrQueueFull, besides Redis's own.
-func (p *Pool) Send(ctx context.Context, id string, c Command) error {
-	if err := CheckID(id); err != nil {
-		return err
-	}
-	b, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("encode command: %w", err)
-	}
-	r, err := p.run(ctx, "send command", sendScript, []string{p.keys.all(), p.keys.active(), p.keys.commands(id)}, id, string(b), queueMost)
-	switch {
-	case err != nil:
-		return p.Explain(err)
-	case r.word() == "none":
-		return noSuch(id)
-	case r.word() == "full":
-		return fmt.Errorf("node %s: %w: %d commands wait, its agent takes none", id, ErrQueueFull, queueMost)
-	}
-	return nil
-}
-
-// Take waits up to wait (at least 1 s) for a command to the node and takes it off the queue; ok is false when none
-// came. A command that cannot be read is gone, and the error says what it was.
-func (p *Pool) Take(ctx context.Context, id string, wait time.Duration) (c Command, ok bool, err error) {
-	kv, err := p.rdb.BLPop(ctx, wait, p.keys.commands(id)).Result()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return c, false, nil
-	case err != nil:
-		return c, false, p.Explain(err)
-	case len(kv) != 2:
-		return c, false, fmt.Errorf("take command: redis answered %d values", len(kv))
-	case len(kv[1]) > commandMost:
-		return c, false, &BadCommandError{fmt.Errorf("%d bytes are more than %d", len(kv[1]), commandMost)}
-	}
-	if err := json.Unmarshal([]byte(kv[1]), &c); err != nil {
-		return c, false, &BadCommandError{fmt.Errorf("%s: %w", shown(kv[1]), err)}
-	}
-	return c, true, nil
-}
-
-// PutBack puts a command that was taken and not begun to the head of the queue again.
-func (p *Pool) PutBack(ctx context.Context, id string, c Command) error {
-	b, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("encode command: %w", err)
-	}
-	return p.Explain(p.rdb.LPush(ctx, p.keys.commands(id), b).Err())
-}
-
-// BadCommandError says that what was taken from a queue is no command.
-type BadCommandError struct{ Err error }
-
-func (e *BadCommandError) Error() string { return "unreadable command: " + e.Err.Error() }
-func (e *BadCommandError) Unwrap() error { return e.Err }
-
-// Report writes what a command came to where the original system does: status (as "executed_<type>") and details of
-// the node's hash, for people.
-func (p *Pool) Report(ctx context.Context, id string, c Command, details any) error {
-	b, err := json.Marshal(details)
-	if err != nil {
-		return fmt.Errorf("encode result of %s: %w", c.Type, err)
-	}
-	_, unix := stamp()
-	return p.Explain(p.rdb.HSet(ctx, p.keys.status(id), "status", "executed_"+c.Type, "details", string(b), "timestamp", unix).Err())
 }

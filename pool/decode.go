@@ -192,9 +192,11 @@ func unixTime(s float64) time.Time {
 }
 
 // cut bounds foreign text and makes it valid UTF-8.
-func cut(s string) string {
-	if len(s) > textMost {
-		s = s[:textMost]
+func cut(s string) string { return cutTo(s, textMost) }
+
+func cutTo(s string, most int) string {
+	if len(s) > most {
+		s = s[:most]
 	}
 	return strings.ToValidUTF8(s, "")
 }

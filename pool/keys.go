@@ -11,23 +11,30 @@ const DefaultPrefix = "bazbeans"
 // Keys names every key of the pool. All of them begin with the prefix, and nothing else in this project spells a key.
 type Keys struct{ prefix string }
 
-func (k Keys) all() string             { return k.prefix + ":nodes:all" }    // set of registered ids
-func (k Keys) active() string          { return k.prefix + ":nodes:active" } // set of ids that may get traffic
-func (k Keys) frozen() string          { return k.prefix + ":nodes:frozen" } // hash id -> Freeze; operators' freezes
-func (k Keys) nodeIPs() string         { return k.prefix + ":node_ips" }     // hash id -> address, for Python
-func (k Keys) rev() string             { return k.prefix + ":rev" }          // the revision
-func (k Keys) events() string          { return k.prefix + ":events" }       // bounded stream of events
-func (k Keys) channel() string         { return k.prefix + ":lb_events" }    // the channel's default name
-func (k Keys) lbs() string             { return k.prefix + ":lbs" }          // set of load balancers ever seen
-func (k Keys) lb(id string) string     { return k.prefix + ":lb:" + id }     // hash, TTL: an Ack
-func (k Keys) lbLast(id string) string { return k.lb(id) + ":last" }         // string, TTL lastWordTTL: when it last spoke
-func (k Keys) status(id string) string { return k.prefix + ":node:" + id + ":status" }
+func (k Keys) all() string              { return k.prefix + ":nodes:all" }     // set of registered ids
+func (k Keys) active() string           { return k.prefix + ":nodes:active" }  // set of ids that may get traffic
+func (k Keys) frozen() string           { return k.prefix + ":nodes:frozen" }  // hash id -> Freeze; operators' freezes
+func (k Keys) nodeIPs() string          { return k.prefix + ":node_ips" }      // hash id -> address, for Python
+func (k Keys) rev() string              { return k.prefix + ":rev" }           // the revision
+func (k Keys) events() string           { return k.prefix + ":events" }        // bounded stream of events
+func (k Keys) channel() string          { return k.prefix + ":lb_events" }     // the channel's default name
+func (k Keys) lbs() string              { return k.prefix + ":lbs" }           // set of load balancers ever seen
+func (k Keys) lb(id string) string      { return k.prefix + ":lb:" + id }      // hash, TTL: an Ack
+func (k Keys) lbLast(id string) string  { return k.lb(id) + ":last" }          // string, TTL lastWordTTL: when it last spoke
+func (k Keys) command(id string) string { return k.prefix + ":command:" + id } // hash, TTL: a Result
+func (k Keys) status(id string) string  { return k.prefix + ":node:" + id + ":status" }
 func (k Keys) heartbeat(id string) string {
 	return k.prefix + ":node:" + id + ":heartbeat"
 }
 func (k Keys) commands(id string) string {
 	return k.prefix + ":node:" + id + ":commands"
 }
+
+// taken holds what the agent took off the queue and has not ended, as it stood there, oldest first.
+func (k Keys) taken(id string) string { return k.prefix + ":node:" + id + ":taken" }
+
+// recent holds the ids of the node's last commands, newest first.
+func (k Keys) recent(id string) string { return k.prefix + ":node:" + id + ":recent" }
 
 var idRule = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\z`)
 

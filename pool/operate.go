@@ -55,7 +55,7 @@ func (p *Pool) freeze(ctx context.Context, id, by, reason, queued string) (Chang
 	}
 	k := p.keys
 	r, err := p.run(ctx, "freeze", freezeScript,
-		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id)},
+		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.taken(id)},
 		id, p.channel, rfc, unix, by, reason, string(record), queued)
 	return p.change(id, r, err)
 }
@@ -82,7 +82,7 @@ func (p *Pool) unfreeze(ctx context.Context, id, by, queued string) (Change, err
 	}
 	k := p.keys
 	r, err := p.run(ctx, "unfreeze", unfreezeScript,
-		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.heartbeat(id)},
+		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.heartbeat(id), k.taken(id)},
 		id, p.channel, rfc, unix, cut(by), string(tell), queued)
 	c, err := p.change(id, r, err)
 	if err == nil && r.word() == "self" {
@@ -99,7 +99,7 @@ func (p *Pool) Forget(ctx context.Context, id, by string) (Change, error) {
 	rfc, _ := stamp()
 	k := p.keys
 	r, err := p.run(ctx, "forget", forgetScript,
-		[]string{k.all(), k.active(), k.frozen(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.nodeIPs(), k.commands(id)},
+		[]string{k.all(), k.active(), k.frozen(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.nodeIPs(), k.commands(id), k.taken(id), k.recent(id)},
 		id, p.channel, rfc, cut(by))
 	return p.change(id, r, err)
 }

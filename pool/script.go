@@ -33,7 +33,6 @@ func source(name string) string {
 // Errors that callers branch on.
 var (
 	ErrNoSuchNode = errors.New("no such node")
-	ErrQueueFull  = errors.New("command queue is full")
 )
 
 // SupersededError says that a newer agent has taken the node id over.
@@ -85,5 +84,5 @@ func readReply(cmd *redis.Cmd) (reply, error) {
 // this machine's clock: for people, never for decisions.
 func stamp() (rfc, unix string) {
 	now := time.Now().UTC()
-	return now.Format("2006-01-02T15:04:05.000Z"), strconv.FormatFloat(float64(now.UnixMilli())/1000, 'f', 3, 64)
+	return clock(now), strconv.FormatFloat(float64(now.UnixMilli())/1000, 'f', 3, 64)
 }

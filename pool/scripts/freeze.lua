@@ -1,11 +1,11 @@
 -- An operator's freeze: at once, without the node's agent, and until an operator lifts it.
--- KEYS: all, active, frozen, status, rev, events, commands
+-- KEYS: all, active, frozen, status, rev, events, commands, taken
 -- ARGV: 1 id, 2 channel, 3 now (RFC 3339), 4 now (Unix seconds), 5 by, 6 reason, 7 the freeze (JSON by, at, reason),
 --       8 '1': the agent carries out a queued command, and later ones stay
 -- Returns: {'none'} no such node · {'same', rev} was frozen by an operator already; a new reason replaces the old, none
 --          keeps it · {'ok', rev}
 local id = ARGV[1]
-local bad = wrong('set', 'set', 'hash', 'hash', 'string', 'stream', 'list')
+local bad = wrong('set', 'set', 'hash', 'hash', 'string', 'stream', 'list', 'list')
 if bad then return bad end
 if redis.call('SISMEMBER', KEYS[1], id) + redis.call('SISMEMBER', KEYS[2], id) == 0 then return {'none'} end
 local was = redis.call('HMGET', KEYS[4], 'is_frozen', 'rev', 'details', 'self_freeze')
@@ -20,7 +20,10 @@ if not had or ARGV[6] ~= '' then
 end
 redis.call('HSET', KEYS[4], 'status', 'frozen', 'timestamp', ARGV[4], 'is_frozen', 'true', 'is_active', 'false')
 local was_active = redis.call('SREM', KEYS[2], id) == 1
-if ARGV[8] ~= '1' then unqueue(KEYS[7]) end
+if ARGV[8] ~= '1' then
+  unqueue(KEYS[7])
+  unqueue(KEYS[8])
+end
 if had and not was_active and was[1] == 'true' then return {'same', was[2] or '0'} end
 return {'ok', announce({rev = KEYS[5], status = KEYS[4], active = KEYS[2], events = KEYS[6]},
   {event = 'node_frozen', id = id, reason = ARGV[6], by = ARGV[5], now = ARGV[3], channel = ARGV[2]})}

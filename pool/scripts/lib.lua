@@ -63,3 +63,21 @@ local function unqueue(key)
     end
   end
 end
+
+-- remember begins the record of a command, unless there is one, and notes it among the node's recent ones.
+-- c: id, node, type, by, now, ttl (ms), most (how many recent ones are kept).
+local function remember(command, recent, c)
+  if redis.call('EXISTS', command) == 0 then
+    redis.call('HSET', command, 'node', c.node, 'type', c.type, 'by', c.by, 'queued', c.now)
+    redis.call('LPUSH', recent, c.id)
+    redis.call('LTRIM', recent, 0, c.most - 1)
+  end
+  redis.call('PEXPIRE', command, c.ttl)
+  redis.call('PEXPIRE', recent, c.ttl)
+end
+
+-- record says in the bounded stream what became of a command. It is no change of the node: there is no revision.
+local function record(events, e)
+  redis.call('XADD', events, 'MAXLEN', '~', 10000, '*', 'event', e.event, 'node_id', e.id, 'timestamp', e.now,
+    'reason', e.reason, 'by', e.by, 'command', e.command)
+end

@@ -1,12 +1,12 @@
 -- An operator's unfreeze: lifts the operator's freeze, and any freeze of a Python node (its agent is told through its
 -- queue, too). What our agent froze for its health stays.
--- KEYS: all, active, frozen, status, rev, events, commands, heartbeat
+-- KEYS: all, active, frozen, status, rev, events, commands, heartbeat, taken
 -- ARGV: 1 id, 2 channel, 3 now (RFC 3339), 4 now (Unix seconds), 5 by, 6 command that tells a Python agent (JSON),
 --       7 '1': the agent carries out a queued command, and later ones stay
 -- Returns: {'none'} no such node · {'same', rev} was not frozen · {'ok', rev} ·
 --          {'self', rev, reason, '1' if an operator's freeze was lifted}: its own freeze stays
 local id = ARGV[1]
-local bad = wrong('set', 'set', 'hash', 'hash', 'string', 'stream', 'list', 'string')
+local bad = wrong('set', 'set', 'hash', 'hash', 'string', 'stream', 'list', 'string', 'list')
 if bad then return bad end
 if redis.call('SISMEMBER', KEYS[1], id) + redis.call('SISMEMBER', KEYS[2], id) == 0 then return {'none'} end
 local was = redis.call('HMGET', KEYS[4], 'is_frozen', 'self_freeze', 'details', 'rev', 'agent')
@@ -19,7 +19,10 @@ if beat then
   local ok, b = pcall(cjson.decode, beat)
   ours = ok and type(b) == 'table' and type(b.agent) == 'string'
 end
-if ARGV[7] ~= '1' then unqueue(KEYS[7]) end
+if ARGV[7] ~= '1' then
+  unqueue(KEYS[7])
+  unqueue(KEYS[9])
+end
 local own = was[2] or ''
 if ours and (own ~= '' or not op) then
   if own == '' then own = was[3] or '' end
