@@ -30,7 +30,7 @@ func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	m, err := n.master(b)
+	m, run, err := n.master(b)
 	gone := errors.As(err, new(*absence))
 	if err != nil && !gone { // we could not tell whether a reload is needed, or prove it
 		return out, step.Wrap(step.Reload, err)
@@ -45,23 +45,24 @@ func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
 			return out, nil
 		}
 	}
-	n.sweep(b, outs)
+	s := n.setupAs(b, run)
+	n.sweep(s, outs)
 	defer discard(outs)
-	err = n.change(ctx, b, outs, &out)
+	err = n.change(ctx, s, outs, &out)
 	return out, err
 }
 
 // change takes outs through the steps. What differs from the live path is installed; the reload is asked for in any
 // case.
-func (n *Nginx) change(ctx context.Context, b build, outs []*output, out *Outcome) error {
+func (n *Nginx) change(ctx context.Context, s setup, outs []*output, out *Outcome) error {
 	began := time.Now()
 	if err := stage(outs); err != nil {
 		return err
 	}
-	t, err := n.test(ctx, b, outs)
+	t, err := n.test(ctx, s, outs)
 	var changed []*output
 	if err == nil {
-		changed, err = n.order(ctx, b, outs)
+		changed, err = n.order(ctx, s, outs)
 	}
 	out.Took[step.Test] = time.Since(began)
 	if err != nil {
@@ -71,7 +72,7 @@ func (n *Nginx) change(ctx context.Context, b build, outs []*output, out *Outcom
 	began = time.Now()
 	err = n.install(changed)
 	if err == nil && !t.unchanged() {
-		err = n.again(ctx, b, changed)
+		err = n.again(ctx, s, changed)
 	}
 	out.Took[step.Install] = time.Since(began)
 	if err != nil {
@@ -86,30 +87,30 @@ func (n *Nginx) change(ctx context.Context, b build, outs []*output, out *Outcom
 		}
 	})
 
-	m, err := n.master(b) // asked again: it may have come or gone during the test
+	m, run, err := n.master(s.build) // asked again: it may have come or gone during the test
 	if err == nil {
-		err = n.reload(ctx, b, m, t, out)
+		err = n.reload(ctx, s, m, t, out)
 	}
 	switch {
 	case err == nil:
 		out.Reloaded, out.Running = true, true
-		n.record(m, now)
+		n.record(m, run, now)
 		return nil
 	case errors.As(err, new(*absence)):
-		n.log.Warn("the files are installed, but no nginx serves them", "step", step.Reload, "why", err, "hint", n.pidHint(b, t))
+		n.log.Warn("the files are installed, but no nginx serves them", "step", step.Reload, "why", err, "hint", n.pidHint(s, t))
 		return nil
 	case errors.As(err, new(*lingering)):
 		return &step.Error{Step: step.Verify, Err: err, Hint: "the new files stay; see what holds these workers up, and end them if need be"}
 	case ctx.Err() != nil: // lbd stops: nothing is known to be wrong, and the next lbd proves it
 	case len(changed) > 0 && m != process{}:
-		return n.back(ctx, b, m, t, outs, out, err)
+		return n.back(ctx, s, m, run, t, outs, out, err)
 	}
 	return step.Wrap(step.Reload, err)
 }
 
 // again is the second test, for when something beside our files changed since the first one.
-func (n *Nginx) again(ctx context.Context, b build, changed []*output) error {
-	why, err := n.testLive(ctx, b)
+func (n *Nginx) again(ctx context.Context, s setup, changed []*output) error {
+	why, err := n.testLive(ctx, s)
 	if err == nil && why != "" {
 		err = step.Errorf(step.Test, "mend it until `nginx -t` passes; the former files were put back, no reload was asked for",
 			"somebody changed the configuration during the test, and nginx refuses it now: %s", why)
@@ -124,7 +125,7 @@ func (n *Nginx) again(ctx context.Context, b build, changed []*output) error {
 
 // back puts the former files back after a failed reload and proves that Nginx serves them. It returns cause, with
 // what came of that.
-func (n *Nginx) back(ctx context.Context, b build, m process, t *tree, outs []*output, out *Outcome, cause error) error {
+func (n *Nginx) back(ctx context.Context, s setup, m process, run args, t *tree, outs []*output, out *Outcome, cause error) error {
 	failed := func(err error) error {
 		return fmt.Errorf("%w; and the former files are not proven to be served: %w", cause, err)
 	}
@@ -134,10 +135,10 @@ func (n *Nginx) back(ctx context.Context, b build, m process, t *tree, outs []*o
 	out.Changed = false
 	now := identify(outs)
 	undone := Outcome{Took: out.Took}
-	if err := n.reload(ctx, b, m, t, &undone); err != nil {
+	if err := n.reload(ctx, s, m, t, &undone); err != nil {
 		return failed(err)
 	}
 	out.Workers, out.Draining = undone.Workers, undone.Draining
-	n.record(m, now)
+	n.record(m, run, now)
 	return cause
 }

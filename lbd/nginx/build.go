@@ -77,18 +77,6 @@ func parseBuild(said string) build {
 	return b
 }
 
-// prefix is what Nginx puts before relative paths other than those in its configuration folder.
-func (n *Nginx) prefix(b build) string {
-	if n.opt.Prefix != "" {
-		return n.opt.Prefix
-	}
-	return b.prefix
-}
-
-// conf is the main configuration file's absolute path, as named: links in it matter, since relative includes are
-// relative to the folder that the name says.
-func (n *Nginx) conf(b build) string { return under(n.prefix(b), n.opt.Conf) }
-
 // under is ngx_get_full_name: no cleaning, since Nginx does none.
 func under(dir, name string) string {
 	if strings.HasPrefix(name, "/") {

@@ -16,8 +16,8 @@ import (
 )
 
 // test has Nginx test the configuration with the staged outputs in place, and returns the tree that was tested.
-func (n *Nginx) test(ctx context.Context, b build, outs []*output) (*tree, error) {
-	conf := n.conf(b)
+func (n *Nginx) test(ctx context.Context, s setup, outs []*output) (*tree, error) {
+	conf := s.conf
 	if real, err := filepath.EvalSymlinks(conf); err == nil {
 		if i := slices.IndexFunc(outs, func(o *output) bool { return o.real == real }); i >= 0 {
 			return nil, step.Errorf(step.Test, "write a file that it includes", "output %s is Nginx's main configuration file", outs[i].Path)
@@ -29,7 +29,7 @@ func (n *Nginx) test(ctx context.Context, b build, outs []*output) (*tree, error
 			continue
 		}
 		if t.broken != nil { // the include may stand behind what we could not read
-			if err := n.blame(ctx, b, outs); err != nil {
+			if err := n.blame(ctx, s, outs); err != nil {
 				return nil, err
 			}
 		}
@@ -41,7 +41,7 @@ func (n *Nginx) test(ctx context.Context, b build, outs []*output) (*tree, error
 		return nil, err
 	}
 	defer n.tidy.Go(sh.remove)
-	dump, said, err := n.run(ctx, b, "-T", sh.conf)
+	dump, said, err := n.run(ctx, s, "-T", sh.conf)
 	if err != nil {
 		if ctx.Err() != nil || !refused(err) {
 			return nil, step.Errorf(step.Test, "", "run nginx -t: %w", err)
@@ -49,7 +49,7 @@ func (n *Nginx) test(ctx context.Context, b build, outs []*output) (*tree, error
 		if sh.main == "" {
 			return nil, brokenOnDisk(complaint(said))
 		}
-		if err := n.blame(ctx, b, outs); err != nil {
+		if err := n.blame(ctx, s, outs); err != nil {
 			return nil, err
 		}
 		said = strings.NewReplacer(sh.names...).Replace(said)
@@ -65,8 +65,8 @@ func (n *Nginx) test(ctx context.Context, b build, outs []*output) (*tree, error
 }
 
 // testLive tests what is on disk; why is what Nginx has against it, "" when it passes.
-func (n *Nginx) testLive(ctx context.Context, b build) (why string, err error) {
-	_, said, err := n.run(ctx, b, "-t", n.conf(b))
+func (n *Nginx) testLive(ctx context.Context, s setup) (why string, err error) {
+	_, said, err := n.run(ctx, s, "-t", s.conf)
 	switch {
 	case err == nil:
 		return "", nil
@@ -78,8 +78,8 @@ func (n *Nginx) testLive(ctx context.Context, b build) (why string, err error) {
 
 // blame asks, after Nginx refused the new configuration, whether it refuses what is on disk as well. If so, and not
 // because of our own files, the error says so; else it is nil.
-func (n *Nginx) blame(ctx context.Context, b build, outs []*output) error {
-	why, err := n.testLive(ctx, b)
+func (n *Nginx) blame(ctx context.Context, s setup, outs []*output) error {
+	why, err := n.testLive(ctx, s)
 	if err != nil || why == "" {
 		return err
 	}
@@ -97,20 +97,20 @@ func brokenOnDisk(why string) error {
 }
 
 // run runs `nginx -t` or `nginx -T` on conf. said is what it wrote to standard error.
-func (n *Nginx) run(ctx context.Context, b build, flag, conf string) (dump []byte, said string, err error) {
+func (n *Nginx) run(ctx context.Context, s setup, flag, conf string) (dump []byte, said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, n.opt.TestTimeout)
 	defer cancel()
 	args := []string{flag, "-c", conf}
-	if n.opt.Prefix != "" {
-		args = append(args, "-p", n.opt.Prefix)
+	if s.given {
+		args = append(args, "-p", s.prefix)
 	}
-	if b.version >= 1019005 { // else it opens, and may create, the built-in error log
+	if s.version >= 1019005 { // else it opens, and may create, the built-in error log
 		args = append(args, "-e", "stderr")
 	}
-	if global := n.global(b); global != "" {
-		args = append(args, "-g", global)
+	if s.global != "" {
+		args = append(args, "-g", s.global)
 	}
-	cmd := exec.CommandContext(ctx, b.path, args...)
+	cmd := exec.CommandContext(ctx, s.path, args...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "NGINX=") }) // inherited sockets
 	cmd.WaitDelay = time.Second
 	began := time.Now()

@@ -50,12 +50,12 @@ func TestErrorLogFresh(t *testing.T) {
 func TestErrorLogsOfConfiguration(t *testing.T) {
 	s := newSite(t, "", map[string]string{"logs.conf": "error_log also.log; error_log stderr; error_log syslog:server=x; error_log /dev/null;"})
 	s.write("nginx.conf", "include logs.conf;\n"+head(s.dir)+"error_log http.log; }")
-	b, err := s.n.build(t.Context())
+	as, err := s.n.setup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, l := range s.n.errorLogs(b, process{PID: os.Getpid()}, walk(s.n.conf(b), nil)) {
+	for _, l := range s.n.errorLogs(as, process{PID: os.Getpid()}, walk(as.conf, nil)) {
 		if filepath.Dir(l.path) == s.dir {
 			got = append(got, filepath.Base(l.path))
 		}

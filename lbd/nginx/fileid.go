@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 // fileID tells one state of a file from every other: whoever writes to it, replaces it or flips a link on the way
@@ -24,9 +23,6 @@ func idOf(info fs.FileInfo) fileID {
 	}
 	return fileID{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
 }
-
-// changed is the time at which the file came to be what and where it is.
-func (id fileID) changed() time.Time { return time.Unix(0, max(id.Mtime, id.Ctime)) }
 
 // resolve follows all links in path. Unlike filepath.EvalSymlinks it also answers for a file that is not there yet,
 // behind a dangling link too: where it would be made.
@@ -55,4 +51,17 @@ func place(path string) (string, error) {
 		return "", err
 	}
 	return filepath.Join(dir, filepath.Base(path)), nil
+}
+
+// fileOwner is the user whom the file belongs to.
+func fileOwner(path string) (uid int, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	return int(st.Uid), nil
 }

@@ -60,9 +60,9 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // sweep removes what a killed lbd left behind. The lock is held, so nobody works with such files now.
-func (n *Nginx) sweep(b build, outs []*output) {
+func (n *Nginx) sweep(s setup, outs []*output) {
 	n.sweepDir(n.opt.StateDir, shadowMark)
-	conf := n.conf(b)
+	conf := s.conf
 	n.sweepDir(filepath.Dir(conf), dotPrefix(conf))
 	for _, o := range outs {
 		n.sweepDir(filepath.Dir(o.real), dotPrefix(o.real))

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,8 +9,11 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 func TestParseBuild(t *testing.T) {
@@ -44,8 +48,8 @@ func TestParseArgs(t *testing.T) {
 		{"nginx: master process nginx -q -c /a b/c.conf", source, "/a b/c.conf", ""},
 	} {
 		a := parseArgs(tc.title)
-		if got := a.confIn(tc.b); got != tc.conf || a.global != tc.global {
-			t.Errorf("%q: %q, %q", tc.title, got, a.global)
+		if got := a.confIn(tc.b); got != tc.conf || a.Global != tc.global {
+			t.Errorf("%q: %q, %q", tc.title, got, a.Global)
 		}
 	}
 }
@@ -108,24 +112,50 @@ func TestChangedNumberOfWorkers(t *testing.T) {
 	}
 }
 
-func TestProcessTimes(t *testing.T) {
-	s := running(t)
-	start, err := s.workers()[0].started()
-	if err != nil || time.Since(start) > time.Minute || time.Since(start) < -10*time.Millisecond {
-		t.Errorf("a worker began %v ago, %v", time.Since(start), err)
+// pretender runs `sleep` with the title of a master of this configuration that has extra arguments, as user uid.
+func (s *site) pretender(uid int, binary, extra string) *exec.Cmd {
+	s.t.Helper()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		s.t.Fatal(err)
 	}
+	dir := serverstest.Dir(s.t)
+	text, err := os.ReadFile(sleep)
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, binary), text, 0o755))
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := &exec.Cmd{Path: filepath.Join(dir, binary), Args: []string{strings.TrimSpace(masterTitle + " nginx -c " + s.nginx.Conf + " " + extra), "60"}}
+	if uid != os.Geteuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
 }
 
 func TestNotRunning(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	stranger := exec.Command("sleep", "60")
-	if err := stranger.Start(); err != nil {
+	stranger := s.pretender(os.Geteuid(), "sleep", "")
+	alien := stranger
+	if os.Geteuid() == 0 { // else there is no other user to be
+		alien = s.pretender(65534, "nginx", "-g load_module/evil.so;")
+	}
+	silent := exec.Command("sleep", "60")
+	if err := silent.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		_ = stranger.Process.Kill()
-		_ = stranger.Wait()
+		_ = silent.Process.Kill()
+		_ = silent.Wait()
 	}()
 	ended := exec.Command("true")
 	if err := ended.Run(); err != nil {
@@ -139,7 +169,9 @@ func TestNotRunning(t *testing.T) {
 		{"words", "x\n", "holds no process id"},
 		{"negative", "-1\n", "holds no process id"},
 		{"stale", strconv.Itoa(ended.Process.Pid), "has ended"},
-		{"a stranger", strconv.Itoa(stranger.Process.Pid), "is no nginx master"},
+		{"a stranger", strconv.Itoa(silent.Process.Pid), "is no nginx master"},
+		{"a stranger that calls itself one", strconv.Itoa(stranger.Process.Pid), "/sleep, not "},
+		{"a stranger of another user", strconv.Itoa(alien.Process.Pid), map[bool]string{true: "is user 65534's", false: "/sleep, not "}[os.Geteuid() == 0]},
 		{"a worker", worker, "is no nginx master"},
 		{"another nginx", strconv.Itoa(other.nginx.Master()), "is the master of " + other.nginx.Conf},
 	} {
@@ -163,8 +195,10 @@ func TestNotRunning(t *testing.T) {
 			}
 			same()
 			same2()
-			if !(process{PID: stranger.Process.Pid, Start: mustStat(t, stranger.Process.Pid).Start}).alive() {
-				t.Error("the stranger was signalled")
+			for _, cmd := range []*exec.Cmd{silent, stranger, alien} {
+				if !mustStat(t, cmd.Process.Pid).alive() {
+					t.Errorf("%s was signalled", cmd)
+				}
 			}
 		})
 	}
@@ -183,4 +217,73 @@ func mustStat(t *testing.T, pid int) process {
 		t.Fatalf("process %d has ended", pid)
 	}
 	return p
+}
+
+// A pid that was given to another process after the look is not signalled.
+func TestReusedPid(t *testing.T) {
+	s := running(t)
+	p := mustStat(t, s.nginx.Master())
+	same := s.undisturbed()
+	p.Start--
+	if err := p.hangup(); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("signalled: %v", err)
+	}
+	if p.alive() || s.n.proven(p, nil) {
+		t.Error("another process is taken for the one that is gone")
+	}
+	same()
+}
+
+// What the operator gave to Nginx holds for the test as well, so that lbd need not be told.
+func TestPrefixAndGlobalOfTheRunningMaster(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", map[string]string{"conf.d/out.conf": string(gen("g0"))})
+	conf := strings.Replace(head(s.dir), s.dir+"/error.log", "logs/error.log", 1) // relative to the prefix
+	conf = strings.Replace(conf, "worker_processes 2;\n", "", 1) +
+		fmt.Sprintf("include conf.d/*.conf;\nserver { listen 127.0.0.1:%d; location / { return 200 $gen; } }\n}\n", s.port)
+	s.write("nginx.conf", conf)
+	s.write("prefix/logs/error.log", "")
+	s.link("../nginx.conf", "named/nginx.conf") // its relative includes start here
+	s.write("named/conf.d/out.conf", string(gen("g0")))
+	for _, prefix := range []string{filepath.Join(s.dir, "prefix"), "prefix"} {
+		master := exec.Command("nginx", "-p", prefix, "-c", filepath.Join(s.dir, "named/nginx.conf"), "-e", "stderr", "-g", "daemon off; worker_processes 2;")
+		master.Dir, master.Stderr = s.dir, t.Output()
+		if err := master.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stop := func() {
+			_ = master.Process.Signal(syscall.SIGTERM)
+			_ = master.Wait()
+		}
+		t.Cleanup(stop)
+		serverstest.Eventually(t, 5*time.Second, func() error {
+			if p, _, ok := stat(master.Process.Pid); !ok || len(p.children()) != 2 {
+				return errors.New("no workers yet")
+			}
+			return nil
+		})
+		n, err := New(Options{Conf: filepath.Join(s.dir, "nginx.conf"), PID: filepath.Join(s.dir, "nginx.pid"), StateDir: filepath.Join(s.dir, "state", prefix)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(g string, running bool) {
+			t.Helper()
+			out, err := n.Apply(t.Context(), []File{{Path: filepath.Join(s.dir, "named/conf.d/out.conf"), Data: gen(g)}})
+			if err != nil || out.Running != running {
+				t.Fatalf("outcome %+v, %v", out, err)
+			}
+			if running {
+				s.serves(g)
+			}
+		}
+		check("a", true)
+		// Stopped, and still tested as it was run; by a new lbd, too.
+		stop()
+		check("b", false)
+		opt := n.opt
+		if n, err = New(opt); err != nil {
+			t.Fatal(err)
+		}
+		check("c", false)
+	}
 }

@@ -21,8 +21,8 @@ import (
 // Options say which Nginx, and how to reach it.
 type Options struct {
 	Binary string   // default "nginx", looked up in PATH
-	Prefix string   // nginx -p; default: the one built in
-	Conf   string   // nginx -c; default "/etc/nginx/nginx.conf"; a relative one is relative to the prefix
+	Prefix string   // nginx -p; default: the one in the running master's command line, else the one built in
+	Conf   string   // nginx -c; default "/etc/nginx/nginx.conf"; a relative one is relative to Prefix or the one built in
 	Global string   // nginx -g; default: the one in the running master's command line
 	PID    string   // default "/run/nginx.pid"
 	Reload []string // the command that reloads; default: SIGHUP to the master
@@ -68,7 +68,9 @@ type Nginx struct {
 	mu    sync.Mutex      // one Test or Apply at a time
 	tidy  sync.WaitGroup  // what need not be waited for before the lock is given back
 	swept map[string]bool // folders in which no left-over of a killed lbd is any more
-	proof *proof          // what was proven last; nil: not yet loaded from StateDir
+
+	proofMu sync.Mutex
+	proof   *proof // what was proven last; nil: not yet loaded from StateDir
 
 	buildMu sync.Mutex
 	built   build
@@ -118,7 +120,7 @@ func (n *Nginx) Test(ctx context.Context, files []File) error {
 		return err
 	}
 	defer unlock()
-	b, err := n.build(ctx)
+	s, err := n.setup(ctx)
 	if err != nil {
 		return err
 	}
@@ -126,11 +128,11 @@ func (n *Nginx) Test(ctx context.Context, files []File) error {
 	if err != nil {
 		return err
 	}
-	n.sweep(b, outs)
+	n.sweep(s, outs)
 	defer discard(outs)
 	if err := stage(outs); err != nil {
 		return err
 	}
-	_, err = n.test(ctx, b, outs)
+	_, err = n.test(ctx, s, outs)
 	return err
 }

@@ -12,7 +12,7 @@ import (
 // which Nginx would start after each rename: lbd may be killed between two of them, and Nginx restarted.
 //
 // Tests cost time, so they are run only where one file can matter to another: see settled.
-func (n *Nginx) order(ctx context.Context, b build, outs []*output) ([]*output, error) {
+func (n *Nginx) order(ctx context.Context, s setup, outs []*output) ([]*output, error) {
 	changed := differing(outs)
 	free := 0
 	for _, o := range changed {
@@ -27,7 +27,7 @@ func (n *Nginx) order(ctx context.Context, b build, outs []*output) ([]*output, 
 	for len(changed) > 1 { // with the last one it is the state that has passed
 		next, why := -1, error(nil)
 		for i, o := range changed {
-			_, err := n.test(ctx, b, onlyWith(outs, append(order[:len(order):len(order)], o)))
+			_, err := n.test(ctx, s, onlyWith(outs, append(order[:len(order):len(order)], o)))
 			if err == nil {
 				next = i
 				break

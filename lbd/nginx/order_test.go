@@ -61,7 +61,7 @@ func TestOrderOfDependentOutputs(t *testing.T) {
 	maker := File{Path: path("b.conf"), Data: []byte("map $host $made { default 1; }\n")}
 	order := func(files ...File) ([]string, error) {
 		t.Helper()
-		b, err := s.n.build(t.Context())
+		as, err := s.n.setup(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestOrderOfDependentOutputs(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.n.tidy.Wait()
-		list, err := s.n.order(context.Background(), b, outs)
+		list, err := s.n.order(context.Background(), as, outs)
 		var names []string
 		for _, o := range list {
 			names = append(names, filepath.Base(o.Path))

@@ -2,7 +2,6 @@ package nginx
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -88,28 +87,64 @@ func (p process) childrenAmong(names []string) []process {
 	return list
 }
 
-// hangupPending tells whether a SIGHUP sent to p waits to be taken: Nginx's master takes signals only when it has
-// finished what it is doing.
-func (p process) hangupPending() bool {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/status")
-	if err != nil {
+// status holds the lines of /proc/PID/status.
+type status []byte
+
+func (p process) status() (status, error) {
+	return os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/status")
+}
+
+// fields are the words of the line called name.
+func (s status) fields(name string) []string {
+	_, rest, _ := bytes.Cut(s, []byte("\n"+name+":"))
+	line, _, _ := bytes.Cut(rest, []byte{'\n'})
+	return strings.Fields(string(line))
+}
+
+// hangup tells whether SIGHUP is in the set of signals called name.
+func (s status) hangup(name string) bool {
+	words := s.fields(name)
+	if len(words) != 1 {
 		return false
 	}
-	_, rest, _ := bytes.Cut(text, []byte("\nShdPnd:"))
-	mask, _, _ := bytes.Cut(bytes.TrimSpace(rest[:min(len(rest), 40)]), []byte{'\n'})
-	set, err := strconv.ParseUint(string(mask), 16, 64)
+	set, err := strconv.ParseUint(words[0], 16, 64)
 	return err == nil && set&(1<<(unix.SIGHUP-1)) != 0
 }
 
-// started is the time at which p began, true to 10 ms, on the clock by which files get their times.
-func (p process) started() (time.Time, error) {
-	var wall, boot unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &wall); err != nil {
-		return time.Time{}, fmt.Errorf("read clock: %w", err)
+// hangupPending tells whether a SIGHUP sent to p waits to be taken: Nginx's master takes signals only when it has
+// finished what it is doing.
+func (p process) hangupPending() bool {
+	s, err := p.status()
+	return err == nil && s.hangup("ShdPnd")
+}
+
+// busy tells whether the master p does anything, as far as can be seen: it blocks SIGHUP but for the moments in which
+// it waits for signals (sigsuspend in ngx_master_process_cycle). The kernel gives both sets of one moment.
+func (p process) busy() bool {
+	s, err := p.status()
+	return err == nil && (s.hangup("SigBlk") || s.hangup("ShdPnd"))
+}
+
+// user is the effective user of p. The owner of /proc/PID will not do: a process can have that changed to root.
+func (p process) user() (uid int, ok bool) {
+	s, err := p.status()
+	if err != nil {
+		return 0, false
 	}
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
-		return time.Time{}, fmt.Errorf("read clock: %w", err)
+	ids := s.fields("Uid") // real, effective, saved, file system
+	if len(ids) < 2 {
+		return 0, false
 	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Go knows
-	return time.Unix(0, wall.Nano()-boot.Nano()).Add(time.Duration(p.Start) * tick), nil
+	uid, err = strconv.Atoi(ids[1])
+	return uid, err == nil
+}
+
+// tick is the unit of a process's start: USER_HZ is 100 on every architecture that Go knows.
+const tick = 10 * time.Millisecond
+
+// uptime is the time since boot, on the clock by which the kernel notes when a process starts: nobody sets it.
+func uptime() time.Duration {
+	var boot unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) // there since Linux 2.6.39
+	return time.Duration(boot.Nano())
 }

@@ -10,11 +10,14 @@ import (
 	"github.com/bazbeans/bazbeans/step"
 )
 
-// proof says which files a master was seen to serve. It is kept in StateDir, so that a new lbd need not reload to
-// know. It needs no care when files change: a changed file has another ID.
+// proof says which files a master was seen to serve, or which files were on disk when there was no master. It is kept
+// in StateDir, so that a new lbd need not reload to know. It needs no care when files change: a changed file has
+// another ID. It does not depend on the clock that people set.
 type proof struct {
-	Boot   string // a process's start counts from here
-	Master process
+	Boot   string            // a process's start counts from here, and so does At
+	At     time.Duration     // the files were there since boot
+	Master process           // zero: none was seen
+	Args   args              // what it was started with; kept when it has ended
 	Files  map[string]fileID // by resolved path; zero: the file is not there
 }
 
@@ -25,40 +28,38 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// proven tells whether m serves the files on disk: it was seen to, or it is younger than the files.
-func (n *Nginx) proven(m process, outs []*output) bool {
+// lastProof returns what was recorded last; it is empty when nothing was.
+func (n *Nginx) lastProof() proof {
+	n.proofMu.Lock()
+	defer n.proofMu.Unlock()
 	if n.proof == nil {
 		n.proof = &proof{}
 		if text, err := os.ReadFile(n.proofFile()); err == nil && json.Unmarshal(text, n.proof) != nil {
 			n.proof = &proof{} // torn by a crash: no proof
 		}
 	}
-	if n.proof.Boot == bootID() && n.proof.Master == m {
-		same := true
-		for _, o := range outs {
-			id, ok := n.proof.Files[o.real]
-			same = same && ok && id == o.id
-		}
-		if same {
-			return true
-		}
-	}
-	return younger(m, outs)
+	return *n.proof
 }
 
-// younger tells whether m began after the files came to be what they are, so that it must have read them. Young
-// workers would prove nothing: a worker that crashed is started again from what the master read long ago. In doubt m
-// is older: a process's start is known to 10 ms, a file's time to a tick of the kernel, and a removed file has no time.
-func younger(m process, outs []*output) bool {
-	const doubt = 20 * time.Millisecond
-	start, err := m.started()
-	if err != nil {
-		return false
-	}
+// proven tells whether m serves the files on disk: it was seen to, or it began when they were there.
+func (n *Nginx) proven(m process, outs []*output) bool {
+	p := n.lastProof()
 	for _, o := range outs {
-		if !o.exists || start.Before(o.id.changed().Add(doubt)) {
+		if id, ok := p.Files[o.real]; !ok || id != o.id {
 			return false
 		}
+	}
+	if p.Boot == bootID() && p.Master == m {
+		return true
+	}
+	return p.Files != nil && p.younger(m)
+}
+
+// younger tells whether m began after the files of p were seen on disk, so that it must have read them. Young workers
+// would prove nothing: a worker that crashed is started again from what the master read long ago.
+func (p proof) younger(m process) bool {
+	if p.Boot == bootID() && time.Duration(m.Start)*tick <= p.At { // in doubt it is older
+		return false
 	}
 	workers, _ := m.crew()
 	return len(workers) > 0
@@ -77,10 +78,16 @@ func identify(outs []*output) map[string]fileID {
 	return ids
 }
 
-// record keeps that m serves files.
-func (n *Nginx) record(m process, files map[string]fileID) {
-	n.proof = &proof{Boot: bootID(), Master: m, Files: files}
-	text, err := json.Marshal(n.proof)
+// record keeps that m, which was started with run, serves files; or, with a zero m, that they are on disk.
+func (n *Nginx) record(m process, run args, files map[string]fileID) {
+	p := &proof{Boot: bootID(), At: uptime(), Master: m, Args: run, Files: files}
+	if m == (process{}) {
+		p.Args = n.lastProof().Args
+	}
+	n.proofMu.Lock()
+	n.proof = p
+	n.proofMu.Unlock()
+	text, err := json.Marshal(p)
 	if err == nil {
 		temp := n.proofFile() + ".new"
 		if err = os.WriteFile(temp, text, 0o600); err == nil {

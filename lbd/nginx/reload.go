@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -14,7 +13,7 @@ import (
 	"github.com/bazbeans/bazbeans/step"
 )
 
-const askPoll = 5 * time.Millisecond // costs a look at all processes
+const idlePoll = 5 * time.Millisecond
 
 // reloading is one reload from before it is asked for until it is proven.
 type reloading struct {
@@ -23,24 +22,14 @@ type reloading struct {
 	timeout time.Duration
 	logs    []*errorLog
 
-	before []process // m's children before it began to reload
+	before []process // m's children when it was idle and our files in place: who is not among them has read the files
 	said   []string  // what m has written to its error logs since, of severity emerg and alert
-	busy   bool      // m was not idle when we asked, so the first of said may be about another reload
 }
 
 // reload asks m to read its configuration, of which t is the tree, again, and returns when new workers serve it.
-func (n *Nginx) reload(ctx context.Context, b build, m process, t *tree, out *Outcome) error {
-	r := &reloading{n: n, m: m, logs: n.errorLogs(b, m, t)}
+func (n *Nginx) reload(ctx context.Context, s setup, m process, t *tree, out *Outcome) error {
+	r := &reloading{n: n, m: m, logs: n.errorLogs(s, m, t)}
 	r.timeout = max(n.opt.ReloadTimeout, 3*out.Took[step.Test]) // the master has to read what the test has read
-	want := n.workers(b, t)
-	err := r.once(ctx, want, out)
-	if err != nil && r.busy && slices.ContainsFunc(r.said, final) {
-		err = r.once(ctx, want, out) // it may have been the other reload that was refused
-	}
-	return err
-}
-
-func (r *reloading) once(ctx context.Context, want workers, out *Outcome) error {
 	began := time.Now()
 	err := r.ask(ctx)
 	out.Took[step.Reload] += time.Since(began)
@@ -48,64 +37,38 @@ func (r *reloading) once(ctx context.Context, want workers, out *Outcome) error 
 		return err
 	}
 	began = time.Now()
-	err = r.prove(ctx, want, out)
+	err = r.prove(ctx, n.workers(s, t), out)
 	out.Took[step.Verify] += time.Since(began)
 	return err
 }
 
-// ask has the master reload and notes its children at the moment when it begins to.
+// ask has the master reload.
 //
-// That moment matters: an operator's reload may be under way, begun before our files were in place, and its workers
-// are new as well. While the master is busy, our signal stays pending: children seen then, and lines, are of the past.
+// An operator's reload may be under way, begun before our files were in place, and its workers are new as well. So the
+// master must be seen idle first: whatever it reads after that moment, for us or for somebody else, is our files.
 func (r *reloading) ask(ctx context.Context) error {
 	n, m := r.n, r.m
-	r.listen()
-	r.before, r.said, r.busy = m.children(), nil, false
-	asked := make(chan error, 1)
-	if n.opt.Reload == nil {
-		if err := m.hangup(); err != nil {
-			if errors.Is(err, syscall.ESRCH) {
-				return absent("process %d ended before it was signalled", m.PID)
-			}
-			hint := ""
-			if errors.Is(err, syscall.EPERM) {
-				hint = "run lbd as root or with CAP_KILL, or name a command in nginx.reload"
-			}
-			return step.Errorf(step.Reload, hint, "signal nginx master %d: %w", m.PID, err)
+	for deadline := time.Now().Add(r.timeout); m.busy(); {
+		if time.Now().After(deadline) {
+			return step.Errorf(step.Reload, "see what nginx's error log says", "nginx master %d is busy with another reload for %v", m.PID, r.timeout)
 		}
-		asked <- nil
-	} else {
-		go func() { asked <- n.command(ctx) }()
-	}
-	deadline := time.Now().Add(r.timeout)
-	for sent := false; ; {
-		if !sent {
-			select {
-			case err := <-asked:
-				if err != nil {
-					return err
-				}
-				sent = true
-			default:
-			}
-		}
-		if sent {
-			if !m.hangupPending() {
-				return nil
-			}
-			if time.Now().After(deadline) {
-				return step.Errorf(step.Reload, "", "nginx master %d has not taken the signal for %v", m.PID, r.timeout)
-			}
-		}
-		if err := wait(ctx, askPoll); err != nil {
+		if err := wait(ctx, idlePoll); err != nil {
 			return step.Errorf(step.Reload, "", "wait for nginx: %w", err)
 		}
-		now := m.children()
-		r.listen()
-		if m.hangupPending() {
-			r.before, r.said, r.busy = now, nil, true
-		}
 	}
+	r.listen()
+	r.before, r.said = m.children(), nil
+	if n.opt.Reload != nil {
+		return n.command(ctx)
+	}
+	err := m.hangup()
+	switch {
+	case errors.Is(err, syscall.ESRCH):
+		return absent("process %d ended before it was signalled", m.PID)
+	case errors.Is(err, syscall.EPERM):
+		return step.Errorf(step.Reload, "run lbd as root or with CAP_KILL, or name a command in nginx.reload", "signal nginx master %d: %w", m.PID, err)
+	}
+	return step.Wrap(step.Reload, err)
 }
 
 // command runs the operator's own reload command.

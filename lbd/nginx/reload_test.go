@@ -121,53 +121,71 @@ func TestReloadByCommand(t *testing.T) {
 	}
 }
 
-// An operator's reload is under way when ours is asked for: it has read the configuration before our file was there,
-// and its workers are new as well. Held up by a taken port, so that the order of things is sure.
+// An operator's reload is under way when ours is to be asked for: it has read the configuration before our file was
+// there, and its workers are new as well. Held up by a taken port, so that the order of things is sure.
 func TestReloadWhileAnotherIsUnderWay(t *testing.T) {
-	t.Run("that succeeds", func(t *testing.T) { testUnderWay(t, "bind() to") })
-	t.Run("that fails", func(t *testing.T) { testUnderWay(t, "still could not bind()") })
-}
-
-// testUnderWay frees the port when Nginx has said until.
-func testUnderWay(t *testing.T, until string) {
-	t.Parallel()
-	s := running(t)
-	m := mustStat(t, s.nginx.Master())
-	port, free := takePort(t)
-	defer free()
-	s.write("conf.d/theirs.conf", fmt.Sprintf("server { listen 127.0.0.1:%d; }\n", port))
-	if err := m.hangup(); err != nil {
-		t.Fatal(err)
-	}
-	said := func(what string) {
-		t.Helper()
-		serverstest.Eventually(t, 5*time.Second, func() error {
-			if text, err := os.ReadFile(s.nginx.ErrorLog); err != nil || !strings.Contains(string(text), what) {
-				return fmt.Errorf("nginx has not said %q yet (%v)", what, err)
+	const succeeds, fails = "bind() to", "still could not bind()"
+	command := func(s *site) []string { return []string{"nginx", "-s", "reload", "-p", s.dir, "-c", s.nginx.Conf} }
+	for _, tc := range []struct {
+		name   string
+		until  string // the port is freed when Nginx has said this
+		reload func(*site) []string
+		want   step.Name // "": ours is proven
+	}{
+		{"that succeeds", succeeds, nil, ""},
+		{"that fails", fails, nil, ""},
+		{"that succeeds, ours by command", succeeds, command, ""},
+		{"that fails, ours by command", fails, command, ""},
+		{"that succeeds, our command does nothing", succeeds, func(*site) []string { return []string{"true"} }, step.Verify},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := running(t)
+			if tc.reload != nil {
+				s.n = s.open(Options{Reload: tc.reload(s), ReloadTimeout: minReloadTimeout})
 			}
-			return nil
+			m := mustStat(t, s.nginx.Master())
+			port, free := takePort(t)
+			defer free()
+			s.write("conf.d/theirs.conf", fmt.Sprintf("server { listen 127.0.0.1:%d; }\n", port))
+			if err := m.hangup(); err != nil {
+				t.Fatal(err)
+			}
+			said := func(what string) {
+				t.Helper()
+				serverstest.Eventually(t, 5*time.Second, func() error {
+					if text, err := os.ReadFile(s.nginx.ErrorLog); err != nil || !strings.Contains(string(text), what) {
+						return fmt.Errorf("nginx has not said %q yet (%v)", what, err)
+					}
+					return nil
+				})
+			}
+			said("bind() to")
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.n.Apply(t.Context(), []File{{Path: s.out, Data: gen("g1")}})
+				done <- err
+			}()
+			serverstest.Eventually(t, 5*time.Second, func() error {
+				if text, err := os.ReadFile(s.out); err != nil || string(text) != string(gen("g1")) {
+					return fmt.Errorf("not installed yet: %q, %v", text, err)
+				}
+				return nil
+			})
+			said(tc.until)
+			free()
+			if tc.want != "" {
+				checkError(t, <-done, tc.want, "no proof within")
+				s.serves("g0")
+				return
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			for range 10 {
+				s.serves("g1")
+			}
 		})
-	}
-	said("bind() to")
-	done := make(chan error, 1)
-	go func() {
-		_, err := s.n.Apply(t.Context(), []File{{Path: s.out, Data: gen("g1")}})
-		done <- err
-	}()
-	serverstest.Eventually(t, 5*time.Second, func() error {
-		if !m.hangupPending() {
-			return errors.New("no signal waits for the master")
-		}
-		return nil
-	})
-	s.holds("conf.d/out.conf", gen("g1"))
-	said(until)
-	free()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	for range 10 {
-		s.serves("g1")
 	}
 }
 

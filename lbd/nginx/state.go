@@ -19,7 +19,7 @@ func (n *Nginx) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	m, err := n.master(b)
+	m, _, err := n.master(b)
 	if a := new(absence); errors.As(err, &a) {
 		return State{Why: a.why}, nil
 	}

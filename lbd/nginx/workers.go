@@ -68,7 +68,7 @@ func (w workers) met(have, former int) bool {
 	return (w.auto || w.number == 0) && (former == 0 || have == former)
 }
 
-func (n *Nginx) workers(b build, t *tree) workers {
+func (n *Nginx) workers(s setup, t *tree) workers {
 	w := workers{number: 1} // Nginx's default
 	set := func(st *ngxconf.Statement) {
 		if st.Name() != "worker_processes" || len(st.Words) != 2 {
@@ -84,7 +84,7 @@ func (n *Nginx) workers(b build, t *tree) workers {
 		}
 		w = workers{number: number}
 	}
-	if global, err := ngxconf.Parse([]byte(n.global(b))); err == nil {
+	if global, err := ngxconf.Parse([]byte(s.global)); err == nil {
 		for i := range global {
 			set(&global[i])
 		}
