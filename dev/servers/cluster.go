@@ -54,7 +54,7 @@ func (c *Cluster) startNode(ctx context.Context) (*Redis, error) {
 	}
 	r, err := StartRedis(ctx, RedisOptions{Dir: filepath.Join(c.dir, "node"+strconv.Itoa(len(c.Nodes)+1)), TLS: c.tls,
 		Args: append([]string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "500",
-			"--cluster-replica-validity-factor", "0"}, c.args...)})
+			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"}, c.args...)})
 	if err != nil {
 		return nil, err
 	}
