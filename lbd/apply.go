@@ -81,6 +81,7 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	case err == nil && p.problems() == nil && f != nil && l.refused == nil:
 		l.proven = l.templates
 		l.retry.reset()
+		clear(l.faulty)
 	case err != nil && step.Of(err) == step.Test && f != nil && p.Pinned == nil:
 		if less := l.lesser(ctx, f, p, err); less != nil {
 			p, err = less, nil

@@ -1,9 +1,13 @@
 package lbd
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bazbeans/bazbeans/render"
 )
 
 // owners says whose an address and port is when several nodes claim it: of two servers at one address one would get a
@@ -38,6 +42,34 @@ func (u *upstream) owners(f *facts) map[netip.AddrPort]string {
 		ids[at] = n.ID
 	}
 	return ids
+}
+
+// overflow names those of want that are more than max_nodes: a flood of registrations must not take the place of nodes
+// that work. Those that are served already stay; of the others, those that registered first come first.
+func (u *upstream) overflow(f *facts, want []render.Server) (ids []string) {
+	if len(want) <= u.MaxNodes {
+		return nil
+	}
+	serving := u.history.newest()
+	since := make(map[string]int64, len(f.nodes))
+	for i := range f.nodes {
+		since[f.nodes[i].ID] = f.nodes[i].registered()
+	}
+	for _, s := range want {
+		ids = append(ids, s.ID)
+	}
+	slices.SortStableFunc(ids, func(a, b string) int {
+		_, servesA := serving[a]
+		_, servesB := serving[b]
+		switch {
+		case servesA != servesB && servesA:
+			return -1
+		case servesA != servesB:
+			return 1
+		}
+		return cmp.Compare(since[a], since[b])
+	})
+	return ids[u.MaxNodes:]
 }
 
 // registered is the revision at which the node's agent registered, with which its instance begins; 0 for Python's.

@@ -2,6 +2,7 @@ package lbd
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/bazbeans/bazbeans/pool"
@@ -55,5 +56,32 @@ func TestOneAddressIsOneNodes(t *testing.T) {
 		if got != c.want || len(want)+len(refused) != wanted {
 			t.Errorf("%s: serves %q, refuses %v", c.name, got, refused)
 		}
+	}
+}
+
+// A flood of registrations takes no node's place.
+func TestOverflow(t *testing.T) {
+	u := &upstream{UpstreamConfig: defaultUpstream()}
+	u.MaxNodes = 4
+	var f facts
+	node := func(id, instance string) {
+		n := pool.Node{ID: id, Agent: "1", Instance: instance, Active: true, Alive: true, Weight: 1, Port: 80}
+		at := netip.AddrFrom4([4]byte{10, 0, 0, byte(len(f.nodes) + 1)})
+		f.nodes = append(f.nodes, fact{Node: n, where: resolvers.Resolution{Endpoint: resolvers.Endpoint{Addr: at}}})
+	}
+	node("a-flood1", "0/x") // a liar: it says that it was first of all
+	node("a-flood2", "9/x")
+	node("served1", "5/h")
+	node("served2", "6/h")
+	node("web-elder", "3/h")
+	node("web-younger", "7/h")
+	u.history.add(noon, guardDefaults.Window, []render.Server{{ID: "served1", Weight: 1}, {ID: "served2", Weight: 1}})
+	want, refused := u.want(&f, &listeners{}, map[string]uint16{})
+	got := ""
+	for _, s := range want {
+		got += s.ID + " "
+	}
+	if got != "a-flood1 served1 served2 web-elder " || len(refused) != 2 || !strings.Contains(refused["a-flood2"], "max_nodes 4") {
+		t.Errorf("serves %s, refuses %v", got, refused)
 	}
 }

@@ -68,7 +68,8 @@ type UpstreamConfig struct {
 	Balance   string       `yaml:"balance"`   // default least_conn
 	Keepalive int          `yaml:"keepalive"` // default 32; 0: no line
 	Server    ServerConfig `yaml:"server"`
-	Fallback  []string     `yaml:"fallback"` // "IP:port", backup servers
+	Fallback  []string     `yaml:"fallback"`  // "IP:port", backup servers
+	MaxNodes  int          `yaml:"max_nodes"` // more than this are refused, the newest first; default 2000
 }
 
 // ServerConfig holds the parameters of each `server` line.
@@ -115,7 +116,7 @@ func (u *UpstreamConfig) UnmarshalYAML(n *yaml.Node) error {
 func defaultUpstream() UpstreamConfig {
 	return UpstreamConfig{Name: "app_backend", Template: "upstream.conf.tmpl", Output: "/etc/nginx/conf.d/upstream.conf",
 		Port: 8000, PortFrom: "node", Balance: "least_conn", Keepalive: 32,
-		Server: ServerConfig{MaxFails: 1, FailTimeout: 10 * time.Second}}
+		Server: ServerConfig{MaxFails: 1, FailTimeout: 10 * time.Second}, MaxNodes: 2000}
 }
 
 // Timing paces the loop.

@@ -171,12 +171,19 @@ func serversIn(text string) string {
 // bubble runs a loop over doubles in a bubble of time until test returns.
 func bubble(t *testing.T, test func(t *testing.T, f *fakePool, e *fakeEngine, l *LB)) {
 	t.Helper()
+	bubbleWith(t, func(*Config) {}, test)
+}
+
+// bubbleWith is bubble with a config of its own.
+func bubbleWith(t *testing.T, change func(*Config), test func(t *testing.T, f *fakePool, e *fakeEngine, l *LB)) {
+	t.Helper()
 	state := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.ID, cfg.StateDir, cfg.Status.Listen, cfg.AllowNetworks = "lb1", state, "", []string{"10.0.0.0/8"}
 		cfg.Upstreams = []UpstreamConfig{defaultUpstream()}
 		cfg.Upstreams[0].Output = filepath.Join(state, "up.conf")
+		change(&cfg)
 		l, err := New(cfg, silent)
 		if err != nil {
 			t.Fatal(err)

@@ -147,7 +147,11 @@ func (u *upstream) want(f *facts, own *listeners, ports map[string]uint16) (want
 		}
 		want = append(want, server(&n.Node, at, n.weight(), frozen))
 	}
-	return want, refused
+	for _, id := range u.overflow(f, want) {
+		refused[id] = fmt.Sprintf("upstream %s: it has max_nodes %d already", u.Name, u.MaxNodes)
+		delete(ports, id)
+	}
+	return slices.DeleteFunc(want, func(s render.Server) bool { return refused[s.ID] != "" }), refused
 }
 
 func server(n *pool.Node, at netip.AddrPort, weight int, down bool) render.Server {

@@ -45,6 +45,12 @@ func (c *Config) complete() error {
 		if label, ok := strings.CutPrefix(u.PortFrom, "label:"); !ok && u.PortFrom != "node" && u.PortFrom != "config" || ok && label == "" {
 			bad("upstreams[%d] %s: port_from %q is not one of node, config, label:NAME", i, u.Name, u.PortFrom)
 		}
+		if u.MaxNodes == 0 {
+			u.MaxNodes = defaultUpstream().MaxNodes
+		}
+		if u.MaxNodes < 0 {
+			bad("upstreams[%d] %s: max_nodes %d is negative", i, u.Name, u.MaxNodes)
+		}
 		if u.Port == 0 {
 			bad("upstreams[%d] %s: port 0 is not a port", i, u.Name)
 		}
