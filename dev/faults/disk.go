@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// diskRows are faults of the disks that lbd writes to. What can't be written is not written by half.
+func diskRows() []Row {
+	return []Row{{
+		Name:     "disk: full where Nginx's files are",
+		Does:     "the folder's file system is filled to the last byte; a node is frozen; later there is room",
+		MustHold: "the old file stays whole, nothing is reloaded, lbd says so; the freeze is served when there is room",
+		Setup:    Setup{Mounts: []string{"conf.d"}},
+		Run:      func(s *Site) { s.fullDisk(filepath.Dir(s.lb.file()), "no space left") },
+	}, {
+		Name:     "disk: full where lbd's state is",
+		Does:     "the file system of state_dir is filled to the last byte; a node is frozen; later there is room",
+		MustHold: "traffic goes on, lbd says so; the freeze is served when there is room at the latest",
+		Setup:    Setup{Mounts: []string{"../lbd/state"}},
+		Run: func(s *Site) {
+			free := s.fill(s.lbd.state())
+			s.freeze("web1")
+			s.pause(2 * time.Second)
+			s.must(s.testConf())
+			s.answers(s.onDisk()...)
+			s.wait(soon, func() error { return contains(s.lbd.Log()+s.problems(), "no space left") })
+			free()
+			s.converges(time.Now(), retry, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "disk: read-only",
+		Does:     "the file system of Nginx's files becomes read-only; a node is frozen; later it can be written again",
+		MustHold: "nothing is reloaded, lbd says so; the freeze is served when it can be written",
+		Setup:    Setup{Mounts: []string{"conf.d"}},
+		Run: func(s *Site) {
+			dir := filepath.Dir(s.lb.file())
+			untouched := s.untouched()
+			s.must(syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+			s.freeze("web1")
+			s.says(soon, "read-only file system")
+			s.serves(3*time.Second, s.all()...)
+			untouched()
+			s.must(syscall.Mount("", dir, "", syscall.MS_REMOUNT, ""))
+			s.converges(time.Now(), retry, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "disk: the output becomes a link",
+		Does:     "the operator moves lbd's file elsewhere and leaves a link; a node is frozen",
+		MustHold: "the link stays, the file that it names is kept in step",
+		Run: func(s *Site) {
+			file := s.lb.file()
+			real := filepath.Join(s.dir, "elsewhere", "upstream.conf")
+			s.must(os.MkdirAll(filepath.Dir(real), 0o755))
+			s.must(os.Rename(file, real))
+			s.must(os.Symlink(real, file))
+			s.worksOn()
+			if to, err := os.Readlink(file); err != nil || to != real {
+				s.fail("the link now names %q (%w)", to, err)
+			}
+		},
+	}, {
+		Name:     "disk: the output is a bind-mounted file",
+		Does:     "a single file is mounted over lbd's, as container set-ups do; a node is frozen; the mount is taken away",
+		MustHold: "lbd says that it can't replace it and writes no half file; the freeze is served afterwards",
+		Run: func(s *Site) {
+			file, other := s.lb.file(), filepath.Join(s.dir, "mounted.conf")
+			text, err := os.ReadFile(file)
+			s.must(err)
+			s.must(write(other, string(text)))
+			if err := syscall.Mount(other, file, "", syscall.MS_BIND, ""); err != nil {
+				s.fail("%w: a bind mount needs root's right to mount: %w", errCannot, err)
+			}
+			mounted := true
+			umount := func() error {
+				if !mounted {
+					return nil
+				}
+				mounted = false
+				return syscall.Unmount(file, syscall.MNT_DETACH)
+			}
+			s.atEnd(umount)
+			s.freeze("web1")
+			s.says(soon, "mount")
+			s.serves(2*time.Second, s.all()...)
+			s.must(s.testConf())
+			s.must(umount())
+			s.converges(time.Now(), retry, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "disk: the output is removed",
+		Does:     "somebody deletes lbd's file while Nginx runs",
+		MustHold: "lbd writes it again by itself; traffic goes on",
+		Run: func(s *Site) {
+			s.must(os.Remove(s.lb.file()))
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "disk: the output is cut short",
+		Does:     "somebody writes half a directive into lbd's file while Nginx runs",
+		MustHold: "lbd writes it again by itself; traffic goes on",
+		Run: func(s *Site) {
+			s.must(write(s.lb.file(), "upstream app_backend { serv"))
+			s.converges(time.Now(), soon, s.all()...)
+			s.must(s.testConf())
+		},
+	}, {
+		Name:     "disk: lbd's memory is rubbish",
+		Does:     "lbd is killed, every file of its state folder is overwritten with rubbish, Redis is empty; lbd starts",
+		MustHold: "the last good set is served all the time: Nginx's own file is believed",
+		Run: func(s *Site) {
+			s.must(s.lbd.kill9())
+			s.agents(s.all(), (*node).endAgent)
+			s.redisDo("FLUSHALL")
+			untouched := s.untouched()
+			s.must(filepath.WalkDir(s.lbd.state(), func(path string, d os.DirEntry, err error) error {
+				if err == nil && d.Type().IsRegular() {
+					err = write(path, "\x00rubbish{")
+				}
+				return err
+			}))
+			s.must(s.lbd.start())
+			s.serves(3*time.Second, s.all()...)
+			untouched()
+			s.agents(s.all(), func(n *node) error { return n.startAgent(s.ctx) })
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}}
+}
+
+// fullDisk fills the disk below Nginx's files.
+func (s *Site) fullDisk(dir, says string) {
+	untouched := s.untouched()
+	before := reconfigured(s.lb.ErrorLog)
+	free := s.fill(dir)
+	s.freeze("web1")
+	s.says(soon, says)
+	s.serves(3*time.Second, s.all()...)
+	untouched()
+	s.must(s.testConf())
+	if n := reconfigured(s.lb.ErrorLog); n != before {
+		s.fail("%d reloads though nothing could be written", n-before)
+	}
+	free()
+	s.converges(time.Now(), retry, s.but("web1")...)
+	s.unfreeze("web1")
+	s.converges(time.Now(), soon, s.all()...)
+}
+
+// fill leaves no byte free below dir; free gives them back.
+func (s *Site) fill(dir string) (free func()) {
+	path := filepath.Join(dir, "filler")
+	f, err := os.Create(path)
+	s.must(err)
+	defer f.Close()
+	for size := 64 << 10; size > 0; size /= 2 { // to the last byte
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			s.must(err)
+		}
+	}
+	return func() { s.must(os.Remove(path)) }
+}
+
+// problems is what /readyz complains of.
+func (s *Site) problems() string { return fmt.Sprint(s.lbd.ready(s.ctx)) }

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// twoFiles are two upstreams, each in a file of its own: lbd may be killed between two renames.
+const twoFiles = "upstreams:\n  - {name: app_backend, output: CONF.D/upstream.conf}\n  - {name: other, output: CONF.D/other.conf}\n"
+
+// lbdRows are faults of lbd itself. Its end changes no traffic, and its start mends what it left behind.
+func lbdRows() []Row {
+	return []Row{{
+		Name:     "lbd: kill -9 in a loop",
+		Does:     "200 times (30 in a short run): nodes are frozen and unfrozen, lbd of two files is killed at a random moment of what follows and started again",
+		MustHold: "after each kill nginx -t passes, after each tenth a fresh Nginx starts; after the last start it serves what is wanted",
+		Setup:    Setup{Upstreams: twoFiles},
+		Run: func(s *Site) {
+			for n := range s.times(200, 30) {
+				id := s.nodes[rand.N(len(s.nodes)-1)].id
+				if n%2 == 0 {
+					s.freeze(id)
+				} else {
+					s.unfreeze(s.all()...)
+				}
+				s.pause(rand.N(250 * time.Millisecond))
+				s.must(s.lbd.kill9())
+				s.must(s.testConf())
+				if n%10 == 0 {
+					s.startsFresh()
+				}
+				s.must(s.lbd.start())
+			}
+			s.unfreeze(s.all()...)
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "lbd: kill -9 just after its start",
+		Does:     "50 times (10 in a short run): the pool has changed while lbd was away; it is killed 0 to 150 ms after its start",
+		MustHold: "after each kill nginx -t passes; after the last start it serves what is wanted",
+		Setup:    Setup{Upstreams: twoFiles},
+		Run: func(s *Site) {
+			for n := range s.times(50, 10) {
+				s.must(s.lbd.kill9())
+				s.must(s.testConf())
+				if n%2 == 0 {
+					s.freeze("web1", "web2")
+				} else {
+					s.unfreeze("web1", "web2")
+				}
+				s.must(s.lbd.start())
+				s.pause(rand.N(150 * time.Millisecond))
+			}
+			s.unfreeze("web1", "web2")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "lbd: stopped",
+		Does:     "SIGTERM; meanwhile nodes are frozen; lbd is started again 3 s later",
+		MustHold: "its end changes no traffic; its start brings what is wanted",
+		Run: func(s *Site) {
+			untouched := s.untouched()
+			s.must(s.lbd.Stop())
+			s.freeze("web1")
+			s.serves(3*time.Second, s.all()...)
+			untouched()
+			s.must(s.lbd.start())
+			s.converges(time.Now(), soon, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "lbd: started while Redis is away",
+		Does:     "lbd is killed -9, Redis too; lbd starts, Redis comes back empty after two heartbeat TTLs",
+		MustHold: "the last good set is served all the time, from lbd's own memory",
+		Run: func(s *Site) {
+			untouched := s.untouched()
+			s.must(s.lbd.kill9())
+			s.must(s.redis.Kill())
+			s.must(s.lbd.start())
+			s.serves(2*beatTTL, s.all()...)
+			s.must(s.redis.Restart(s.ctx))
+			s.converges(time.Now(), soon, s.all()...)
+			untouched()
+			s.worksOn()
+		},
+	}, {
+		Name:     "lbd: started while heartbeats are missing",
+		Does:     "lbd is restarted while 2 of 5 agents are cut off; they are back within a heartbeat TTL after its start",
+		MustHold: "all 5 are served all the time: what is merely missing after a start is kept for one heartbeat TTL",
+		Run: func(s *Site) {
+			untouched := s.untouched()
+			s.must(s.lbd.kill9())
+			s.cutOff("web1", "web2")
+			s.pause(500 * time.Millisecond)
+			s.expire("web1", "web2")
+			s.must(s.lbd.start())
+			s.serves(beatTTL/2, s.all()...)
+			s.reconnect(s.all()...)
+			s.converges(time.Now(), soon, s.all()...)
+			untouched()
+		},
+	}, {
+		Name:     "lbd: heartbeats missing after a reconnect",
+		Does:     "Redis refuses lbd for a while; when it is back, 2 of 5 heartbeats have just ended; their agents are back within a TTL",
+		MustHold: "all 5 are served all the time",
+		Run: func(s *Site) {
+			untouched := s.untouched()
+			s.must(s.proxy.Refuse())
+			s.cutOff("web1", "web2")
+			s.pause(500 * time.Millisecond)
+			s.expire("web1", "web2")
+			s.must(s.proxy.Heal())
+			s.serves(beatTTL/2, s.all()...)
+			s.reconnect(s.all()...)
+			s.converges(time.Now(), soon, s.all()...)
+			untouched()
+		},
+	}, {
+		Name:     "lbd: stands still",
+		Does:     "SIGSTOP for 5 s, longer than a heartbeat lives; a node is frozen meanwhile",
+		MustHold: "traffic goes on; the freeze arrives when it goes on",
+		Run: func(s *Site) {
+			s.must(s.lbd.Signal(syscall.SIGSTOP))
+			s.freeze("web1")
+			s.serves(5*time.Second, s.all()...)
+			s.must(s.lbd.Signal(syscall.SIGCONT))
+			s.converges(time.Now(), soon, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "lbd: two on one host",
+		Does:     "a second lbd is started with the same settings, and one with the same state folder alone",
+		MustHold: "each ends at once and says why; the first goes on",
+		Run: func(s *Site) {
+			untouched := s.untouched()
+			same := *s.lbd
+			same.dir = filepath.Join(s.dir, "second")
+			s.refusedToStart(&same, "address already in use", "another lbd")
+			third, err := s.newBalancer("lb3", "third", s.lb)
+			s.must(err)
+			text, err := os.ReadFile(third.conf)
+			s.must(err)
+			s.must(write(third.conf, strings.Replace(string(text), third.state(), s.lbd.state(), 1)))
+			s.refusedToStart(third, "another lbd")
+			untouched()
+			s.worksOn()
+		},
+	}, {
+		Name:     "lbd: two with one id",
+		Does:     "another lbd with another Nginx (the control's settings, unread) has the same id",
+		MustHold: "both say so, traffic goes on, freezes arrive; alone again it forgets the other",
+		Run: func(s *Site) {
+			rival, err := startWeb(s.ctx, filepath.Join(s.dir, "rival-nginx"), nil)
+			s.must(err)
+			s.atEnd(rival.Kill)
+			twin, err := s.newBalancer(s.lbd.id, "rival", rival)
+			s.must(err)
+			s.must(twin.start())
+			s.atEnd(twin.end)
+			s.says(soon, "same id")
+			s.freeze("web1")
+			s.wait(soon, func() error { return s.inFile(s.but("web1")) })
+			s.answers(s.but("web1")...)
+			s.must(twin.Stop())
+			s.unfreeze("web1")
+			s.converges(time.Now(), 2*retry, s.all()...)
+		},
+	}, {
+		Name:     "lbd: template broken",
+		Does:     "a template that can't be read is put in its folder; a node is frozen; the template is removed",
+		MustHold: "the version proven before is used, lbd says so, the freeze arrives",
+		Run:      func(s *Site) { s.badTemplate("{{range .Servers}}", "upstream.conf.tmpl") },
+	}, {
+		Name:     "lbd: template that Nginx refuses",
+		Does:     "a template that makes a directive unknown to Nginx; a node is frozen; the template is removed",
+		MustHold: "the version proven before is used, lbd says so, the freeze arrives",
+		Run: func(s *Site) {
+			s.badTemplate("upstream {{.Name}} {\n{{range .Servers}}    server {{.Addr}};\n{{end}}    no_such_directive on;\n}\n", "no_such_directive")
+		},
+	}, {
+		Name:     "lbd: template that puts in more servers",
+		Does:     "a template writes a server that is no node's; a node is frozen; the template is removed",
+		MustHold: "the output is read again before Nginx sees it: refused, and the version proven before is used",
+		Run: func(s *Site) {
+			s.badTemplate("upstream {{.Name}} {\n{{range .Servers}}    server {{.Addr}};\n{{end}}    server 127.0.0.66:66;\n}\n", "127.0.0.66")
+		},
+	}}
+}
+
+// badTemplate puts a bad template in lbd's folder: changes of the pool go on being applied, and lbd says what is wrong.
+func (s *Site) badTemplate(text string, says string) {
+	file := filepath.Join(s.lbd.templates(), "upstream.conf.tmpl")
+	s.must(write(file, text))
+	s.says(soon, says)
+	s.freeze("web1")
+	s.wait(soon, func() error { return s.inFile(s.but("web1")) })
+	s.answers(s.but("web1")...)
+	s.must(os.Remove(file))
+	s.unfreeze("web1")
+	s.converges(time.Now(), 2*retry, s.all()...)
+}
+
+// refusedToStart starts an lbd that must end at once with exit code 1, and say one of these.
+func (s *Site) refusedToStart(b *balancer, says ...string) {
+	s.must(os.MkdirAll(b.dir, 0o755))
+	s.must(b.start())
+	select {
+	case <-b.Done():
+	case <-time.After(soon):
+		s.must(errors.Join(fmt.Errorf("a second lbd has started: %s", b.LogTail()), b.Kill()))
+	}
+	if err := b.Err(); err == nil || err.Error() != "exit status 1" {
+		s.fail("a second lbd ended with %v, want exit status 1", err)
+	}
+	for _, text := range says {
+		if strings.Contains(b.Log(), text) {
+			return
+		}
+	}
+	s.fail("a second lbd does not say %q: %s", says, b.LogTail())
+}

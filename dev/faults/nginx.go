@@ -1,0 +1,284 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers"
+)
+
+// retry bounds a return to normal after lbd has failed for a while: it tries again after 1 s, 2 s, 4 s …
+const retry = 20 * time.Second
+
+// nginxRows are faults of Nginx and of the operator's own configuration. Who stops Nginx loses requests; lbd must not
+// make them more.
+func nginxRows() []Row {
+	return []Row{{
+		Name:     "nginx: kill -9",
+		Does:     "master and workers are killed, and started again by the operator 500 ms later; three times, a node is frozen meanwhile",
+		MustHold: "Nginx starts with what is on disk; then it serves what is wanted",
+		More:     30, // 0.2 s of the load, for three starts
+		Run: func(s *Site) {
+			for range 3 {
+				s.both(func(w *web) error { return w.Kill() })
+				s.freeze("web1")
+				s.pause(500 * time.Millisecond)
+				s.both(func(w *web) error { return w.Restart(s.ctx) })
+				started := time.Now()
+				s.converges(started, soon, s.but("web1")...)
+				s.unfreeze("web1")
+				s.converges(time.Now(), soon, s.all()...)
+			}
+		},
+	}, {
+		Name:     "nginx: kill -9, lbd: kill -9, /run emptied",
+		Does:     "as when the machine lost power: all is killed, the folder of the pid file is emptied, Nginx starts before lbd",
+		MustHold: "Nginx starts without lbd and serves the last good set; lbd goes on from there",
+		More:     30,
+		Run: func(s *Site) {
+			s.freeze("web1")
+			s.converges(time.Now(), soon, s.but("web1")...)
+			s.must(s.lbd.kill9())
+			s.both(func(w *web) error { return w.Kill() })
+			s.both(func(w *web) error { return empty(filepath.Dir(w.PIDFile)) })
+			s.must(empty(filepath.Join(s.dir, "lbd/run")))
+			s.both(func(w *web) error { return w.Restart(s.ctx) })
+			s.serves(time.Second, s.but("web1")...)
+			s.must(s.lbd.start())
+			started := time.Now()
+			s.converges(started, soon, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "nginx: stopped and started during an apply",
+		Does:     "a node is frozen or unfrozen and, 0 to 300 ms later, Nginx killed -9 and started again; 20 times (6 in a short run)",
+		MustHold: "Nginx starts each time; after the last time it serves what is wanted",
+		More:     100, // 0.67 s of the load, for 20 starts
+		Run: func(s *Site) {
+			for n := range s.times(20, 6) {
+				if n%2 == 0 {
+					s.freeze("web1")
+				} else {
+					s.unfreeze("web1")
+				}
+				s.pause(rand.N(300 * time.Millisecond))
+				s.both(func(w *web) error { return w.Kill() })
+				s.both(func(w *web) error { return w.Restart(s.ctx) })
+			}
+			s.converges(time.Now(), retry, s.all()...)
+		},
+	}, {
+		Name:     "nginx: the operator reloads, too",
+		Does:     "a node is frozen, and the operator reloads at the same moment; ten times",
+		MustHold: "each freeze and unfreeze is served",
+		Run: func(s *Site) {
+			for range 5 {
+				for _, step := range []func(...string){s.freeze, s.unfreeze} {
+					step("web1")
+					s.both(func(w *web) error { w.reload(); return nil })
+					s.pause(50 * time.Millisecond)
+				}
+			}
+			s.converges(time.Now(), retry, s.all()...)
+			s.worksOn()
+		},
+	}, {
+		Name:     "nginx: port taken at reload",
+		Does:     "the operator adds a listen on a port that another program has; a node is frozen; later the port is free",
+		MustHold: "lbd does not take the reload for done, says why, and freezes the node when the port is free",
+		Run: func(s *Site) {
+			taken, err := net.Listen("tcp", "127.0.0.1:0")
+			s.must(err)
+			s.atEnd(func() error { taken.Close(); return nil }) // it is, by then
+			s.both(func(w *web) error {
+				return write(w.own("port.conf"), fmt.Sprintf("server { listen %s; return 204; }\n", taken.Addr()))
+			})
+			s.freeze("web1")
+			s.says(retry, "bind()", taken.Addr().String())
+			s.answers(s.all()...)
+			s.pause(2 * time.Second)
+			s.answers(s.all()...)
+			s.must(os.Remove(s.control.own("port.conf"))) // only one of the two can have the port
+			s.must(taken.Close())
+			s.converges(time.Now(), 2*retry, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "nginx: the operator's own file is broken",
+		Does:     "nginx -t fails because of a file that is not lbd's; a node is frozen; 4 s later the file is mended",
+		MustHold: "lbd changes nothing, says which file and line, and freezes the node when the file is mended",
+		Run: func(s *Site) {
+			untouched := s.untouched()
+			before := reconfigured(s.lb.ErrorLog)
+			s.must(write(s.lb.own("mine.conf"), "server {\n    listen 127.0.0.1:1 nonsense;\n}\n"))
+			s.freeze("web1")
+			s.says(soon, s.lb.own("mine.conf")+":2", "nonsense")
+			s.serves(4*time.Second, s.all()...)
+			untouched()
+			if n := reconfigured(s.lb.ErrorLog); n != before {
+				s.fail("%d reloads while nginx -t fails", n-before)
+			}
+			s.must(write(s.lb.own("mine.conf"), "# mended\n"))
+			s.converges(time.Now(), retry, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "nginx: reload command hangs",
+		Does:     "nginx.reload is a command that never ends; a node is frozen; later the command works again",
+		MustHold: "lbd goes on looking and says so; the freeze is served when the command works",
+		Setup: Setup{
+			Reload: `["/bin/sh", "SITE/reload.sh"]`,
+			Files:  map[string]string{"reload.sh": "cd \"${0%/*}\"\n[ ! -e hang ] || exec sleep 600\nexec kill -HUP \"$(cat lb/run/nginx.pid)\"\n"},
+		},
+		Run: func(s *Site) {
+			s.must(write(filepath.Join(s.dir, "hang"), ""))
+			s.freeze("web1")
+			s.says(2*retry, "reload.sh")
+			s.looks(2)
+			s.must(os.Remove(filepath.Join(s.dir, "hang")))
+			s.converges(time.Now(), 2*retry, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "nginx: binary replaced (USR2)",
+		Does:     "the operator upgrades Nginx on the fly: a new master beside the old one, then the old one is told to quit",
+		MustHold: "no signal to the wrong master; changes before, between and after are served",
+		Run: func(s *Site) {
+			old := s.lb.Master()
+			s.both((*web).upgrade)
+			s.freeze("web1")
+			s.wait(retry, func() error { return s.inFile(s.but("web1")) })
+			s.both(func(w *web) error { return syscall.Kill(w.Master(), syscall.SIGQUIT) })
+			quit := time.Now()
+			s.converges(quit, retry, s.but("web1")...)
+			s.unfreeze("web1")
+			s.converges(time.Now(), soon, s.all()...)
+			if now := s.lb.masterNow(); now == old || now == 0 {
+				s.fail("nginx was not replaced: its master was %d and is %d", old, now)
+			}
+		},
+	}, {
+		Name:     "nginx: a second one starts from lbd's file",
+		Does:     "nothing goes wrong: while nodes are frozen and unfrozen, a fresh Nginx is started on the same files 10 times",
+		MustHold: "it starts and serves each time",
+		Run: func(s *Site) {
+			for range 5 {
+				s.freeze("web1")
+				s.startsFresh()
+				s.unfreeze("web1")
+				s.startsFresh()
+			}
+			s.converges(time.Now(), soon, s.all()...)
+		},
+	}}
+}
+
+// own is a file of the operator's, in the folder that Nginx includes.
+func (w *web) own(name string) string { return filepath.Join(filepath.Dir(w.file()), name) }
+
+// empty removes what is in a folder, if it is there.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	for _, e := range entries {
+		if err == nil {
+			err = os.RemoveAll(filepath.Join(dir, e.Name()))
+		}
+	}
+	return err
+}
+
+// onDisk is what lbd's file has now.
+func (s *Site) onDisk() []string {
+	ids, err := s.served()
+	s.must(err)
+	return slices.Clone(ids)
+}
+
+// upgrade starts a new master beside the old one, as nginx does by USR2, and waits for it.
+func (w *web) upgrade() error {
+	old := w.masterNow()
+	if err := syscall.Kill(old, syscall.SIGUSR2); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(soon); w.masterNow() == old || w.masterNow() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no new master within %v: %s", soon, w.LogTail())
+		}
+	}
+	w.upgraded.Store(int64(w.masterNow()))
+	return nil
+}
+
+// masterNow is who the pid file names.
+func (w *web) masterNow() int {
+	text, err := os.ReadFile(w.PIDFile)
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
+// endUpgraded ends a master that is not our child, and its workers. Its pid file goes last.
+func (w *web) endUpgraded() error {
+	master := int(w.upgraded.Load())
+	if master == 0 {
+		return nil
+	}
+	if err := syscall.Kill(master, syscall.SIGTERM); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(soon); w.masterNow() != 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the upgraded nginx %d has not ended within %v", master, soon)
+		}
+	}
+	return nil
+}
+
+// reload asks the master of the moment for a bare reload.
+func (w *web) reload() {
+	master := int(w.upgraded.Load())
+	if master == 0 && w.Alive() {
+		master = w.Master()
+	}
+	if master != 0 {
+		_ = syscall.Kill(master, syscall.SIGHUP) // it may just have ended
+	}
+}
+
+// testConf runs nginx -t on what is on disk.
+func (s *Site) testConf() error {
+	said, err := exec.CommandContext(s.ctx, s.lb.Binary, "-t", "-p", s.lb.Prefix, "-c", s.lb.Conf).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("nginx would not start with what is on disk: %w: %s", err, said)
+	}
+	return err
+}
+
+// startsFresh starts an Nginx of its own on the very files that lbd keeps, and ends it.
+func (s *Site) startsFresh() {
+	port, err := servers.FreePort()
+	s.must(err)
+	opts := servers.NginxOptions{Dir: filepath.Join(s.dir, "fresh"), Listen: []string{servers.Loopback(port)}, Workers: 1}
+	opts.Conf = strings.Replace(servers.DefaultConf(opts), "include conf.d/*.conf;", "include "+filepath.Dir(s.lb.file())+"/*.conf;", 1)
+	fresh, err := servers.StartNginx(s.ctx, opts)
+	s.must(err)
+	s.must(fresh.Kill())
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/bazbeans/bazbeans/cli"
+)
+
+// Row is one fault.
+type Row struct {
+	Name     string // who is hit, colon, by what
+	Does     string // what is done
+	MustHold string // beside: no more failed requests than at the control
+	Setup    Setup  // of the site that it is done to
+
+	// More is how many more requests than at the control may fail, where both lose some by the fault itself and chance
+	// deals them out; 0 wherever the control loses none.
+	More int64
+
+	Run func(*Site)
+}
+
+// Setup says what differs from a plain site; see Site.
+type Setup struct {
+	Nodes     int               // default 5
+	Agents    bool              // bin/bbagent, in place of agents played by this process
+	Redis     []string          // more arguments of redis-server
+	Config    string            // more of lbd.yaml
+	Upstreams string            // `upstreams:` of lbd.yaml; default: app_backend. CONF.D stands for the folder that Nginx includes
+	Files     map[string]string // below the site's folder, before lbd starts
+	Reload    string            // `nginx.reload:` of lbd.yaml; default: signal. SITE stands for the site's folder
+	Mounts    []string          // folders below lbd's Nginx's that get a small file system of their own
+	DNS       bool              // a name server that lies; SITE_DNS stands for its address in Config
+	Sentinel  bool              // two Redis and a Sentinel, and everybody asks it for the master
+}
+
+// Result is what a row came to.
+type Result struct {
+	Name     string  `json:"name"`
+	Does     string  `json:"does"`
+	MustHold string  `json:"must_hold"`
+	Requests int64   `json:"requests"`
+	Failed   int64   `json:"failed"`
+	Control  int64   `json:"control_failed"` // failed at the control
+	More     int64   `json:"allowed_more"`
+	Repeated int64   `json:"repeated"` // requests that Nginx had to try at another node
+	Reloads  int64   `json:"reloads"`  // of lbd's Nginx
+	Converge float64 `json:"converge_s"`
+	Seconds  float64 `json:"seconds"` // the row took
+	Wrong    string  `json:"wrong"`   // "": all held
+	Skipped  string  `json:"skipped"` // why this machine can't play it; "": it was played
+}
+
+func allRows() []Row {
+	return slices.Concat(redisRows(), nginxRows(), lbdRows(), diskRows(), poolRows(), hostileRows())
+}
+
+// choose returns the rows whose name matches.
+func choose(rows []Row, only *regexp.Regexp) ([]Row, error) {
+	rows = slices.DeleteFunc(rows, func(r Row) bool { return !only.MatchString(r.Name) })
+	if len(rows) == 0 {
+		return nil, cli.Usagef("no row is called %s (see --list)", only)
+	}
+	return rows, nil
+}
+
+// play plays the rows one after another: side by side they would take the time from each other. When ctx ends, so do
+// the rows. Progress goes to log.
+func play(ctx context.Context, o options, rows []Row, log io.Writer) *results {
+	res := newResults(o)
+	for _, r := range rows {
+		if ctx.Err() != nil {
+			res.Interrupted = true
+			break
+		}
+		got := r.play(ctx, o, log)
+		res.Rows = append(res.Rows, got)
+		fmt.Fprintln(log, got.line())
+	}
+	return res
+}
+
+// play plays one row on a site of its own.
+func (r *Row) play(ctx context.Context, o options, log io.Writer) Result {
+	res := Result{Name: r.Name, Does: r.Does, MustHold: r.MustHold, More: r.More}
+	began := time.Now()
+	s, err := startSite(ctx, o, r.Setup)
+	if err == nil {
+		err = s.tell(r.Run)
+		err = errors.Join(err, s.count(&res))
+	}
+	if said := s.state(); err != nil {
+		fmt.Fprintf(log, "%s: %v\n%s", r.Name, err, said)
+	}
+	s.keep = o.keep && err != nil
+	err = errors.Join(err, s.close())
+	if s.keep {
+		fmt.Fprintf(log, "kept: %s\n", s.dir)
+	}
+	res.Seconds = seconds(time.Since(began))
+	switch {
+	case errors.Is(err, errCannot):
+		res.Skipped = err.Error()
+	case err != nil:
+		res.Wrong = err.Error()
+	case res.Failed > res.Control+r.More:
+		res.Wrong = fmt.Sprintf("%d requests failed, %d at the control (%d more are allowed): %v", res.Failed, res.Control, r.More, s.lb.counts().ByReason)
+	}
+	return res
+}
+
+// errCannot wraps why this machine can't play a row.
+var errCannot = errors.New("not played here")
+
+// tell runs a row on a goroutine of its own: the first word that does not hold ends it, as in a Go test.
+func (s *Site) tell(run func(*Site)) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				s.wrong = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		run(s)
+	}()
+	<-done
+	return s.wrong
+}
+
+// must ends the row when there is an error.
+func (s *Site) must(err error) {
+	if err != nil {
+		s.wrong = err
+		runtime.Goexit()
+	}
+}
+
+func (s *Site) fail(format string, args ...any) { s.must(fmt.Errorf(format, args...)) }
+
+// atEnd has f called when the row is over, the last one first.
+func (s *Site) atEnd(f func() error) { s.closers = append(s.closers, f) }
+
+// close ends what was started.
+func (s *Site) close() error {
+	var errs []error
+	for len(s.closers) > 0 {
+		last := len(s.closers) - 1
+		f := s.closers[last]
+		s.closers = s.closers[:last]
+		errs = append(errs, f())
+	}
+	if s.dir != "" && !s.keep {
+		errs = append(errs, os.RemoveAll(s.dir))
+	}
+	return errors.Join(errs...)
+}
+
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }

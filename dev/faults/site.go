@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/bazbeans/bazbeans/dev/servers"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// Site is what a fault is done to: Redis, nodes with their agents, an Nginx that lbd keeps, the control, and traffic
+// to both of these. lbd and each agent reach Redis through a proxy of their own. Its methods, in words.go and beside
+// the rows, are the words that rows are told in; a word that does not hold ends the row.
+type Site struct {
+	ctx   context.Context
+	opts  options
+	setup Setup
+	dir   string
+	keep  bool // the folder
+
+	redis    *servers.Redis
+	proxy    *Proxy // between lbd and Redis; nil with Sentinel
+	sentinel *sentinel
+	rdb      redis.UniversalClient // straight to Redis
+	pool     *pool.Pool            // the operator's, straight to Redis
+	nodes    []*node
+	dns      *nameServer // nil unless the row asks for it
+
+	lb      *web // the Nginx that lbd keeps
+	control *web
+	lbd     *balancer
+
+	shadow   sync.WaitGroup // reloads the control
+	unshadow context.CancelFunc
+	reloads  int64 // of lbd's Nginx; read after unshadow
+
+	converged float64 // seconds, the longest of the row
+	wrong     error
+	closers   []func() error
+}
+
+// startSite starts a site and returns when both Nginxes send to all nodes. The site is there to be closed also beside
+// an error.
+func startSite(ctx context.Context, o options, setup Setup) (*Site, error) {
+	if setup.Nodes == 0 {
+		setup.Nodes = 5
+	}
+	s := &Site{ctx: ctx, opts: o, setup: setup}
+	return s, s.start()
+}
+
+func (s *Site) start() (err error) {
+	// A short path: a unix socket's may have 107 bytes.
+	if s.dir, err = os.MkdirTemp("", "bbf"); err != nil {
+		return err
+	}
+	for name, text := range s.setup.Files {
+		if err := write(filepath.Join(s.dir, name), text); err != nil {
+			return err
+		}
+	}
+	if err := s.startRedis(); err != nil {
+		return err
+	}
+	for i := range s.setup.Nodes {
+		if _, err := s.addNode(i + 1); err != nil {
+			return err
+		}
+	}
+	if err := s.startWebs(); err != nil {
+		return err
+	}
+	if s.setup.DNS {
+		if s.dns, err = startNameServer(); err != nil {
+			return err
+		}
+		s.atEnd(s.dns.close)
+		s.setup.Config = strings.ReplaceAll(s.setup.Config, "SITE_DNS", s.dns.addr)
+	}
+	if s.lbd, err = s.newBalancer("lb1", "lbd", s.lb); err != nil {
+		return err
+	}
+	if err := s.lbd.start(); err != nil {
+		return err
+	}
+	s.atEnd(func() error { return s.lbd.end() })
+	for _, w := range []*web{s.lb, s.control} {
+		if err := w.send(s.ctx); err != nil {
+			return err
+		}
+		s.atEnd(w.end)
+	}
+	if err := s.tell(func(s *Site) { s.converges(time.Now(), 20*time.Second, s.all()...) }); err != nil {
+		return fmt.Errorf("the site does not come up: %w", err)
+	}
+	s.converged = 0
+	s.follow()
+	return errors.Join(s.lb.begin(), s.control.begin())
+}
+
+// startWebs starts both Nginxes; the control has all nodes.
+func (s *Site) startWebs() (err error) {
+	for _, name := range s.setup.Mounts {
+		if err := s.mount(filepath.Join(s.dir, "lb", name)); err != nil {
+			return err
+		}
+	}
+	if s.lb, err = startWeb(s.ctx, filepath.Join(s.dir, "lb"), nil); err != nil {
+		return err
+	}
+	s.atEnd(s.lb.Kill)
+	s.atEnd(s.lb.endUpgraded)
+	var servers strings.Builder
+	for _, n := range s.nodes {
+		fmt.Fprintf(&servers, "    server %s max_fails=1 fail_timeout=10s;\n", n.app.Addr())
+	}
+	fixed := "upstream app_backend {\n    zone app_backend 256k;\n    least_conn;\n" + servers.String() + "    keepalive 32;\n}\n"
+	if s.control, err = startWeb(s.ctx, filepath.Join(s.dir, "control"), map[string]string{"conf.d/upstream.conf": fixed}); err != nil {
+		return err
+	}
+	s.atEnd(s.control.Kill)
+	s.atEnd(s.control.endUpgraded)
+	return nil
+}
+
+// startRedis starts Redis and, before it, lbd's proxy.
+func (s *Site) startRedis() (err error) {
+	if s.redis, err = servers.StartRedis(s.ctx, servers.RedisOptions{Dir: filepath.Join(s.dir, "redis"), Args: s.setup.Redis}); err != nil {
+		return err
+	}
+	s.atEnd(s.redis.Kill)
+	if s.setup.Sentinel {
+		if err := s.startSentinel(); err != nil {
+			return err
+		}
+	} else {
+		if s.proxy, err = NewProxy(s.redis.Addr()); err != nil {
+			return err
+		}
+		s.atEnd(s.proxy.Close)
+		s.rdb = redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1})
+		s.atEnd(s.rdb.Close)
+	}
+	s.pool, err = pool.Open(s.redisConfig(s.redis.Addr()))
+	if err == nil {
+		s.atEnd(s.pool.Close)
+	}
+	return err
+}
+
+// redisConfig is how the pool is reached at addr, or through Sentinel if the site has one.
+func (s *Site) redisConfig(addr string) pool.Config {
+	if s.sentinel != nil {
+		return pool.Config{Sentinel: pool.Sentinel{Master: s.sentinel.master, Addrs: []string{s.sentinel.addr}}}
+	}
+	return pool.Config{URL: "redis://" + addr + "/0"}
+}
+
+// redisYAML is the same for lbd.yaml.
+func (s *Site) redisYAML() string {
+	if s.sentinel != nil {
+		return fmt.Sprintf("{sentinel: {master: %s, addrs: [%q]}}", s.sentinel.master, s.sentinel.addr)
+	}
+	return fmt.Sprintf("{url: %q}", s.redisConfig(s.proxy.Addr()).URL)
+}
+
+// reloadBy is `reload` of lbd.yaml.
+func (s *Site) reloadBy() string {
+	if s.setup.Reload == "" {
+		return "signal"
+	}
+	return strings.ReplaceAll(s.setup.Reload, "SITE", s.dir)
+}
+
+func (s *Site) bin(name string) string { return filepath.Join(s.opts.bin, name) }
+
+// follow gives the control a bare reload for each one that lbd's Nginx has.
+func (s *Site) follow() {
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.unshadow = cancel
+	seen := reconfigured(s.lb.ErrorLog)
+	s.shadow.Go(func() {
+		for ctx.Err() == nil {
+			now := reconfigured(s.lb.ErrorLog)
+			if now > seen {
+				s.control.reload()
+			}
+			s.reloads += now - seen
+			seen = now
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
+	s.atEnd(func() error { s.unfollow(); return nil })
+}
+
+func (s *Site) unfollow() {
+	s.unshadow()
+	s.shadow.Wait()
+}
+
+// reconfigured counts the reloads that an error log tells of.
+func reconfigured(log string) int64 {
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return 0 // nothing has happened yet
+	}
+	return int64(bytes.Count(text, []byte(": reconfiguring")))
+}
+
+// count ends the traffic and notes what it came to.
+func (s *Site) count(res *Result) (err error) {
+	s.unfollow()
+	err = errors.Join(s.lb.end(), s.control.end())
+	res.Requests = s.lb.counts().Sent
+	res.Failed, res.Control = s.lb.lost(), s.control.lost()
+	res.Reloads, res.Converge = s.reloads, s.converged
+	repeated, err2 := s.lb.repeated()
+	res.Repeated = repeated
+	return errors.Join(err, err2)
+}
+
+// state is what to look at when a row has failed.
+func (s *Site) state() string {
+	if s.lbd == nil || s.lbd.Program == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 2*time.Second)
+	defer cancel()
+	st, err := s.lbd.status(ctx)
+	st.Nodes, st.Quarantined = nil, st.Quarantined[:min(len(st.Quarantined), 5)]
+	status, _ := json.MarshalIndent(st, "", "  ") // it was JSON
+	if err != nil {
+		status = []byte(err.Error())
+	}
+	served, err := s.served()
+	return fmt.Sprintf("lbd said:\n%s\n/status, without nodes:\n%s\n%s has %s (%v)\nits nginx said:\n%s\n",
+		s.lbd.LogTail(), status, s.lb.file(), few(served), err, s.lb.LogTail())
+}
+
+// mount puts a small file system of its own on a folder.
+func (s *Site) mount(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=755"); err != nil {
+		return fmt.Errorf("%w: a small disk needs root's right to mount: %w", errCannot, err)
+	}
+	s.atEnd(func() error { return syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return nil
+}
+
+func write(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
+}

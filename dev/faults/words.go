@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bazbeans/bazbeans/lbd"
+)
+
+// long is d, or in a short run what is enough for the same mechanics.
+func (s *Site) long(d, short time.Duration) time.Duration {
+	if s.opts.short {
+		return short
+	}
+	return d
+}
+
+// times is n, or in a short run less.
+func (s *Site) times(n, short int) int {
+	if s.opts.short {
+		return short
+	}
+	return n
+}
+
+// all is every node of the site.
+func (s *Site) all() []string { return s.but() }
+
+// but is every node except these, sorted.
+func (s *Site) but(ids ...string) (rest []string) {
+	for _, n := range s.nodes {
+		if !slices.Contains(ids, n.id) {
+			rest = append(rest, n.id)
+		}
+	}
+	slices.Sort(rest)
+	return rest
+}
+
+// wait waits until the condition holds.
+func (s *Site) wait(within time.Duration, until func() error) {
+	for deadline := time.Now().Add(within); ; {
+		err := until()
+		if err == nil {
+			return
+		}
+		if s.ctx.Err() != nil {
+			s.must(s.ctx.Err())
+		}
+		if time.Now().After(deadline) {
+			s.fail("not within %v: %w", within, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// converges waits until lbd's Nginx serves these nodes, all of them and no other: they are in the file, lbd has proven
+// it since then, and its traffic says the same. The time from since on is a figure of the row.
+func (s *Site) converges(since time.Time, within time.Duration, ids ...string) {
+	s.arrives(since, within, func() error { return s.settled(since, ids) })
+	s.answers(ids...)
+}
+
+// arrives waits for a state and notes how long it took as the row's seconds to converge, unless it had longer waits.
+func (s *Site) arrives(since time.Time, within time.Duration, until func() error) {
+	s.wait(within, until)
+	s.converged = max(s.converged, seconds(time.Since(since)))
+}
+
+// settled returns nil once lbd serves what it wants, nothing is held, and that is these nodes.
+func (s *Site) settled(since time.Time, ids []string) error {
+	if err := s.inFile(ids); err != nil {
+		return err
+	}
+	st, err := s.lbd.status(s.ctx)
+	switch {
+	case err != nil:
+		return err
+	case st.Redis.LastLook == nil || st.Redis.LastLook.Before(since):
+		return fmt.Errorf("lbd has not looked since: %v", st.Redis)
+	case st.Running != st.Wanted || st.Written != st.Wanted || st.Running == 0:
+		return fmt.Errorf("generation %d is wanted, %d written, %d running: %q", st.Wanted, st.Written, st.Running, st.Problems)
+	case st.Guard.Held:
+		return fmt.Errorf("held: %q", st.Guard.Why)
+	}
+	return s.lbd.ready(s.ctx)
+}
+
+// answers waits until all of these nodes answer the traffic to lbd's Nginx, and no other does.
+func (s *Site) answers(ids ...string) {
+	before := s.lb.gen.Counts()
+	s.wait(5*time.Second, func() error {
+		err := s.lb.answer(before, ids)
+		if others := (*errOthers)(nil); errors.As(err, &others) {
+			before = s.lb.gen.Counts() // requests under way; they end
+		}
+		return err
+	})
+}
+
+// serves lets the traffic go on for d: all that time lbd's file has these nodes and no other, and so does the traffic.
+func (s *Site) serves(d time.Duration, ids ...string) {
+	slices.Sort(ids)
+	before := s.lb.gen.Counts()
+	s.during(d, func() error { return s.inFile(ids) })
+	s.must(s.lb.answer(before, ids))
+}
+
+// during ends the row if the condition does not hold at some moment of d.
+func (s *Site) during(d time.Duration, holds func() error) {
+	for end := time.Now().Add(d); time.Now().Before(end) && s.ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+		s.must(holds())
+	}
+	s.must(s.ctx.Err())
+}
+
+// serverLine is a server in a file of lbd's: address, parameters.
+var serverLine = regexp.MustCompile(`(?m)^\s*server\s+([^\s;]+)([^;]*);`)
+
+// served lists the nodes in lbd's file, sorted, those marked down left out. An address of none of them stands for itself.
+func (s *Site) served() ([]string, error) {
+	text, err := os.ReadFile(s.lb.file())
+	ids := []string{}
+	for _, m := range serverLine.FindAllStringSubmatch(string(text), -1) {
+		if slices.Contains(strings.Fields(m[2]), "down") {
+			continue
+		}
+		id := m[1]
+		for _, n := range s.nodes {
+			if n.app.Addr() == id {
+				id = n.id
+			}
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, err
+}
+
+func (s *Site) inFile(ids []string) error {
+	got, err := s.served()
+	if err == nil && !slices.Equal(got, ids) {
+		err = fmt.Errorf("%s has %s, want %s", filepath.Base(s.lb.file()), few(got), few(ids))
+	}
+	return err
+}
+
+// few shows the first of many.
+func few(ids []string) string {
+	const most = 12
+	if len(ids) > most {
+		return fmt.Sprintf("%v and %d more", ids[:most], len(ids)-most)
+	}
+	return fmt.Sprint(ids)
+}
+
+// freeze and unfreeze are the operator's, straight to Redis.
+func (s *Site) freeze(ids ...string) {
+	for _, id := range ids {
+		_, err := s.pool.Freeze(s.ctx, id, "faults", "a fault is played")
+		s.must(err)
+	}
+}
+
+func (s *Site) unfreeze(ids ...string) {
+	for _, id := range ids {
+		_, err := s.pool.Unfreeze(s.ctx, id, "faults")
+		s.must(err)
+	}
+}
+
+// says waits until /status or /readyz of lbd tells its operator of each of the texts.
+func (s *Site) says(within time.Duration, texts ...string) {
+	s.wait(within, func() error {
+		_, status, err := s.lbd.get(s.ctx, "/status")
+		for _, text := range texts {
+			if err == nil && !strings.Contains(string(status), text) {
+				err = fmt.Errorf("/status does not say %q", text)
+			}
+		}
+		return err
+	})
+}
+
+// held waits until lbd says that its guard keeps at least n nodes.
+func (s *Site) held(within time.Duration, n int) {
+	s.wait(within, func() error {
+		st, err := s.lbd.status(s.ctx)
+		if err == nil && (!st.Guard.Held || len(st.Guard.Nodes) < n) {
+			err = fmt.Errorf("%d nodes are held, want %d: %+v", len(st.Guard.Nodes), n, st.Guard)
+		}
+		return err
+	})
+}
+
+// quarantined waits until each of these entries is refused for a reason, and returns the reasons.
+func (s *Site) quarantined(within time.Duration, ids ...string) {
+	s.wait(within, func() error {
+		st, err := s.lbd.status(s.ctx)
+		for _, id := range ids {
+			if err == nil && !slices.ContainsFunc(st.Quarantined, func(q lbd.Quarantine) bool { return q.ID == id && q.Why != "" }) {
+				err = fmt.Errorf("%.60q is not in quarantine", id)
+			}
+		}
+		return err
+	})
+}
+
+// untouched remembers when lbd's file was written. The function it returns fails the row if anybody has written it since.
+func (s *Site) untouched() (still func()) {
+	look := func() time.Time {
+		info, err := os.Stat(s.lb.file())
+		s.must(err)
+		return info.ModTime()
+	}
+	at := look()
+	return func() {
+		if now := look(); !now.Equal(at) {
+			s.fail("%s was written at %s, which nothing asked for", s.lb.file(), now.Format("15:04:05.000"))
+		}
+	}
+}
+
+// looks waits until lbd has looked at Redis n times more.
+func (s *Site) looks(n int) {
+	for range n {
+		asked := time.Now()
+		s.wait(soon, func() error {
+			st, err := s.lbd.status(s.ctx)
+			if err == nil && (st.Redis.LastLook == nil || st.Redis.LastLook.Before(asked)) {
+				err = fmt.Errorf("lbd has not looked for %v", time.Since(asked))
+			}
+			return err
+		})
+	}
+}
+
+// redisDo sends a command straight to Redis.
+func (s *Site) redisDo(args ...any) {
+	if err := s.rdb.Do(s.ctx, args...).Err(); err != nil {
+		s.fail("%.100v: %w", args, err)
+	}
+}
+
+// agents does something to the agents of some nodes.
+func (s *Site) agents(ids []string, do func(*node) error) {
+	for _, n := range s.nodes {
+		if slices.Contains(ids, n.id) {
+			s.must(do(n))
+		}
+	}
+}
+
+// cutOff has Redis refuse the agents of these nodes.
+func (s *Site) cutOff(ids ...string) {
+	s.agents(ids, func(n *node) error { return n.redis.Refuse() })
+}
+
+// reconnect ends that.
+func (s *Site) reconnect(ids ...string) {
+	s.agents(ids, func(n *node) error { return n.redis.Heal() })
+}
+
+// expire ends heartbeats at one moment.
+func (s *Site) expire(ids ...string) {
+	del := []any{"DEL"}
+	for _, id := range ids {
+		del = append(del, "bazbeans:node:"+id+":heartbeat")
+	}
+	s.redisDo(del...)
+}
+
+// pause lets d pass, with traffic.
+func (s *Site) pause(d time.Duration) {
+	select {
+	case <-s.ctx.Done():
+	case <-time.After(d):
+	}
+	s.must(context.Cause(s.ctx))
+}
