@@ -27,6 +27,8 @@ Usage:
       --diff                … as a diff against the files there are: 0 same, 1 differs, 2 trouble
   lbd resolve NODE…         what each resolver says of a node, which one wins, and how long it took; changes nothing
       -o table|json         0 all were found, 1 not
+  lbd doctor                look at this host and say what will hurt, with the fix; changes nothing
+      -o table|json         0 nothing hurts, 1 something does; warnings alone are 0
   lbd version
 
 Examples:
@@ -48,7 +50,7 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 		flags(fs, cfg)
 		fs.StringVar(&cmd.fixture, "fixture", "", "render: a `file` with nodes")
 		fs.BoolVar(&cmd.diff, "diff", false, "render: show a diff")
-		fs.StringVarP(&cmd.output, "output", "o", "table", "resolve: the `form`, table or json")
+		fs.StringVarP(&cmd.output, "output", "o", "table", "resolve and doctor: the `form`, table or json")
 	}
 	cfg, common, fs, err := cli.ParseFlags("lbd", args, DefaultConfig, bind)
 	if err != nil {
@@ -67,8 +69,8 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 		return cli.Done
 	case word == "resolve" && fs.NArg() < 2:
 		return cli.Report(stderr, "lbd", cli.Usagef("lbd resolve needs at least one node"))
-	case cmd.output != "table" && (word != "resolve" || cmd.output != "json"):
-		return cli.Report(stderr, "lbd", cli.Usagef("-o is for lbd resolve, and table or json"))
+	case cmd.output != "table" && (word != "resolve" && word != "doctor" || cmd.output != "json"):
+		return cli.Report(stderr, "lbd", cli.Usagef("-o is for lbd resolve and lbd doctor, and table or json"))
 	case fs.NArg() > 1 && word != "resolve":
 		return cli.Report(stderr, "lbd", cli.Usagef("%q is one word too many (see lbd --help)", fs.Arg(1)))
 	case word != "render" && (cmd.diff || cmd.fixture != ""):
@@ -95,7 +97,7 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 			return cfg, err
 		}
 		return cli.Report(stderr, "lbd", run(ctx, cfg, log, make, reread))
-	case "once", "check", "render", "resolve":
+	case "once", "check", "render", "resolve", "doctor":
 		l, err := make(cfg)
 		if err != nil {
 			return cli.Report(stderr, "lbd", err)
@@ -106,6 +108,8 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 			return cli.Report(stderr, "lbd", once(ctx, l, stdout))
 		case "check":
 			return cli.Report(stderr, "lbd", check(ctx, l, stdout))
+		case "doctor":
+			return cli.Report(stderr, "lbd", examine(ctx, l, cmd.output, stdout))
 		case "resolve":
 			return cli.Report(stderr, "lbd", resolve(ctx, l, fs.Args()[1:], cmd.output, stdout, stderr))
 		}
