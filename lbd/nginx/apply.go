@@ -31,17 +31,23 @@ func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
 		return out, err
 	}
 	m, run, err := n.master(b)
-	gone := errors.As(err, new(*absence))
+	a := new(absence)
+	gone := errors.As(err, &a)
 	if err != nil && !gone { // we could not tell whether a reload is needed, or prove it
 		return out, step.Wrap(step.Reload, err)
 	}
 	if len(differing(outs)) == 0 {
 		if gone {
-			return out, nil
+			if !n.lastProof().holds(outs) {
+				n.record(process{}, args{}, identify(outs)) // so that one that starts after this needs no reload
+			}
+			conf, err := n.known(ctx)
+			out.Why = conf.why(a)
+			return out, err
 		}
 		if n.proven(m, outs) {
 			workers, draining := m.crew()
-			out.Running, out.Workers, out.Draining = true, len(workers), draining
+			out.Running, out.Workers, out.Draining = true, len(workers), len(draining)
 			return out, nil
 		}
 	}
@@ -79,6 +85,7 @@ func (n *Nginx) change(ctx context.Context, s setup, outs []*output, out *Outcom
 		return err
 	}
 	out.Changed = len(changed) > 0
+	conf := n.learn(s, t)
 	now := identify(outs)
 
 	n.tidy.Go(func() { // the disk writes while Nginx reloads
@@ -91,13 +98,15 @@ func (n *Nginx) change(ctx context.Context, s setup, outs []*output, out *Outcom
 	if err == nil {
 		err = n.reload(ctx, s, m, t, out)
 	}
+	gone := new(absence)
 	switch {
 	case err == nil:
 		out.Reloaded, out.Running = true, true
 		n.record(m, run, now)
 		return nil
-	case errors.As(err, new(*absence)):
-		n.log.Warn("the files are installed, but no nginx serves them", "step", step.Reload, "why", err, "hint", n.pidHint(s, t))
+	case errors.As(err, &gone):
+		n.record(process{}, args{}, now)
+		out.Why = conf.why(gone)
 		return nil
 	case errors.As(err, new(*lingering)):
 		return &step.Error{Step: step.Verify, Err: err, Hint: "the new files stay; see what holds these workers up, and end them if need be"}

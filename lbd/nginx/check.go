@@ -53,7 +53,7 @@ func (n *Nginx) test(ctx context.Context, s setup, outs []*output) (*tree, error
 			return nil, err
 		}
 		said = strings.NewReplacer(sh.names...).Replace(said)
-		return nil, step.Errorf(step.Test, "nothing was changed", "nginx refuses the new configuration: %s", complaint(said))
+		return nil, &step.Error{Step: step.Test, Err: newRefused(complaint(said), outs), Hint: "nothing was changed"}
 	}
 	for _, m := range sh.markers {
 		if !bytes.Contains(dump, m.text) {

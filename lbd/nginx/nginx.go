@@ -53,8 +53,9 @@ type Outcome struct {
 	Changed  bool // some file's bytes changed on disk, and stayed
 	Reloaded bool // a reload was asked for and proven
 	// Running means: Nginx runs and serves exactly these files, proven. False without an error: Nginx is not
-	// running; the files have passed its test and are installed.
+	// running, and Why says how that is known; the files have passed its test and are installed.
 	Running  bool
+	Why      string
 	Workers  int // live workers, draining ones not counted
 	Draining int // workers of former configurations that still finish their requests
 	Took     map[step.Name]time.Duration
@@ -71,6 +72,11 @@ type Nginx struct {
 
 	proofMu sync.Mutex
 	proof   *proof // what was proven last; nil: not yet loaded from StateDir
+
+	seenMu    sync.Mutex
+	learned   *learned  // nil: nothing yet
+	retired   []crew    // oldest first
+	strangers time.Time // since when there are draining workers that are of no retired crew
 
 	buildMu sync.Mutex
 	built   build

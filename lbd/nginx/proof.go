@@ -44,15 +44,17 @@ func (n *Nginx) lastProof() proof {
 // proven tells whether m serves the files on disk: it was seen to, or it began when they were there.
 func (n *Nginx) proven(m process, outs []*output) bool {
 	p := n.lastProof()
+	return p.holds(outs) && (p.Boot == bootID() && p.Master == m || p.younger(m))
+}
+
+// holds tells whether p is about just what is on disk.
+func (p proof) holds(outs []*output) bool {
 	for _, o := range outs {
 		if id, ok := p.Files[o.real]; !ok || id != o.id {
 			return false
 		}
 	}
-	if p.Boot == bootID() && p.Master == m {
-		return true
-	}
-	return p.Files != nil && p.younger(m)
+	return p.Files != nil
 }
 
 // younger tells whether m began after the files of p were seen on disk, so that it must have read them. Young workers

@@ -29,6 +29,7 @@ func (r *reloading) prove(ctx context.Context, want workers, out *Outcome) error
 		}
 	}
 	former := len(old)
+	r.n.retire(old)
 	deadline := time.Now().Add(r.timeout)
 	for pause := proveFirst; ; pause = provePoll {
 		if err := wait(ctx, pause); err != nil {
@@ -89,7 +90,7 @@ func (m process) renewed(before []process) (working, draining int, ready bool) {
 			ready = false // just forked, about to become a worker
 		}
 	}
-	return working, draining + m.upgradedFrom(), ready && working > 0
+	return working, draining + len(m.upgradedFrom()), ready && working > 0
 }
 
 // freshWorkers counts the workers of m that take connections and were not there before.

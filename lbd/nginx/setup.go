@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/bazbeans/bazbeans/ngxconf"
 )
 
 // setup is how this Nginx is run. It is the same for all that one Apply does, whatever the master does meanwhile.
@@ -58,6 +60,17 @@ func (n *Nginx) named(b build) string {
 		return under(n.opt.Prefix, n.opt.Conf)
 	}
 	return under(b.prefix, n.opt.Conf)
+}
+
+// globally calls f for each statement of -g.
+func (s setup) globally(f func(*ngxconf.Statement)) {
+	list, err := ngxconf.Parse([]byte(s.global))
+	if err != nil {
+		return // Nginx has more to say to it
+	}
+	for i := range list {
+		f(&list[i])
+	}
 }
 
 // args are what a verified master was started with.

@@ -3,6 +3,7 @@ package nginx
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // State is what Nginx's processes look like now.
@@ -11,21 +12,35 @@ type State struct {
 	Why      string // why it counts as not running
 	Workers  int    // draining ones not counted
 	Draining int    // workers of former configurations that still finish their requests
+
+	// Former is the number of configurations that the draining workers are of: each holds memory. Workers that lbd has
+	// not seen at work, because they are older than lbd or an operator reloaded, count as of one.
+	Former        int
+	DrainingSince time.Time // when the oldest of them was told to finish, or first seen by lbd; zero: none drains
+	// ShutdownTimeout is worker_shutdown_timeout as of the last look at the configuration; 0: there is none, and a
+	// worker drains as long as its longest connection.
+	ShutdownTimeout time.Duration
 }
 
-// State looks at the processes, and at nothing else. It does not wait for an Apply.
+// State looks at the processes, and at nothing else once it knows the configuration. It does not wait for an Apply.
 func (n *Nginx) State(ctx context.Context) (State, error) {
 	b, err := n.build(ctx)
 	if err != nil {
 		return State{}, err
 	}
+	conf, err := n.known(ctx)
+	if err != nil {
+		return State{}, err
+	}
 	m, _, err := n.master(b)
 	if a := new(absence); errors.As(err, &a) {
-		return State{Why: a.why}, nil
+		return State{Why: conf.why(a), ShutdownTimeout: conf.shutdown}, nil
 	}
 	if err != nil {
 		return State{}, err
 	}
 	workers, draining := m.crew()
-	return State{Master: m.PID, Workers: len(workers), Draining: draining}, nil
+	st := State{Master: m.PID, Workers: len(workers), Draining: len(draining), ShutdownTimeout: conf.shutdown}
+	st.Former, st.DrainingSince = n.former(workers, draining)
+	return st, nil
 }

@@ -10,34 +10,34 @@ import (
 	"github.com/bazbeans/bazbeans/ngxconf"
 )
 
-// crew returns the workers of m that take connections, and the number of those that only finish their requests, or
-// belong to the master that a binary upgrade is about to replace.
-func (m process) crew() (working []process, draining int) {
+// crew returns the workers of m that take connections, and those that only finish their requests, or belong to the
+// master that a binary upgrade is about to replace.
+func (m process) crew() (working, draining []process) {
 	for _, child := range m.children() {
 		switch title := child.title(); {
 		case isDraining(title):
-			draining++
+			draining = append(draining, child)
 		case isWorking(title):
 			working = append(working, child)
 		}
 	}
-	return working, draining + m.upgradedFrom()
+	return working, append(draining, m.upgradedFrom()...)
 }
 
-// upgradedFrom counts the workers of m's parent when that is a master, too: after a USR2 both take connections until
+// upgradedFrom lists the workers of m's parent when that is a master, too: after a USR2 both take connections until
 // the old one is told to quit, and its workers serve a configuration that is none of ours.
-func (m process) upgradedFrom() (workers int) {
+func (m process) upgradedFrom() (workers []process) {
 	_, parent, ok := stat(m.PID)
 	if !ok {
-		return 0
+		return nil
 	}
 	former, _, ok := stat(parent)
 	if !ok || !strings.HasPrefix(former.title(), masterTitle) {
-		return 0
+		return nil
 	}
 	for _, child := range former.children() {
 		if title := child.title(); isWorking(title) || isDraining(title) {
-			workers++
+			workers = append(workers, child)
 		}
 	}
 	return workers
@@ -84,11 +84,7 @@ func (n *Nginx) workers(s setup, t *tree) workers {
 		}
 		w = workers{number: number}
 	}
-	if global, err := ngxconf.Parse([]byte(s.global)); err == nil {
-		for i := range global {
-			set(&global[i])
-		}
-	}
+	s.globally(set)
 	t.mainly(set)
 	return w
 }
