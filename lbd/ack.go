@@ -41,7 +41,7 @@ func (l *LB) ack(ctx context.Context) {
 	state, blind := l.engine.State(ctx)
 	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
-		Blind: state.Master == 0 || !l.serving, Draining: state.Draining, Apply: "reload"}
+		Blind: state.Master == 0 || !l.serving, Draining: state.Draining, Apply: "reload", Refused: l.refuses}
 	switch {
 	case l.acks.rival != nil:
 		a.Blind, a.Error = true, l.acks.rival.Error()
@@ -105,5 +105,6 @@ func (l *LB) seeRival(before string) {
 }
 
 func same(a, b pool.Ack) bool {
-	return a.Rev == b.Rev && a.Generation == b.Generation && a.Draining == b.Draining && a.Blind == b.Blind && a.Error == b.Error && slices.Equal(a.Held, b.Held)
+	return a.Rev == b.Rev && a.Generation == b.Generation && a.Draining == b.Draining && a.Blind == b.Blind && a.Error == b.Error && slices.Equal(a.Held, b.Held) &&
+		slices.Equal(a.Refused, b.Refused)
 }

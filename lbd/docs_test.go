@@ -49,11 +49,10 @@ func TestThePagesConfigIsTheDefault(t *testing.T) {
 }
 
 func TestThePageNamesAllMetrics(t *testing.T) {
-	m := newMetrics()
+	m := newMetrics(func() Status { return Status{} })
 	m.took("test", 0)
 	m.asked("redis", 0, nil)
 	m.applies.WithLabelValues("applied")
-	m.generation.WithLabelValues("wanted")
 	m.nodes.WithLabelValues("active")
 	m.workers.WithLabelValues("serving")
 	families, err := m.registry.Gather()

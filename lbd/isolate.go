@@ -54,6 +54,7 @@ func (l *LB) isolate(ctx context.Context, p *Plan, refusal error) (found bool) {
 		former := trial.Files[i]
 		trial.Files[i] = p.Files[i]
 		err := l.engine.Test(ctx, &trial)
+		l.notify.Alive()
 		if ctx.Err() != nil {
 			return false
 		}

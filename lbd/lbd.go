@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/ngxconf"
 	"github.com/bazbeans/bazbeans/pool"
@@ -63,6 +64,7 @@ type LB struct {
 	board     board // what others may read while the loop runs
 	agenda    *agenda
 	say       *sayer
+	notify    *cli.Notifier // nil: no service manager listens
 
 	own listeners
 
@@ -109,7 +111,8 @@ type LB struct {
 	serving bool     // Nginx runs and was proven to serve the last plan
 	rev     int64    // of the last plan that is in place in full
 	held    []string // ids kept against the pool's word in that plan
-	lastErr error    // of the last turn
+	refuses []pool.Refusal
+	lastErr error // of the last turn
 	acks    acks
 }
 
@@ -129,11 +132,12 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &LB{cfg: cfg, log: log, metrics: newMetrics(), agenda: newAgenda(), say: newSayer(log), own: listeners{master: make(chan int, 1)},
+	l := &LB{cfg: cfg, log: log, agenda: newAgenda(), say: newSayer(log), own: listeners{master: make(chan int, 1)},
 		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second},
 		retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
 	l.archive = archiveIn(cfg.StateDir)
 	l.approvals, l.pins, l.faulty = approvalFile(cfg.StateDir), pinFile(cfg.StateDir), map[string]*fault{}
+	l.metrics = newMetrics(func() Status { s, _ := l.board.read(&l.cfg); return s })
 	l.host, _ = os.Hostname() // for people: empty will do
 	l.instance = fmt.Sprintf("%s:%d:%s", l.host, os.Getpid(), rand.Text())
 	dir := cfg.templatesDir()

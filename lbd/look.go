@@ -163,10 +163,7 @@ func (f *facts) expires() time.Time {
 }
 
 // Quarantine is an entry that is refused, and why.
-type Quarantine struct {
-	ID  string `json:"id"`
-	Why string `json:"why"`
-}
+type Quarantine pool.Refusal
 
 // refusal says why a node that should get traffic is refused; nil when there is nothing to say.
 func (f *fact) refusal() error {

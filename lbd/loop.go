@@ -8,6 +8,7 @@ import (
 // loop is the whole life of lbd: wait for a moment on the agenda, look, plan, apply, ack.
 func (l *LB) loop(ctx context.Context) error {
 	l.agenda.now()
+	l.notify.Ready()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -26,6 +27,7 @@ func (l *LB) loop(ctx context.Context) error {
 			}
 		}
 		l.ack(ctx)
+		l.notify.Alive()
 		if l.told() {
 			l.agenda.now()
 		}
@@ -60,8 +62,10 @@ func (l *LB) turn(ctx context.Context) {
 	l.putPin(p)
 	p = l.settle(ctx, f, p)
 	l.remember(p)
+	l.refuses = p.refusals()
 	l.board.looked(l, f, p)
-	l.metrics.looked(l, p)
+	l.metrics.looked(p)
+	l.notify.Status(p.summary(l.running))
 	l.plannedLooks(now, f, p)
 }
 

@@ -17,25 +17,24 @@ import (
 
 // metrics are what /metrics shows. Labels have few values, none of them from the pool's data.
 type metrics struct {
-	registry   *prometheus.Registry
-	steps      *prometheus.HistogramVec
-	applies    *prometheus.CounterVec
-	success    prometheus.Gauge
-	successAt  prometheus.Gauge
-	lookAt     prometheus.Gauge
-	generation *prometheus.GaugeVec
-	nodes      *prometheus.GaugeVec
-	refused    prometheus.Gauge
-	held       prometheus.Gauge
-	running    prometheus.Gauge
-	workers    *prometheus.GaugeVec
-	rev        prometheus.Gauge
-	answers    *prometheus.CounterVec
-	asking     *prometheus.HistogramVec
-	stale      prometheus.Gauge
+	registry  *prometheus.Registry
+	steps     *prometheus.HistogramVec
+	applies   *prometheus.CounterVec
+	success   prometheus.Gauge
+	successAt prometheus.Gauge
+	lookAt    prometheus.Gauge
+	nodes     *prometheus.GaugeVec
+	refused   prometheus.Gauge
+	held      prometheus.Gauge
+	running   prometheus.Gauge
+	workers   *prometheus.GaugeVec
+	answers   *prometheus.CounterVec
+	asking    *prometheus.HistogramVec
+	stale     prometheus.Gauge
 }
 
-func newMetrics() *metrics {
+// newMetrics makes the metrics; status is what the board shows, asked at each scrape.
+func newMetrics(status func() Status) *metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
@@ -48,26 +47,45 @@ func newMetrics() *metrics {
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .15, .2, .3, .5, 1, 2, 5, 10}}, []string{"step"}),
 		applies: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lbd_applies_total",
 			Help: "Applies by result: applied, unchanged, installed (nginx was not running), or the step that failed."}, []string{"result"}),
-		success:    gauge("lbd_last_apply_successful", "Whether the last apply did what was wanted."),
-		successAt:  gauge("lbd_last_apply_success_timestamp_seconds", "When an apply last did what was wanted."),
-		lookAt:     gauge("lbd_last_look_timestamp_seconds", "When the pool was last looked at."),
-		generation: vec("lbd_generation", "Configuration generation: wanted, written, running.", "what"),
-		nodes:      vec("lbd_nodes", "Nodes of the pool by state.", "state"),
-		refused:    gauge("lbd_quarantined", "Entries that are refused."),
-		held:       gauge("lbd_guard_held_nodes", "Servers that the guard keeps against the pool's word."),
-		running:    gauge("lbd_nginx_running", "Whether nginx runs."),
-		workers:    vec("lbd_nginx_workers", "Nginx workers: serving, draining (of former configurations).", "what"),
+		success:   gauge("lbd_last_apply_successful", "Whether the last apply did what was wanted."),
+		successAt: gauge("lbd_last_apply_success_timestamp_seconds", "When an apply last did what was wanted."),
+		lookAt:    gauge("lbd_last_look_timestamp_seconds", "When the pool was last looked at."),
+		nodes:     vec("lbd_nodes", "Nodes of the pool by state.", "state"),
+		refused:   gauge("lbd_quarantined", "Entries that are refused."),
+		held:      gauge("lbd_guard_held_nodes", "Servers that the guard keeps against the pool's word."),
+		running:   gauge("lbd_nginx_running", "Whether nginx runs."),
+		workers:   vec("lbd_nginx_workers", "Nginx workers: serving, draining (of former configurations).", "what"),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lbd_resolver_answers_total",
 			Help: "What resolvers said of nodes: found, not_mine, cannot_know, refused."}, []string{"resolver", "outcome"}),
 		asking: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lbd_resolver_seconds", Help: "How long a resolver took for one batch of nodes.",
 			Buckets: []float64{.0005, .001, .005, .01, .05, .1, .2, .4, .6, .8, 1}}, []string{"resolver"}),
 		stale: gauge("lbd_stale_addresses", "Nodes at the address last known, because no resolver can know a newer one."),
-		rev:   gauge("lbd_rev", "Revision of the pool that is served in full."),
 	}
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lbd_build_info", Help: "The version of lbd.",
 		ConstLabels: prometheus.Labels{"version": cli.Version()}}, func() float64 { return 1 })
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
-		m.steps, m.applies, m.success, m.successAt, m.lookAt, m.generation, m.nodes, m.refused, m.held, m.running, m.workers, m.rev, m.answers, m.asking, m.stale)
+		m.steps, m.applies, m.success, m.successAt, m.lookAt, m.nodes, m.refused, m.held, m.running, m.workers, m.answers, m.asking, m.stale)
+	shown := func(name, help string, labels prometheus.Labels, value func(Status) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return value(status()) }))
+	}
+	for what, n := range map[string]func(Status) int64{"wanted": func(s Status) int64 { return s.Wanted },
+		"written": func(s Status) int64 { return s.Written }, "running": func(s Status) int64 { return s.Running }} {
+		shown("lbd_generation", "Configuration generation: wanted, written, running (0: nothing proven).", prometheus.Labels{"what": what},
+			func(s Status) float64 { return float64(n(s)) })
+	}
+	flag := func(is bool) float64 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	shown("lbd_rev", "Revision of the pool that is served in full.", nil, func(s Status) float64 { return float64(s.Rev) })
+	shown("lbd_ready", "Whether Nginx serves what is wanted and the last look at Redis is fresh, as /readyz says.", nil,
+		func(s Status) float64 { return flag(len(s.Problems) == 0) })
+	shown("lbd_redis_connected", "Whether the last look at Redis could be had.", nil, func(s Status) float64 { return flag(s.Redis.Connected) })
+	shown("lbd_guard_holding", "Whether the guard keeps anything against the pool's word.", nil, func(s Status) float64 { return flag(s.Guard.Held) })
+	shown("lbd_pinned", "Whether an operator went back to an older generation.", nil, func(s Status) float64 { return flag(s.Pinned != nil) })
 	return m
 }
 
@@ -108,13 +126,8 @@ func (m *metrics) applied(out nginx.Outcome, err error) {
 	m.successAt.SetToCurrentTime()
 }
 
-func (m *metrics) looked(l *LB, p *Plan) {
+func (m *metrics) looked(p *Plan) {
 	m.lookAt.SetToCurrentTime()
-	m.rev.Set(float64(l.rev))
-	s, _ := l.board.read(&l.cfg)
-	for what, n := range map[string]int64{"wanted": s.Wanted, "written": s.Written, "running": s.Running} {
-		m.generation.WithLabelValues(what).Set(float64(n))
-	}
 	count, stale := map[string]int{}, 0
 	for _, n := range p.Nodes {
 		count[n.State]++

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -108,6 +109,32 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 	l.describe(p, f, why, ports)
 	p.hash = hashOf(p.Files)
 	return p
+}
+
+// refusals are the nodes in quarantine, for the ack: those whose ids are none are seen by everybody who looks.
+func (p *Plan) refusals() (list []pool.Refusal) {
+	for _, q := range p.Quarantined {
+		if pool.CheckID(q.ID) == nil {
+			list = append(list, pool.Refusal(q))
+		}
+	}
+	return list
+}
+
+// summary is one line for people.
+func (p *Plan) summary(running generation) string {
+	ids := map[string]bool{}
+	for _, set := range p.Sets {
+		maps.Copy(ids, upIDs(set))
+	}
+	text := fmt.Sprintf("serving %s, generation %d", counted(len(ids), "node", "nodes"), running.N)
+	if n := len(p.heldIDs()); n > 0 {
+		text += fmt.Sprintf(", %d held by the guard", n)
+	}
+	if p.Pinned != nil {
+		text += ", pinned"
+	}
+	return text
 }
 
 // problems is what keeps the plan from being what the pool asks for; nil for nothing.
