@@ -29,6 +29,11 @@ Usage:
       -o table|json         0 all were found, 1 not
   lbd doctor                look at this host and say what will hurt, with the fix; changes nothing
       -o table|json         0 nothing hurts, 1 something does; warnings alone are 0
+  lbd approve [HASH]        what the guard holds may go; with HASH only if that is what is held
+  lbd rollback [N]          pin a kept generation: the one before what is served, or N
+      --list                … show those that are kept
+      --diff                … how it differs from what is on disk; changes nothing
+      --end                 … pin none any more
   lbd version
 
 Examples:
@@ -36,10 +41,15 @@ Examples:
   lbd check --config /etc/lbd/lbd.yaml
 `
 
+// takes says which commands take a word of their own.
+var takes = map[string]bool{"resolve": true, "approve": true, "rollback": true}
+
 // command is what the words on the command line ask for.
 type command struct {
 	fixture string
 	diff    bool
+	list    bool
+	end     bool
 	output  string
 }
 
@@ -49,7 +59,9 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 	bind := func(fs *pflag.FlagSet, cfg *Config) {
 		flags(fs, cfg)
 		fs.StringVar(&cmd.fixture, "fixture", "", "render: a `file` with nodes")
-		fs.BoolVar(&cmd.diff, "diff", false, "render: show a diff")
+		fs.BoolVar(&cmd.diff, "diff", false, "render, rollback: show a diff")
+		fs.BoolVar(&cmd.list, "list", false, "rollback: show what is kept")
+		fs.BoolVar(&cmd.end, "end", false, "rollback: pin none any more")
 		fs.StringVarP(&cmd.output, "output", "o", "table", "resolve and doctor: the `form`, table or json")
 	}
 	cfg, common, fs, err := cli.ParseFlags("lbd", args, DefaultConfig, bind)
@@ -71,10 +83,12 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 		return cli.Report(stderr, "lbd", cli.Usagef("lbd resolve needs at least one node"))
 	case cmd.output != "table" && (word != "resolve" && word != "doctor" || cmd.output != "json"):
 		return cli.Report(stderr, "lbd", cli.Usagef("-o is for lbd resolve and lbd doctor, and table or json"))
-	case fs.NArg() > 1 && word != "resolve":
-		return cli.Report(stderr, "lbd", cli.Usagef("%q is one word too many (see lbd --help)", fs.Arg(1)))
-	case word != "render" && (cmd.diff || cmd.fixture != ""):
-		return cli.Report(stderr, "lbd", cli.Usagef("--fixture and --diff belong to lbd render"))
+	case fs.NArg() > 1 && !takes[word], fs.NArg() > 2 && word != "resolve":
+		return cli.Report(stderr, "lbd", cli.Usagef("%q is one word too many (see lbd --help)", fs.Arg(fs.NArg()-1)))
+	case word != "render" && cmd.fixture != "", word != "render" && word != "rollback" && cmd.diff:
+		return cli.Report(stderr, "lbd", cli.Usagef("--fixture belongs to lbd render, --diff to that and to lbd rollback"))
+	case word != "rollback" && (cmd.list || cmd.end):
+		return cli.Report(stderr, "lbd", cli.Usagef("--list and --end belong to lbd rollback"))
 	}
 	log, err := cli.Logger(stderr, common.LogFormat, common.LogLevel)
 	if err != nil {
@@ -97,6 +111,14 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 			return cfg, err
 		}
 		return cli.Report(stderr, "lbd", run(ctx, cfg, log, make, reread))
+	case "approve", "rollback":
+		if err := cfg.complete(); err != nil {
+			return cli.Report(stderr, "lbd", &cli.Error{Code: cli.Usage, Err: err})
+		}
+		if word == "approve" {
+			return cli.Report(stderr, "lbd", approve(ctx, &cfg, fs.Arg(1), stdout))
+		}
+		return cli.Report(stderr, "lbd", rollback(ctx, &cfg, cmd, fs.Arg(1), make, stdout))
 	case "once", "check", "render", "resolve", "doctor":
 		l, err := make(cfg)
 		if err != nil {
@@ -122,8 +144,12 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 func run(ctx context.Context, cfg Config, log *slog.Logger, make func(Config) (*LB, error), reread func() (Config, error)) error {
 	hup := notify(syscall.SIGHUP)
 	defer signal.Stop(hup)
+	manager := cli.NewNotifier(log)
+	stopping := context.AfterFunc(ctx, manager.Stopping)
+	defer stopping()
 	l, err := make(cfg)
 	for err == nil {
+		l.notify = manager
 		if terr := l.TemplateError(); terr != nil {
 			log.Error("a template can't be read", "error", terr)
 		}
@@ -186,9 +212,11 @@ func runUntilHUP(ctx context.Context, l *LB, log *slog.Logger, hup <-chan os.Sig
 		case err := <-ended:
 			return nil, err
 		case <-hup:
+			l.notify.Reloading()
 			next, err := remake()
 			if err != nil {
 				log.Error("SIGHUP: the new config can't be used, all stays as it was", "error", err)
+				l.notify.Ready()
 				continue
 			}
 			log.Info("SIGHUP: config and templates were read again")
