@@ -252,7 +252,7 @@ func TestEachFixHeals(t *testing.T) {
 			p.template("upstream {{.Name}} {\n{{range .Servers}}    server {{.Addr}}{{.Params}};\n{{end}}}\n")
 		}},
 		{"a zone too small", "zone-size", levelProblem, func(p *patient) { p.crowd(60, "64k") }},
-		{"a zone soon too small", "zone-size", levelWarning, func(p *patient) { p.crowd(60, "128k") }},
+		{"a zone soon too small", "zone-size", levelWarning, func(p *patient) { p.crowd(100, "128k") }},
 		{"an open status", "status-open", levelWarning, func(p *patient) { p.cfg.Status.Listen = ":9180" }},
 		{"a reload for each change", "min-interval", levelWarning, func(p *patient) { p.cfg.Timing.MinInterval = 0 }},
 		{"more nodes wanted than there are", "min-nodes", levelProblem, func(p *patient) { p.cfg.Guard.MinNodes = 5 }},

@@ -12,11 +12,11 @@ import (
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 )
 
-// What a zone costs in Nginx's shared memory. Measured in TestWhatAServerCostsInAZone, which holds these figures
-// against the Nginx of the machine; newer versions keep more about a server, hence the room.
+// What a zone costs in Nginx's shared memory, with all parameters and IPv6: TestWhatAServerCostsInAZone holds these
+// figures against the Nginx of the machine.
 const (
-	zoneBase   = 32 << 10
-	zoneServer = 1024
+	zoneBase   = 20 << 10
+	zoneServer = 860
 )
 
 // checkTemplates tries each upstream's template on a made-up node: those of the pool may not show what is wrong.
@@ -84,16 +84,16 @@ func (d *doctor) checkZone(u *upstream, block *nginx.Directive) {
 	}
 	const line = "zone {{.Name}} {{.ZoneSize}};"
 	where := fmt.Sprintf("in the template %s inside `upstream`", u.Template)
-	need := zoneBase + servers*zoneServer
+	need := func(n int) int { return zoneBase + n*zoneServer }
 	switch {
 	case size == 0:
 		d.add(finding{Code: "upstream-zone", Level: levelWarning, What: fmt.Sprintf("upstream %s has no zone", u.Name),
 			Means: "Each worker counts failures and connections for itself: a dead node is tried by each of them, and max_conns and least_conn are per worker.",
 			Where: where, Fix: line})
-	case size < need:
-		d.add(finding{Code: "zone-size", Level: levelProblem, What: fmt.Sprintf("the zone of upstream %s has %d KiB for %d server(s), which need up to %d", u.Name, size>>10, servers, need>>10),
+	case size < need(servers):
+		d.add(finding{Code: "zone-size", Level: levelProblem, What: fmt.Sprintf("the zone of upstream %s has %d KiB for %d server(s), which need up to %d", u.Name, size>>10, servers, need(servers)>>10),
 			Means: "When a zone is full Nginx refuses the configuration: no more nodes can come.", Where: where, Fix: line})
-	case size < zoneBase+2*servers*zoneServer:
+	case size < need(2*servers):
 		d.add(finding{Code: "zone-size", Level: levelWarning, What: fmt.Sprintf("the zone of upstream %s has %d KiB for %d server(s)", u.Name, size>>10, servers),
 			Means: "It would not hold twice as many.", Where: where, Fix: line})
 	default:
