@@ -19,7 +19,10 @@ import (
 
 // registry is what the agent needs of the pool; *pool.Pool says what each call promises.
 type registry interface {
+	Node(ctx context.Context, id string) (*pool.Node, error)
 	Register(ctx context.Context, reg pool.Registration, sick string) (member, pool.Standing, error)
+	LBs(ctx context.Context) ([]pool.LB, error)
+	WaitDrained(ctx context.Context, rev int64, ids []string, report func([]pool.Blocker)) error
 	FreezeQueued(ctx context.Context, id, by, reason string) (pool.Change, error)
 	UnfreezeQueued(ctx context.Context, id, by string) (pool.Change, error)
 	Take(ctx context.Context, id string, wait time.Duration) (pool.Command, bool, error)
@@ -51,7 +54,8 @@ const (
 
 // Agent is one node's agent. Add checks and handlers before Run; none of these calls is safe beside it.
 type Agent struct {
-	cfg       Config // as it was at the start
+	cfg       Config                 // as it was at the start
+	now       atomic.Pointer[Config] // as it is in force
 	log       *slog.Logger
 	pool      registry
 	close     func() error
@@ -64,6 +68,8 @@ type Agent struct {
 	checks    *checks
 	handlers  map[string]Handler
 	outage    outage
+	hurry     chan struct{} // closed: leave without a drain
+	hurryOnce sync.Once
 	ran       atomic.Bool
 }
 
@@ -114,7 +120,9 @@ func newAgent(cfg Config, probes []probe, p registry) *Agent {
 		health:    newHealth(log, cfg.CPUThreshold, cfg.MemoryThreshold),
 		sampler:   newBounded(log, "sampler", sampleLimit, cfg.Sampler),
 		outage:    outage{log: log, what: "heartbeats"},
+		hurry:     make(chan struct{}),
 	}
+	a.now.Store(&cfg)
 	a.checks = newChecks(log, a.health)
 	a.checks.replace(cfg.Checks, probes, cfg.HeartbeatInterval)
 	a.handlers = a.ownHandlers()
@@ -132,9 +140,19 @@ func (a *Agent) HealthCheck(name string, check func(ctx context.Context) error, 
 	a.checks.put(name, check, t.or(a.cfg.HeartbeatInterval, 1, 1), nil)
 }
 
-// Run is the node's life: it blocks until ctx ends, then the node leaves, and nil is returned when it could. A Redis
-// that is away at the start or later is waited for. The error is a *pool.SupersededError when a newer agent has taken
-// the id over. Run an agent once.
+// settings are those in force: the ones of the start, with what Reload changed since.
+func (a *Agent) settings() *Config { return a.now.Load() }
+
+// registration is what the node says of itself.
+func (a *Agent) registration(address netip.Addr) pool.Registration {
+	c := a.settings()
+	return pool.Registration{ID: a.cfg.NodeID, DataCenter: c.DataCenter, Address: address, Port: c.NodePort, Weight: c.Weight,
+		Labels: c.Labels, Agent: cli.Version(), Instance: a.instance, TTL: time.Duration(c.HeartbeatTTL)}
+}
+
+// Run is the node's life: it blocks until ctx ends, then the node drains and leaves, and nil is returned when it could. A
+// Redis that is away at the start or later is waited for. The error is a *pool.SupersededError when a newer agent has
+// taken the id over. Run an agent once.
 func (a *Agent) Run(ctx context.Context) error {
 	if !a.ran.CompareAndSwap(false, true) {
 		return errors.New("run agent: it has run before")
@@ -144,18 +162,24 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 
-	// A node is not registered as well before its checks have said so.
 	var running sync.WaitGroup
 	running.Go(func() { a.checks.run(ctx) })
+	a.cfg.Notify.Ready() // not later: a unit must not fail because Redis is away
 	a.checks.awaitFirst(ctx)
-	b := beater{a: a}
+	b := beater{a: a, memory: newMemory(a.cfg.StateDir, a.cfg.NodeID)}
 	err := b.join(ctx)
 	if err == nil && b.m != nil {
 		running.Go(func() { a.takeCommands(ctx) })
 		err = b.run(ctx)
+		a.cfg.Notify.Stopping()
 		// First out of traffic, then all else: what still runs may take a second.
+		if err == nil {
+			err = b.drain(ctx)
+		}
 		stop()
-		err = b.leave(ctx, err)
+		if err == nil {
+			err = b.leave(ctx)
+		}
 	}
 	stop()
 	a.await(&running)

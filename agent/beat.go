@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -14,9 +16,14 @@ import (
 // beater holds the node's place in the pool: one goroutine does all that is written about the node itself.
 type beater struct {
 	a       *Agent
+	memory  *memory
 	reg     pool.Registration
 	m       member
+	looked  bool   // at what an earlier run of the agent left
+	unsure  bool   // the last try to register has had no answer: it may be carried out yet
 	told    string // the reason to be frozen that the member was last told
+	active  bool   // as Redis said last
+	rev     int64  // of the node's last change, as Redis said last
 	state   string // what was last logged of the node's standing
 	sampled bool   // the next sample has an interval behind it
 	blind   bool   // the last sample failed, and that is logged
@@ -25,10 +32,12 @@ type beater struct {
 // join registers, as soon as Redis lets it. A nil member without an error means that ctx has ended before.
 func (b *beater) join(ctx context.Context) error {
 	a := b.a
-	b.reg = pool.Registration{ID: a.cfg.NodeID, DataCenter: a.cfg.DataCenter, Port: a.cfg.NodePort, Weight: a.cfg.Weight,
-		Labels: a.cfg.Labels, Agent: cli.Version(), Instance: a.instance, TTL: time.Duration(a.cfg.HeartbeatTTL)}
+	if err := b.memory.load(); err != nil {
+		a.log.Warn("what the agent remembered is lost", "error", err)
+	}
 	for ctx.Err() == nil {
 		err := b.register(ctx)
+		a.cfg.Notify.Alive()
 		if err == nil {
 			return nil
 		}
@@ -40,36 +49,73 @@ func (b *beater) join(ctx context.Context) error {
 			break
 		}
 		a.outage.failed(err)
+		a.cfg.Notify.Status("not registered: redis fails")
 		select {
 		case <-ctx.Done():
-		case <-time.After(a.outage.pause(b.reg.TTL)):
+		case <-time.After(a.outage.pause(time.Duration(a.cfg.HeartbeatTTL))):
 		}
+	}
+	if b.unsure {
+		// What is not answered may be carried out: then the node is to leave.
+		return b.register(context.WithoutCancel(ctx))
 	}
 	return nil
 }
 
-func (b *beater) register(ctx context.Context) (err error) {
-	if b.reg.Address, err = b.a.address(ctx); err != nil {
+func (b *beater) register(ctx context.Context) error {
+	address, err := b.a.address(ctx)
+	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.a.callLimit)
+	if err := b.look(ctx); err != nil {
+		return err
+	}
+	// The agent's end does not cut it short: a node that is registered has to leave.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.a.callLimit)
 	defer cancel()
+	reg := b.a.registration(address)
+	b.reg = reg
+	if reg.Freeze = b.memory.freeze; reg.Freeze == nil && b.a.cfg.Start == StartFrozen {
+		reg.Freeze = &pool.Freeze{By: "agent --start", At: time.Now().UTC().Format(time.RFC3339), Reason: "started frozen"}
+	}
 	sick := b.a.health.reason()
-	m, st, err := b.a.pool.Register(ctx, b.reg, sick)
-	if err != nil {
+	m, st, err := b.a.pool.Register(ctx, reg, sick)
+	if b.unsure = err != nil && ctx.Err() != nil; err != nil {
 		return err
 	}
 	b.m, b.told = m, sick
 	b.a.outage.over()
-	b.a.log.Info("registered", "address", b.reg.Address, "port", b.reg.Port, "rev", st.Rev)
+	b.a.log.Info("registered", "address", reg.Address, "port", reg.Port, "rev", st.Rev)
 	b.note(st)
+	return nil
+}
+
+// look takes over, once, what an earlier run of the agent left in Redis.
+func (b *beater) look(ctx context.Context) error {
+	if b.looked {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.a.callLimit)
+	defer cancel()
+	n, err := b.a.pool.Node(ctx, b.a.cfg.NodeID)
+	switch {
+	case err == nil:
+		b.a.health.inherit(n.SelfFreeze)
+	case !errors.Is(err, pool.ErrNoSuchNode):
+		return err
+	}
+	b.looked = true
 	return nil
 }
 
 // run beats until ctx ends or a newer agent has the id. Heartbeats are due by a ticker, whatever else takes time.
 func (b *beater) run(ctx context.Context) error {
-	tick := time.NewTicker(time.Duration(b.a.cfg.HeartbeatInterval))
+	notify := b.a.cfg.Notify
+	interval := time.Duration(b.a.settings().HeartbeatInterval)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	alive := time.NewTicker(cmp.Or(notify.Every()/2, time.Hour)) // the service manager may be in more of a hurry than Redis
+	defer alive.Stop()
 	retry := time.NewTimer(0) // the first at once: registering carries no metrics
 	defer retry.Stop()
 	b.sample(ctx)
@@ -77,15 +123,23 @@ func (b *beater) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-alive.C:
+			notify.Alive()
+			continue
 		case <-tick.C:
 			b.sample(ctx)
 		case <-b.a.health.changed:
-			if b.a.health.reason() == b.told {
+			if now := time.Duration(b.a.settings().HeartbeatInterval); now != interval {
+				interval = now
+				tick.Reset(now)
+			}
+			if !b.news() {
 				continue
 			}
 		case <-retry.C:
 		}
 		err := b.say(ctx)
+		notify.Alive()
 		var newer *pool.SupersededError
 		switch {
 		case err == nil:
@@ -97,9 +151,15 @@ func (b *beater) run(ctx context.Context) error {
 			return nil
 		default:
 			b.a.outage.failed(err)
+			notify.Status("redis fails since the last heartbeat; node was " + b.state)
 			retry.Reset(b.a.outage.pause(b.reg.TTL))
 		}
 	}
+}
+
+// news reports whether Redis has not been told yet what the node is.
+func (b *beater) news() bool {
+	return b.a.health.reason() != b.told || !reflect.DeepEqual(b.a.registration(b.reg.Address), b.reg)
 }
 
 func (b *beater) sample(ctx context.Context) {
@@ -137,6 +197,13 @@ func (b *beater) say(ctx context.Context) error {
 func (b *beater) tell(ctx context.Context) (pool.Standing, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.a.callLimit)
 	defer cancel()
+	if reg := b.a.registration(b.reg.Address); !reflect.DeepEqual(reg, b.reg) {
+		if err := b.m.Update(reg); err != nil {
+			return pool.Standing{}, err
+		}
+		b.a.log.Info("registers anew", "port", reg.Port, "weight", reg.Weight, "data_center", reg.DataCenter, "labels", reg.Labels)
+		b.reg = reg
+	}
 	if why := b.a.health.reason(); why != b.told {
 		b.told = why // even if this fails: the member says it with its next heartbeat
 		if st, err := b.m.SetHealth(ctx, why); err != nil {
@@ -165,35 +232,30 @@ func (b *beater) relocate(ctx context.Context) error {
 	return err
 }
 
-// note logs the node's standing when it has changed.
+// note keeps what Redis says of the node, and logs it when it has changed.
 func (b *beater) note(st pool.Standing) {
+	b.active, b.rev = st.Active, st.Rev
 	state := "active"
 	switch {
 	case st.Freeze != nil:
 		state = fmt.Sprintf("frozen by %s: %s", st.Freeze.By, st.Freeze.Reason)
+	case strings.HasPrefix(b.told, endReason):
+		state = "draining"
 	case b.told != "":
 		state = "unhealthy: " + b.told
 	case !st.Active:
 		state = "inactive"
 	}
+	state = cli.Printable(state, 300)
+	if st.New && b.state != "" {
+		b.a.log.Warn("redis had lost this node: it is back", "operators_freeze", st.Freeze != nil, "rev", st.Rev)
+	}
 	if state != b.state {
-		b.a.log.Info("node is "+cli.Printable(state, 300), "rev", st.Rev)
+		b.a.log.Info("node is "+state, "rev", st.Rev)
 		b.state = state
 	}
-}
-
-// leave ends the membership, once and within the limit of one call. err is why the beats ended: a node that a newer
-// agent has is not ours to leave.
-func (b *beater) leave(ctx context.Context, err error) error {
-	if err != nil {
-		return err
+	b.a.cfg.Notify.Status("node is " + state)
+	if err := b.memory.note(st.Freeze); err != nil {
+		b.a.log.Warn("a freeze is not kept: it will not outlive the agent and redis both", "error", err)
 	}
-	// ctx has ended: that is why we leave.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.a.callLimit)
-	defer cancel()
-	if err := b.m.Leave(ctx, "agent stopped"); err != nil {
-		return fmt.Errorf("leave the pool: %w; the node gets traffic until its heartbeat expires, within %v", err, b.reg.TTL)
-	}
-	b.a.log.Info("left the pool")
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -30,10 +31,13 @@ type Config struct {
 	ComposeFile         string            `yaml:"compose_file"`          // kept for the service commands; default docker-compose.yml
 	StateDir            string            `yaml:"state_dir"`             // kept for signed commands; nothing is written yet
 	Checks              []Check           `yaml:"checks"`
+	Start               string            `yaml:"start"`         // active (default) or frozen: how a node that Redis does not know begins
+	DrainTimeout        Duration          `yaml:"drain_timeout"` // most that the end waits for load balancers; 0: not at all; default 30s
 
 	// For programs that import the package.
 	Log     *slog.Logger                                `yaml:"-"` // default slog.Default()
 	Sampler func(context.Context) (pool.Metrics, error) `yaml:"-"` // default: this machine, by gopsutil
+	Notify  *cli.Notifier                               `yaml:"-"` // hears how the agent does; default: nobody
 }
 
 // Defaults returns the settings of an agent that is told nothing.
@@ -52,8 +56,16 @@ func Defaults() Config {
 		MemoryThreshold:     85,
 		AppDir:              "/opt/app",
 		ComposeFile:         "docker-compose.yml",
+		Start:               StartActive,
+		DrainTimeout:        Duration(30 * time.Second),
 	}
 }
+
+// How a node begins that Redis does not know; one that it knows goes on as it was.
+const (
+	StartActive = "active" // once its checks have passed
+	StartFrozen = "frozen" // until an operator unfreezes it
+)
 
 const (
 	intervalLeast  = Duration(100 * time.Millisecond)
@@ -89,6 +101,9 @@ func (c *Config) check() ([]probe, error) {
 	}
 	if c.CommandPollInterval < intervalLeast {
 		wrong("command_poll_interval %v is shorter than %v", c.CommandPollInterval, intervalLeast)
+	}
+	if c.Start != StartActive && c.Start != StartFrozen {
+		wrong("start %q is neither active nor frozen", c.Start)
 	}
 	if !isThreshold(c.CPUThreshold) {
 		wrong("cpu_threshold %v is not a percentage above 0, up to 100", c.CPUThreshold)

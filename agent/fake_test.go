@@ -31,8 +31,11 @@ type fakePool struct {
 	beats      []time.Time
 	metrics    pool.Metrics
 	addr       netip.Addr
+	reg        pool.Registration // as last registered or updated
 	left       []string
 	reports    map[string]outcome // by status of the hash
+	known      *pool.Node         // what Redis has of the node before it registers
+	drain      func(context.Context, func([]pool.Blocker)) error
 }
 
 func newFakePool() *fakePool {
@@ -70,7 +73,7 @@ func (f *fakePool) call(ctx context.Context, fn func()) (pool.Standing, error) {
 func (f *fakePool) Register(ctx context.Context, reg pool.Registration, sick string) (member, pool.Standing, error) {
 	f.set(func(f *fakePool) { f.newer = "" })
 	st, err := f.call(ctx, func() {
-		f.registered, f.sick, f.addr = append(f.registered, reg), append(f.sick, sick), reg.Address
+		f.registered, f.sick, f.addr, f.reg = append(f.registered, reg), append(f.sick, sick), reg.Address, reg
 	})
 	return f, st, err
 }
@@ -83,8 +86,33 @@ func (f *fakePool) SetHealth(ctx context.Context, sick string) (pool.Standing, e
 	return f.call(ctx, func() { f.sick = append(f.sick, sick) })
 }
 
+func (f *fakePool) Node(ctx context.Context, id string) (n *pool.Node, err error) {
+	_, err = f.call(ctx, func() { n = f.known })
+	if err == nil && n == nil {
+		err = pool.ErrNoSuchNode
+	}
+	return n, err
+}
+
+func (f *fakePool) WaitDrained(ctx context.Context, rev int64, ids []string, report func([]pool.Blocker)) error {
+	f.mu.Lock()
+	wait := f.drain
+	f.mu.Unlock()
+	return wait(ctx, report)
+}
+
+// LBs knows of one load balancer, once there is a drain to wait for.
+func (f *fakePool) LBs(ctx context.Context) (lbs []pool.LB, err error) {
+	_, err = f.call(ctx, func() {
+		if f.drain != nil {
+			lbs = make([]pool.LB, 1)
+		}
+	})
+	return lbs, err
+}
+
 func (f *fakePool) Update(reg pool.Registration) error {
-	f.set(func(f *fakePool) { f.addr = reg.Address })
+	f.set(func(f *fakePool) { f.addr, f.reg = reg.Address, reg })
 	return nil
 }
 

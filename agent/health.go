@@ -159,6 +159,27 @@ func (h *health) metrics() pool.Metrics {
 	return h.last
 }
 
+// ends puts the agent's end before all other causes.
+func (h *health) ends(why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.end = why
+}
+
+// inherit takes over what an earlier run of the agent had against the node's CPU or memory: no sample speaks against it
+// yet. Checks are asked anew.
+func (h *health) inherit(reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for why := range strings.SplitSeq(reason, "; ") {
+		for _, g := range []*gauge{&h.cpu, &h.memory} {
+			if strings.HasPrefix(why, g.name+" ") {
+				g.why = why
+			}
+		}
+	}
+}
+
 // setThresholds counts from the next sample on.
 func (h *health) setThresholds(cpu, memory float64) {
 	h.mu.Lock()

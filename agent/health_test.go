@@ -135,24 +135,46 @@ func TestReasonIsBoundedAndStable(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
-	s := newSite(t, func(c *Config) { c.Labels = map[string]string{"zone": "a"} })
-	next := s.agent.cfg
-	next.Labels = map[string]string{"zone": "b"}
-	next.CPUThreshold, next.NodePort, next.Redis.URL = 50, 9000, "redis://10.0.0.9:6379/0"
-	restart, err := s.agent.Reload(next)
-	if err != nil || strings.Join(restart, " ") != "redis node_port labels" {
-		t.Errorf("restart for %q, error %v", restart, err)
-	}
-	for range fall {
-		s.agent.health.see(pool.Metrics{CPU: 60}, true)
-	}
-	if got := s.agent.health.reason(); got != "cpu 60.0% is above 50%" {
-		t.Errorf("reason %q", got)
-	}
-	next.CPUThreshold, next.MemoryThreshold = 99, 0
-	if _, err := s.agent.Reload(next); err == nil || s.agent.health.cpu.threshold != 50 {
-		t.Errorf("bad config: error %v, threshold %v", err, s.agent.health.cpu.threshold)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, func(c *Config) { c.Labels = map[string]string{"zone": "a"} })
+		s.start()
+		after(interval + time.Second)
+		next := s.agent.cfg
+		next.Labels = map[string]string{"zone": "b"}
+		next.CPUThreshold, next.NodePort, next.Redis.URL, next.Start = 50, 9000, "redis://10.0.0.9:6379/0", StartFrozen
+		restart, err := s.agent.Reload(next)
+		if err != nil || strings.Join(restart, " ") != "redis start" {
+			t.Errorf("restart for %q, error %v", restart, err)
+		}
+		after(time.Second)
+		if reg := s.pool.reg; reg.Labels["zone"] != "b" || reg.Port != 9000 {
+			t.Errorf("registered %+v", reg)
+		}
+		s.machine.set(60, 0)
+		after(fall * interval)
+		s.wantTold(" > cpu 60.0% is above 50%")
+		next.CPUThreshold, next.MemoryThreshold, next.Weight = 99, 0, 7
+		if _, err := s.agent.Reload(next); err == nil {
+			t.Error("a bad config is taken")
+		}
+		after(interval)
+		if s.pool.reg.Weight != 1 {
+			t.Errorf("a bad config changed the weight to %d", s.pool.reg.Weight)
+		}
+		s.wantTold(" > cpu 60.0% is above 50%")
+		next = *s.agent.settings()
+		next.HeartbeatInterval = Duration(time.Second)
+		if restart, err := s.agent.Reload(next); err != nil || len(restart) > 0 {
+			t.Errorf("restart for %q, error %v", restart, err)
+		}
+		synctest.Wait()
+		was := len(s.pool.beats)
+		after(10 * time.Second)
+		if n := len(s.pool.beats) - was; n < 9 {
+			t.Errorf("%d heartbeats in 10 s", n)
+		}
+		s.wantStop()
+	})
 }
 
 func TestSystemSample(t *testing.T) {

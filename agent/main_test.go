@@ -120,7 +120,8 @@ func TestBinary(t *testing.T) {
 		{"cpu_threshold: 50\n", "config read again"},
 		{"cpu_threshold: 5000\n", "cpu_threshold 5000 is not"},
 		{"cpu_treshold: 50\n", "unknown key"},
-		{"weight: 3\n", "restart bbagent"},
+		{"weight: 3\n", "registers anew"},
+		{"state_dir: /nowhere\n", "restart bbagent"},
 	} {
 		write("redis: {url: '" + srv.URL() + "'}\nnode_id: n1\naddress: 127.0.0.9\nheartbeat_interval: 1\nheartbeat_ttl: 3\n" + c.add)
 		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {

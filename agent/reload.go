@@ -1,26 +1,31 @@
 package agent
 
 import (
+	"maps"
 	"reflect"
-	"strings"
 )
 
-// Reload takes a changed config while the agent runs: thresholds apply from the next sample on. It returns the names
-// of the other settings that differ: they need a restart. On an error nothing changes.
+// Reload takes a changed config while the agent runs. What applies at once: checks, thresholds, labels, weight, port,
+// data center, the times of heartbeats and of the drain. It returns the names of the other settings that differ: they
+// need a restart. On an error nothing changes. It may be called from any goroutine, one at a time.
 func (a *Agent) Reload(next Config) (restart []string, err error) {
 	probes, err := next.check()
 	if err != nil {
 		return nil, err
 	}
-	a.checks.replace(next.Checks, probes, a.cfg.HeartbeatInterval)
+	now := *a.settings()
+	now.Checks, now.CPUThreshold, now.MemoryThreshold = next.Checks, next.CPUThreshold, next.MemoryThreshold
+	now.Labels, now.Weight, now.NodePort, now.DataCenter = maps.Clone(next.Labels), next.Weight, next.NodePort, next.DataCenter
+	now.HeartbeatInterval, now.HeartbeatTTL, now.DrainTimeout = next.HeartbeatInterval, next.HeartbeatTTL, next.DrainTimeout
+	a.now.Store(&now)
+	a.checks.replace(next.Checks, probes, next.HeartbeatInterval)
 	a.health.setThresholds(next.CPUThreshold, next.MemoryThreshold)
-	was, is := reflect.ValueOf(a.cfg), reflect.ValueOf(next)
-	for i := range was.NumField() {
-		name := was.Type().Field(i).Tag.Get("yaml")
-		if name == "-" || name == "checks" || strings.HasSuffix(name, "_threshold") {
-			continue
-		}
-		if !reflect.DeepEqual(was.Field(i).Interface(), is.Field(i).Interface()) {
+	a.health.wake() // the beater looks at what is new
+
+	is, want := reflect.ValueOf(now), reflect.ValueOf(next)
+	for i := range is.NumField() {
+		name := is.Type().Field(i).Tag.Get("yaml")
+		if name != "-" && !reflect.DeepEqual(is.Field(i).Interface(), want.Field(i).Interface()) {
 			restart = append(restart, name)
 		}
 	}

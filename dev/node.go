@@ -77,6 +77,7 @@ func (n *Node) config(redis string) agent.Config {
 	c.NodeID, c.Address, c.NodePort = n.ID, n.Addr.Addr().String(), n.Addr.Port()
 	c.HeartbeatInterval, c.HeartbeatTTL = agent.Duration(o.HeartbeatInterval), agent.Duration(o.HeartbeatTTL)
 	c.CPUThreshold, c.MemoryThreshold = 100, 100 // a busy laptop does not freeze its own demo
+	c.DrainTimeout = 0                           // the whole site ends with it: the guard would hold the last node
 	c.AppDir, c.Log = n.site.dir, o.Log
 	return c
 }

@@ -1,0 +1,126 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// endReason is the node's own freeze while it drains.
+const endReason = "drains: its agent stops"
+
+// LeaveNow cuts a drain short: the node leaves without waiting for load balancers any longer. It may be called from any
+// goroutine, at any time.
+func (a *Agent) LeaveNow() { a.hurryOnce.Do(func() { close(a.hurry) }) }
+
+// drain freezes the node and goes on beating until no load balancer sends to it any more, or DrainTimeout is over: a
+// node that left at once would be stopped while requests are still on their way to it. ctx has ended: that is why. The
+// error is a *pool.SupersededError; whatever else goes wrong, the node leaves all the same.
+func (b *beater) drain(ctx context.Context) error {
+	a := b.a
+	limit := time.Duration(a.settings().DrainTimeout)
+	if limit == 0 {
+		return nil
+	}
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer done()
+	rev, err := b.beginDrain(ctx)
+	var newer *pool.SupersededError
+	switch {
+	case errors.As(err, &newer):
+		return err
+	case err != nil:
+		a.sayDrained(err)
+		return nil
+	}
+	a.log.Info("drains: waits for the load balancers", "rev", rev, "at_most", limit.String())
+	go func() {
+		select {
+		case <-a.hurry:
+			done()
+		case <-ctx.Done():
+		}
+	}()
+	waited := make(chan error, 1)
+	go func() {
+		defer done()
+		waited <- a.pool.WaitDrained(ctx, rev, []string{a.cfg.NodeID}, a.reportDrain())
+	}()
+	err = b.run(ctx)
+	done()
+	a.sayDrained(<-waited)
+	return err
+}
+
+// beginDrain takes the node out of traffic, if there is a load balancer to wait for, and returns the revision that says
+// so.
+func (b *beater) beginDrain(ctx context.Context) (rev int64, err error) {
+	look, cancel := context.WithTimeout(ctx, b.a.callLimit)
+	defer cancel()
+	lbs, err := b.a.pool.LBs(look)
+	if err != nil {
+		return 0, err
+	}
+	if len(lbs) == 0 {
+		return 0, pool.ErrNoLB
+	}
+	b.a.health.ends(endReason)
+	if err := b.say(ctx); err != nil {
+		return 0, err
+	}
+	return b.rev, nil
+}
+
+// reportDrain returns what tells the log and the service manager whom the drain waits for, when that has changed.
+func (a *Agent) reportDrain() func([]pool.Blocker) {
+	last := ""
+	return func(blockers []pool.Blocker) {
+		whom := make([]string, len(blockers))
+		for i, b := range blockers {
+			whom[i] = strings.TrimPrefix(b.LB+": "+b.Why, ": ")
+		}
+		if text := cli.Printable(strings.Join(whom, "; "), 300); text != last {
+			last = text
+			a.log.Debug("drains still", "waits_for", text)
+			a.cfg.Notify.Status("draining, waits for " + text)
+		}
+	}
+}
+
+func (a *Agent) sayDrained(err error) {
+	var missing *pool.WaitError
+	switch {
+	case err == nil:
+		a.log.Info("drained: no load balancer sends anything any more")
+	case errors.Is(err, pool.ErrNoLB):
+		a.log.Info("leaves at once: no load balancer is known that could say when it is drained")
+	case errors.As(err, &missing):
+		a.log.Warn("leaves before it is drained: requests may be lost; `bbctl lbs` shows the load balancers, "+
+			"`bbctl lbs forget ID` forgets one that is gone for good", "error", cli.Printable(err.Error(), 300))
+	default:
+		a.log.Warn("leaves before it is drained: requests may be lost", "error", err)
+	}
+}
+
+// leave ends the membership, once and within the limit of one call. A node that a newer agent has is not ours to leave.
+func (b *beater) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.a.callLimit)
+	defer cancel()
+	err := b.m.Leave(ctx, "agent stopped")
+	var newer *pool.SupersededError
+	switch {
+	case errors.As(err, &newer):
+		return err
+	case err != nil && !b.active:
+		return fmt.Errorf("leave the pool: %w; the node is frozen, so it gets no traffic", err)
+	case err != nil:
+		return fmt.Errorf("leave the pool: %w; the node gets traffic until its heartbeat expires, within %v", err, b.reg.TTL)
+	}
+	b.a.log.Info("left the pool")
+	return nil
+}
