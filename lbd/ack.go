@@ -85,6 +85,13 @@ func (l *LB) seeNginx(state nginx.State, err error) {
 	if state.Master == 0 && err == nil {
 		err = errors.New(state.Why)
 	}
+	l.former = state.Former
+	if endless := state.Master != 0 && state.ShutdownTimeout == 0; endless != l.endless {
+		if l.endless = endless; endless {
+			l.log.Warn("worker_shutdown_timeout is not set: a worker of a former configuration lives as long as its longest connection, and no drain is done before that",
+				"fix", "worker_shutdown_timeout 60s; in "+l.cfg.Nginx.Conf+", beside worker_processes")
+		}
+	}
 	l.say.change("nginx", err, "nginx is not running, as far as lbd can see", "nginx runs")
 	if state.Master != l.acks.master {
 		l.acks.master, l.lastCheck = state.Master, time.Time{} // does it serve what it should?

@@ -69,6 +69,13 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 		l.lastErr = p.problems()
 		return p
 	}
+	err := l.crowded(p)
+	l.say.change("old generations", err, "what does not take a server out has to wait", "there is room for new configurations again")
+	if err != nil {
+		l.lastErr = errors.Join(err, p.problems())
+		l.agenda.at(now.Add(time.Second))
+		return p
+	}
 	if next := l.lastApply.Add(l.cfg.Timing.MinInterval); now.Before(next) {
 		l.agenda.at(next)
 		return p
@@ -77,7 +84,7 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 		l.agenda.at(l.fails.next)
 		return p
 	}
-	_, err := l.apply(ctx, p)
+	_, err = l.apply(ctx, p)
 	switch {
 	case err == nil && p.problems() == nil && f != nil && l.refused == nil:
 		l.proven = l.templates
@@ -97,6 +104,31 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	}
 	l.say.change("apply", err, "nginx keeps what it serves", "nginx serves what is wanted again")
 	return p
+}
+
+// crowded returns an error while so many former configurations have workers left that p has to wait. What takes a server
+// out, or moves it, never has to.
+func (l *LB) crowded(p *Plan) error {
+	if l.former < l.cfg.Timing.MaxOldGenerations || l.running.N == 0 || p.hash == l.running.Hash {
+		return nil
+	}
+	for _, u := range l.upstreams {
+		set, ok := p.Sets[u.Name]
+		if !ok {
+			continue
+		}
+		is := map[string]render.Server{}
+		for _, s := range set {
+			is[s.ID] = s
+		}
+		for id, was := range u.history.newest() {
+			if s := is[id]; s.Down || s.Weight == 0 || s.Addr != was.Addr {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%d old generations of nginx have workers left, max_old_generations is %d: see what holds them up, and set worker_shutdown_timeout",
+		l.former, l.cfg.Timing.MaxOldGenerations)
 }
 
 // lesser looks for what can be applied of a plan that Nginx refused, applies it, and returns it; nil for nothing.
@@ -170,6 +202,7 @@ func (l *LB) logApplied(p *Plan, out nginx.Outcome, took time.Duration, before g
 	switch {
 	case !out.Running:
 		msg = "installed: nginx is not running"
+		attrs = append(attrs, "why", out.Why)
 	case before == l.running:
 		msg = "reloaded: nginx did not serve what is on disk"
 	}

@@ -72,11 +72,14 @@ type RedisStatus struct {
 
 // NginxStatus is what Nginx does right now.
 type NginxStatus struct {
-	Running  bool   `json:"running"`
-	Master   int    `json:"master"`
-	Workers  int    `json:"workers"`
-	Draining int    `json:"draining"`
-	Error    string `json:"error"`
+	Running         bool       `json:"running"`
+	Master          int        `json:"master"`
+	Workers         int        `json:"workers"`
+	Draining        int        `json:"draining"`         // workers of former configurations that have not ended
+	OldGenerations  int        `json:"old_generations"`  // how many configurations those are of
+	DrainingSince   *time.Time `json:"draining_since"`   // of the oldest; null: none
+	ShutdownTimeout float64    `json:"shutdown_timeout"` // worker_shutdown_timeout in seconds; 0: none, they live as long as their connections
+	Error           string     `json:"error"`
 }
 
 // start is the first sign of life.
@@ -184,7 +187,11 @@ func (b *board) nginx(state nginx.State, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turned = time.Now()
-	b.status.Nginx = NginxStatus{Running: state.Master != 0, Master: state.Master, Workers: state.Workers, Draining: state.Draining, Error: state.Why}
+	b.status.Nginx = NginxStatus{Running: state.Master != 0, Master: state.Master, Workers: state.Workers, Draining: state.Draining,
+		OldGenerations: state.Former, ShutdownTimeout: state.ShutdownTimeout.Seconds(), Error: state.Why}
+	if !state.DrainingSince.IsZero() {
+		b.status.Nginx.DrainingSince = new(state.DrainingSince.UTC())
+	}
 	if err != nil {
 		b.status.Nginx.Error = err.Error()
 	}

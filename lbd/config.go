@@ -123,6 +123,10 @@ func defaultUpstream() UpstreamConfig {
 type Timing struct {
 	MinInterval time.Duration `yaml:"min_interval"` // between reloads; default 1s
 	Resync      time.Duration `yaml:"resync"`       // a full look at least so often; default 10s
+
+	// With so many former configurations whose workers have not ended, nothing goes in but what takes a server out: each
+	// holds memory. Default 8.
+	MaxOldGenerations int `yaml:"max_old_generations"`
 }
 
 // GuardConfig bounds what a look at Redis may take away from Nginx. See judge.
@@ -158,7 +162,7 @@ func DefaultConfig() Config {
 		ID:        host,
 		Nginx:     NginxConfig{Binary: "nginx", Conf: "/etc/nginx/nginx.conf", PID: "/run/nginx.pid", Apply: "reload", Live: "auto"},
 		Templates: defaultTemplates,
-		Timing:    Timing{MinInterval: time.Second, Resync: 10 * time.Second},
+		Timing:    Timing{MinInterval: time.Second, Resync: 10 * time.Second, MaxOldGenerations: 8},
 		Guard:     GuardConfig{MinNodes: 1, MaxShrink: 50, Window: time.Minute, Hold: time.Minute},
 		StateDir:  "/var/lib/lbd",
 		Status:    StatusConfig{Listen: "127.0.0.1:9180"},

@@ -3,6 +3,7 @@ package lbd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -30,9 +31,13 @@ func (f *fault) is(text []byte, now time.Time) bool {
 // isolate finds the upstreams because of which Nginx refuses p, and notes them as faulty. It reports whether there
 // are any, and others beside them: with all at their last good the test has to pass, or it is nothing of ours.
 //
-// One upstream after another gets its new output, and keeps it if the test passes: as many tests as there are changed
-// upstreams.
+// Those that Nginx's message names are tried first: if all the others pass, one test has found it. Else one upstream
+// after another gets its new output, and keeps it if the test passes: as many tests as there are changed upstreams.
 func (l *LB) isolate(ctx context.Context, p *Plan, refusal error) (found bool) {
+	named := new(nginx.Refused)
+	if !errors.As(refusal, &named) {
+		return false // what is on disk does not pass either
+	}
 	trial := *p
 	trial.Files = slices.Clone(p.Files)
 	var changed []int
@@ -47,35 +52,63 @@ func (l *LB) isolate(ctx context.Context, p *Plan, refusal error) (found bool) {
 			trial.Files[i].Data = good.Text
 		}
 	}
-	if len(p.Files) < 2 || l.engine.Test(ctx, &trial) != nil {
+	if len(p.Files) < 2 {
+		return false
+	}
+	test := func() error {
+		defer l.notify.Alive()
+		return l.engine.Test(ctx, &trial)
+	}
+
+	var suspects, others []int
+	for _, i := range changed {
+		if slices.Contains(named.Paths, p.Files[i].Path) {
+			suspects = append(suspects, i)
+		} else {
+			others = append(others, i)
+		}
+	}
+	if len(suspects) > 0 {
+		formerly := slices.Clone(trial.Files)
+		for _, i := range others {
+			trial.Files[i] = p.Files[i]
+		}
+		if test() == nil {
+			for _, i := range suspects {
+				l.blame(p.Files[i], refusal)
+			}
+			return true
+		}
+		trial.Files = formerly
+	}
+
+	if test() != nil {
 		return false
 	}
 	for _, i := range changed {
 		former := trial.Files[i]
 		trial.Files[i] = p.Files[i]
-		err := l.engine.Test(ctx, &trial)
-		l.notify.Alive()
-		if ctx.Err() != nil {
-			return false
+		if err := test(); err != nil {
+			if ctx.Err() != nil {
+				return false
+			}
+			trial.Files[i], found = former, true
+			l.blame(p.Files[i], err)
 		}
-		if err == nil {
-			continue
-		}
-		trial.Files[i] = former
-		found = true
-		u := l.writes(former.Path)
-		f := l.faulty[u.Name]
-		if f == nil {
-			f = &fault{upstream: u.Name, retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
-			l.faulty[u.Name] = f
-		}
-		f.text, f.why = p.Files[i].Data, err
-		l.agenda.at(f.retry.failed(time.Now(), hashOf([]nginx.File{p.Files[i]})))
-	}
-	if !found { // each alone passes, and all together do not
-		l.log.Debug("no upstream alone is at fault", "error", refusal)
 	}
 	return found
+}
+
+// blame notes that Nginx refuses what f would hold.
+func (l *LB) blame(file nginx.File, why error) {
+	name := l.writes(file.Path).Name
+	f := l.faulty[name]
+	if f == nil {
+		f = &fault{upstream: name, retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
+		l.faulty[name] = f
+	}
+	f.text, f.why = file.Data, why
+	l.agenda.at(f.retry.failed(time.Now(), hashOf([]nginx.File{file})))
 }
 
 // writes returns the upstream whose output path is.

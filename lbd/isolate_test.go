@@ -1,12 +1,13 @@
 package lbd
 
 import (
-	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/step"
 )
 
@@ -30,10 +31,19 @@ func (e *fakeEngine) servedBy(upstream string) string {
 
 // An output that Nginx refuses holds up its own upstream and no other, and is tried again.
 func TestOneUpstreamAtFault(t *testing.T) {
+	for _, named := range []bool{true, false} {
+		t.Run(fmt.Sprintf("named by nginx: %t", named), func(t *testing.T) { testOneAtFault(t, named) })
+	}
+}
+
+func testOneAtFault(t *testing.T, named bool) {
 	two(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
 		f.set("web1", "web2", "web3")
 		time.Sleep(2 * time.Second)
-		refused := errors.New("nginx: [emerg] no")
+		refused := &nginx.Refused{Why: "[emerg] no"}
+		if named {
+			refused.Paths = []string{l.cfg.Upstreams[1].Output}
+		}
 		e.mu.Lock()
 		e.refuse = func(text string) error {
 			_, second, _ := strings.Cut(text, "upstream second {")

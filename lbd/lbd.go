@@ -112,6 +112,8 @@ type LB struct {
 	rev     int64    // of the last plan that is in place in full
 	held    []string // ids kept against the pool's word in that plan
 	refuses []pool.Refusal
+	former  int   // configurations before the present one whose workers have not ended
+	endless bool  // they may never: there is no worker_shutdown_timeout, and that was said
 	lastErr error // of the last turn
 	acks    acks
 }

@@ -118,6 +118,7 @@ type fakeEngine struct {
 	applied []string // when, and with which servers
 	refuse  func(text string) error
 	start   time.Time
+	former  int // old generations that have workers left
 }
 
 func (e *fakeEngine) Test(_ context.Context, p *Plan) error { return e.refuse(text(p)) }
@@ -145,7 +146,9 @@ func (e *fakeEngine) take(p *Plan) (done bool, err error) {
 }
 
 func (e *fakeEngine) State(context.Context) (nginx.State, error) {
-	return nginx.State{Master: 1, Workers: 1}, nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return nginx.State{Master: 1, Workers: 1, Former: e.former, Draining: e.former, ShutdownTimeout: time.Minute}, nil
 }
 
 func text(p *Plan) string {
@@ -380,6 +383,35 @@ func TestARefusedApplyIsTriedAgain(t *testing.T) {
 		}
 		if a := f.lastAck(); a.Rev != f.rev || a.Error != "" {
 			t.Errorf("ack %+v at rev %d", a, f.rev)
+		}
+	})
+}
+
+// While too many old generations have workers left, only what takes a server out goes in.
+func TestOldGenerationsAreCapped(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "web2")
+		time.Sleep(2 * time.Second)
+		e.mu.Lock()
+		e.former = l.cfg.Timing.MaxOldGenerations
+		e.mu.Unlock()
+		time.Sleep(2 * time.Second) // it is seen
+		f.set("web3")
+		time.Sleep(time.Minute)
+		e.want(t, "0s ", "1.1s web1,web2")
+		if s, _ := l.board.read(&l.cfg); !slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "worker_shutdown_timeout") }) {
+			t.Errorf("problems %q", s.Problems)
+		}
+		f.set("-web1")
+		time.Sleep(2 * time.Second)
+		e.want(t, "0s ", "1.1s web1,web2", "1m4s web2,web3")
+		f.set("web4")
+		e.mu.Lock()
+		e.former = 0
+		e.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		if a := f.lastAck(); a.Rev != f.rev || a.Error != "" || serversIn(e.live) != "web2,web3,web4" {
+			t.Errorf("ack %+v, live %s", a, serversIn(e.live))
 		}
 	})
 }

@@ -80,6 +80,8 @@ func newMetrics(status func() Status) *metrics {
 		}
 		return 0
 	}
+	shown("lbd_nginx_old_generations", "Former configurations of nginx that have workers left.", nil, func(s Status) float64 { return float64(s.Nginx.OldGenerations) })
+	shown("lbd_nginx_worker_shutdown_timeout_seconds", "worker_shutdown_timeout of nginx; 0: none.", nil, func(s Status) float64 { return s.Nginx.ShutdownTimeout })
 	shown("lbd_rev", "Revision of the pool that is served in full.", nil, func(s Status) float64 { return float64(s.Rev) })
 	shown("lbd_ready", "Whether Nginx serves what is wanted and the last look at Redis is fresh, as /readyz says.", nil,
 		func(s Status) float64 { return flag(len(s.Problems) == 0) })

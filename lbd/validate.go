@@ -73,6 +73,9 @@ func (c *Config) complete() error {
 	if c.Timing.Resync < 100*time.Millisecond {
 		bad("timing.resync %s is shorter than 100ms", c.Timing.Resync)
 	}
+	if c.Timing.MaxOldGenerations < 1 {
+		bad("timing.max_old_generations %d is less than 1", c.Timing.MaxOldGenerations)
+	}
 	if c.Timing.MinInterval < 0 {
 		bad("timing.min_interval %s is negative", c.Timing.MinInterval)
 	}
