@@ -54,7 +54,7 @@ func (p *Pool) freeze(ctx context.Context, id, by, reason, queued string) (Chang
 		return Change{}, fmt.Errorf("encode freeze: %w", err)
 	}
 	k := p.keys
-	r, err := p.run(ctx, "freeze", freezeScript,
+	r, err := p.runOnce(ctx, "freeze", freezeScript,
 		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.taken(id)},
 		id, p.channel, rfc, unix, by, reason, string(record), queued)
 	return p.change(id, r, err)
@@ -81,7 +81,7 @@ func (p *Pool) unfreeze(ctx context.Context, id, by, queued string) (Change, err
 		return Change{}, fmt.Errorf("encode command: %w", err)
 	}
 	k := p.keys
-	r, err := p.run(ctx, "unfreeze", unfreezeScript,
+	r, err := p.runOnce(ctx, "unfreeze", unfreezeScript,
 		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.heartbeat(id), k.taken(id)},
 		id, p.channel, rfc, unix, cut(by), string(tell), queued)
 	c, err := p.change(id, r, err)
@@ -98,7 +98,7 @@ func (p *Pool) unfreeze(ctx context.Context, id, by, queued string) (Change, err
 func (p *Pool) Forget(ctx context.Context, id, by string) (Change, error) {
 	rfc, _ := stamp()
 	k := p.keys
-	r, err := p.run(ctx, "forget", forgetScript,
+	r, err := p.runOnce(ctx, "forget", forgetScript,
 		[]string{k.all(), k.active(), k.frozen(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.nodeIPs(), k.commands(id), k.taken(id), k.recent(id)},
 		id, p.channel, rfc, cut(by))
 	return p.change(id, r, err)

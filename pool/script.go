@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -18,16 +19,14 @@ var scriptFiles embed.FS
 // mistake of ours, seen at the first start of any binary.
 func script(name string) *redis.Script { return redis.NewScript(source(name)) }
 
-func source(name string) string {
-	var src string
-	for _, f := range []string{"scripts/lib.lua", "scripts/" + name} {
-		b, err := scriptFiles.ReadFile(f)
-		if err != nil {
-			panic(err)
-		}
-		src += string(b)
+func source(name string) string { return text("lib.lua") + text(name) }
+
+func text(name string) string {
+	b, err := scriptFiles.ReadFile("scripts/" + name)
+	if err != nil {
+		panic(err)
 	}
-	return src
+	return string(b)
 }
 
 // Errors that callers branch on.
@@ -59,13 +58,74 @@ func (r reply) rev(i int) int64 {
 	return n
 }
 
-// run runs a script and reads its reply; what names the deed for the error.
+// run runs a script and reads its reply; what names the deed for the error. When the answer is lost go-redis sends the
+// script once more, so it must come to the same when it runs twice. If it does not, see runOnce.
 func (p *Pool) run(ctx context.Context, what string, s *redis.Script, keys []string, args ...any) (reply, error) {
-	r, err := readReply(s.Run(ctx, p.rdb, keys, args...))
+	r, err := within(ctx, func() (reply, error) { return readReply(s.Run(ctx, p.rdb, keys, args...)) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return r, nil
+}
+
+// runOnce is run for a script that would answer differently the second time ("was frozen already"): it is sent once.
+func (p *Pool) runOnce(ctx context.Context, what string, s *redis.Script, keys []string, args ...any) (reply, error) {
+	r, err := within(ctx, func() (reply, error) { return readReply(s.Run(ctx, once{p.rdb}, keys, args...)) })
+	var dial *net.OpError
+	switch {
+	case err == nil:
+		return r, nil
+	case isAnswer(err), errors.As(err, &dial) && dial.Op == "dial":
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return nil, fmt.Errorf("%s may have been done, the answer is missing: %w", what, err)
+}
+
+// once sends the scripts that it is given and never sends one again.
+type once struct{ redis.UniversalClient }
+
+func (o once) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return o.send(ctx, "evalsha", sha, keys, args)
+}
+
+func (o once) Eval(ctx context.Context, src string, keys []string, args ...any) *redis.Cmd {
+	return o.send(ctx, "eval", src, keys, args)
+}
+
+func (o once) send(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
+	words := []any{name, script, len(keys)}
+	for _, k := range keys {
+		words = append(words, k)
+	}
+	cmd := redis.NewCmd(ctx, append(words, args...)...)
+	cmd.SetFirstKeyPos(3)
+	_ = o.Process(ctx, noRetry{cmd}) // the error is in cmd, too
+	return cmd
+}
+
+type noRetry struct{ *redis.Cmd }
+
+func (noRetry) NoRetry() bool { return true }
+
+// within returns what call returns, or ctx's error as soon as ctx ends: go-redis heeds a deadline, but while it waits
+// for an answer it does not see that ctx was canceled. call then ends by itself, within the time that a read may take.
+func within[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := call()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 func readReply(cmd *redis.Cmd) (reply, error) {

@@ -3,9 +3,10 @@ package pool
 import (
 	"context"
 	"errors"
-	"maps"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -51,34 +52,11 @@ func (p *Pool) FullSnapshot(ctx context.Context) (*Snapshot, error) {
 
 func (p *Pool) snapshot(ctx context.Context, fields []string) (*Snapshot, error) {
 	began := time.Now()
-	pipe := p.rdb.Pipeline()
-	rev := pipe.Get(ctx, p.keys.rev())
-	all, active := pipe.SMembersMap(ctx, p.keys.all()), pipe.SMembersMap(ctx, p.keys.active())
-	frozen := pipe.HGetAll(ctx, p.keys.frozen())
-	_, _ = pipe.Exec(ctx) // its error is the first of theirs, and may hide a worse one
-	if err := firstError(rev.Err(), all.Err(), active.Err(), frozen.Err()); err != nil {
-		return nil, p.Explain(err)
-	}
-	s := &Snapshot{}
-	s.Rev, _ = strconv.ParseInt(rev.Val(), 10, 64)
-
-	ids := make(map[string]bool, len(all.Val()))
-	for id := range all.Val() {
-		ids[id] = true
-	}
-	for id := range active.Val() {
-		ids[id] = true
-	}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		if err := CheckID(id); err != nil {
-			s.Refused = append(s.Refused, Refusal{ID: cut(id), Why: err.Error()})
-			continue
-		}
-		_, in := all.Val()[id]
-		_, on := active.Val()[id]
-		s.Nodes = append(s.Nodes, Node{ID: id, Registered: in, Active: on, Freeze: decodeFreeze(frozen.Val(), id)})
-	}
-	if err := p.fill(ctx, s.Nodes, fields); err != nil {
+	s, err := within(ctx, func() (*Snapshot, error) {
+		return quickly(p, func() (*Snapshot, error) { return p.look(ctx, p.sets, p.fill, fields) },
+			func() (*Snapshot, error) { return p.look(ctx, p.carefulSets, p.carefulFill, fields) })
+	})
+	if err != nil {
 		return nil, p.Explain(err)
 	}
 	s.Taken = time.Now()
@@ -86,28 +64,129 @@ func (p *Pool) snapshot(ctx context.Context, fields []string) (*Snapshot, error)
 	return s, nil
 }
 
+// sets is the first part of a look.
+type sets struct {
+	rev         string
+	all, active []string
+	frozen      map[string]string // when this part of the look reads it
+	refused     []Refusal
+}
+
+func (p *Pool) sets(ctx context.Context) (*sets, error) {
+	pipe := p.rdb.Pipeline()
+	rev := pipe.Get(ctx, p.keys.rev())
+	all, active := pipe.SMembers(ctx, p.keys.all()), pipe.SMembers(ctx, p.keys.active())
+	frozen := pipe.HGetAll(ctx, p.keys.frozen())
+	_, _ = pipe.Exec(ctx) // its error is the first of theirs, and may hide a worse one
+	if err := firstError(rev.Err(), all.Err(), active.Err(), frozen.Err()); err != nil {
+		return nil, err
+	}
+	return &sets{rev: rev.Val(), all: all.Val(), active: active.Val(), frozen: frozen.Val()}, nil
+}
+
+// look is one look: the sets, then the nodes in them.
+func (p *Pool) look(ctx context.Context, read func(context.Context) (*sets, error),
+	fill func(context.Context, []Node, []string) error, fields []string) (*Snapshot, error) {
+	found, err := read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{}
+	s.Rev, _ = strconv.ParseInt(found.rev, 10, 64)
+	s.Nodes, s.Refused = found.nodes(p.keys)
+	if err := fill(ctx, s.Nodes, fields); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// What one look takes in, so that a flood of entries costs it no more than that. Active nodes come first, then ids in
+// their order: the same at each look.
+const (
+	nodesMost   = 20_000
+	refusedMost = 1_000
+)
+
+// nodes makes nodes of the ids, sorted, and lists what is no node.
+func (f *sets) nodes(k Keys) (nodes []Node, refused []Refusal) {
+	refused = f.refused
+	known := make(map[string]int, len(f.all)) // where it stands in nodes; -1: refused
+	left := 0
+	add := func(id string) *Node {
+		i, ok := known[id]
+		if !ok {
+			if err := CheckID(id); err != nil {
+				refused, i = append(refused, Refusal{ID: cut(id), Why: err.Error()}), -1
+			} else if len(nodes) == nodesMost {
+				left, i = left+1, -1
+			} else {
+				nodes, i = append(nodes, Node{ID: id, Freeze: decodeFreeze(f.frozen, id)}), len(nodes)
+			}
+			known[id] = i
+		}
+		if i < 0 {
+			return nil
+		}
+		return &nodes[i]
+	}
+	slices.Sort(f.active)
+	for _, id := range f.active {
+		if n := add(id); n != nil {
+			n.Active = true
+		}
+	}
+	slices.Sort(f.all)
+	for _, id := range f.all {
+		if n := add(id); n != nil {
+			n.Registered = true
+		}
+	}
+	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(refused, func(a, b Refusal) int { return strings.Compare(a.ID, b.ID) })
+	if more := len(refused) - refusedMost; more > 0 {
+		refused = append(refused[:refusedMost], Refusal{ID: k.all(), Why: fmt.Sprintf("%d more entries are no node ids", more)})
+	}
+	if left > 0 {
+		refused = append(refused, Refusal{ID: k.all(), Why: fmt.Sprintf("%d more entries are not read: %d nodes at most", left, nodesMost)})
+	}
+	return nodes, refused
+}
+
 // Node looks at one node. The error is ErrNoSuchNode when it is neither registered nor active.
 func (p *Pool) Node(ctx context.Context, id string) (*Node, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
+	n, err := within(ctx, func() (*Node, error) {
+		return quickly(p, func() (*Node, error) { return p.node(ctx, id, p.fill, true) },
+			func() (*Node, error) { return p.node(ctx, id, p.carefulFill, false) })
+	})
+	if err != nil {
+		return nil, p.Explain(err)
+	}
+	return n, nil
+}
+
+func (p *Pool) node(ctx context.Context, id string, fill func(context.Context, []Node, []string) error, freeze bool) (*Node, error) {
 	pipe := p.rdb.Pipeline()
 	all, active := pipe.SIsMember(ctx, p.keys.all(), id), pipe.SIsMember(ctx, p.keys.active(), id)
-	frozen := pipe.HGet(ctx, p.keys.frozen(), id)
+	frozen := redis.NewStringResult("", redis.Nil)
+	if freeze {
+		frozen = pipe.HGet(ctx, p.keys.frozen(), id)
+	}
 	_, _ = pipe.Exec(ctx) // its error is the first of theirs, and may hide a worse one
 	if err := firstError(all.Err(), active.Err(), frozen.Err()); err != nil {
-		return nil, p.Explain(err)
+		return nil, err
 	}
 	if !all.Val() && !active.Val() {
 		return nil, noSuch(id)
 	}
-	n := Node{ID: id, Registered: all.Val(), Active: active.Val()}
+	nodes := []Node{{ID: id, Registered: all.Val(), Active: active.Val()}}
 	if frozen.Err() == nil {
-		n.Freeze = decodeFreeze(map[string]string{id: frozen.Val()}, id)
+		nodes[0].Freeze = decodeFreeze(map[string]string{id: frozen.Val()}, id)
 	}
-	nodes := []Node{n}
-	if err := p.fill(ctx, nodes, slices.Concat(statusFields, textFields)); err != nil {
-		return nil, p.Explain(err)
+	if err := fill(ctx, nodes, slices.Concat(statusFields, textFields)); err != nil {
+		return nil, err
 	}
 	return &nodes[0], nil
 }
@@ -136,11 +215,8 @@ func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string) error {
 	pipe := p.rdb.Pipeline()
 	for i := range nodes {
 		id := nodes[i].ID
-		reads[i] = read{
-			pipe.PTTL(ctx, p.keys.heartbeat(id)),
-			pipe.GetRange(ctx, p.keys.heartbeat(id), 0, heartbeatMost-1),
-			pipe.HMGet(ctx, p.keys.status(id), fields...),
-		}
+		reads[i].ttl, reads[i].beat = p.readBeat(ctx, pipe, id)
+		reads[i].status = pipe.HMGet(ctx, p.keys.status(id), fields...)
 	}
 	// A key of a wrong type is that node's fault; Exec returns the first error of any command, so look at each.
 	if _, err := pipe.Exec(ctx); err != nil && !ofOneCommand(err) {
@@ -153,7 +229,7 @@ func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string) error {
 			if !ofOneCommand(err) {
 				return err
 			}
-			n.Fault = "its keys in Redis are of a wrong type: " + err.Error()
+			n.Fault = wrongType(err.Error())
 			continue
 		}
 		n.decodeHeartbeat(r.ttl.Val(), r.beat.Val(), now)
@@ -161,6 +237,13 @@ func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string) error {
 	}
 	return nil
 }
+
+func (p *Pool) readBeat(ctx context.Context, pipe redis.Pipeliner, id string) (*redis.DurationCmd, *redis.StringCmd) {
+	key := p.keys.heartbeat(id)
+	return pipe.PTTL(ctx, key), pipe.GetRange(ctx, key, 0, heartbeatMost-1)
+}
+
+func wrongType(said string) string { return "its keys in Redis are of a wrong type: " + said }
 
 // ofOneCommand reports whether err is what Redis answered to one command because of the key it found.
 func ofOneCommand(err error) bool {
@@ -170,26 +253,42 @@ func ofOneCommand(err error) bool {
 // NodeIPs returns what bazbeans:node_ips says of ids, as found there, in one round trip. An id without an entry is
 // not in the map.
 func (p *Pool) NodeIPs(ctx context.Context, ids []string) (map[string]string, error) {
-	found := make(map[string]string, len(ids))
 	if len(ids) == 0 {
-		return found, nil
+		return map[string]string{}, nil
 	}
-	// Chunks in one pipeline, so that no single command runs long.
-	const chunk = 1000
+	found, err := within(ctx, func() (map[string]string, error) {
+		return quickly(p, func() (map[string]string, error) { return p.nodeIPs(ctx, ids) },
+			func() (map[string]string, error) { return p.carefulIPs(ctx, ids) })
+	})
+	if err != nil {
+		return nil, p.Explain(err)
+	}
+	return found, nil
+}
+
+func (p *Pool) nodeIPs(ctx context.Context, ids []string) (map[string]string, error) {
 	pipe := p.rdb.Pipeline()
 	var cmds []*redis.SliceCmd
-	for part := range slices.Chunk(ids, chunk) {
+	for part := range slices.Chunk(ids, fieldsOnce) { // in chunks, so that no single command runs long
 		cmds = append(cmds, pipe.HMGet(ctx, p.keys.nodeIPs(), part...))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, p.Explain(err)
+		return nil, err
 	}
-	for i, cmd := range cmds {
-		for j, v := range cmd.Val() {
-			if text, ok := v.(string); ok {
-				found[ids[i*chunk+j]] = text
-			}
+	var values []any
+	for _, cmd := range cmds {
+		values = append(values, cmd.Val()...)
+	}
+	return texts(ids, values), nil
+}
+
+// texts pairs names with the values of an HMGET; a missing one is not in the map.
+func texts(names []string, values []any) map[string]string {
+	found := make(map[string]string, len(names))
+	for i, v := range values {
+		if text, ok := v.(string); ok {
+			found[names[i]] = text
 		}
 	}
-	return found, nil
+	return found
 }
