@@ -41,7 +41,7 @@ func approve(ctx context.Context, cfg *Config, hash string, stdout io.Writer) er
 		fmt.Fprintln(stdout, "lbd is not running: an lbd that starts within that time heeds it")
 		return nil
 	}
-	if err := untilTold(ctx, cfg.StateDir, func(m memory) bool {
+	if err := untilApplied(ctx, cfg.StateDir, func(m memory) bool {
 		for name, nodes := range m.holds() {
 			if slices.Equal(nodes, held[name]) {
 				return false
@@ -75,8 +75,8 @@ func (m memory) print(w io.Writer) {
 	}
 }
 
-// untilTold waits until the running lbd's memory shows that it did what it was told.
-func untilTold(ctx context.Context, stateDir string, done func(memory) bool) error {
+// untilApplied waits until the running lbd's memory shows that it heard what it was told, and that this is in place.
+func untilApplied(ctx context.Context, stateDir string, heard func(memory) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, takenMost)
 	defer cancel()
 	for {
@@ -84,7 +84,7 @@ func untilTold(ctx context.Context, stateDir string, done func(memory) bool) err
 		switch {
 		case err != nil:
 			return err
-		case done(m):
+		case heard(m) && m.Applied:
 			return nil
 		}
 		select {

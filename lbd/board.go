@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/step"
 )
 
@@ -125,11 +126,8 @@ func (b *board) looked(l *LB, f *facts, p *Plan) {
 	s := &b.status
 	at := f.at.UTC()
 	s.Redis = RedisStatus{Connected: true, LastLook: &at}
-	s.Rev, s.Resolvers = l.rev, l.chain.Names()
-	s.Wanted, s.Nodes, s.Quarantined = l.wanted.N, p.Nodes, p.Quarantined
-	if p.hash != l.wanted.Hash {
-		s.Wanted++ // it waits for its turn
-	}
+	s.Nodes, s.Quarantined = p.Nodes, p.Quarantined
+	b.wants(l, p)
 	s.Guard = GuardStatus{Nodes: p.heldIDs()}
 	held := map[string][]string{}
 	for name, v := range p.Guard {
@@ -146,6 +144,32 @@ func (b *board) looked(l *LB, f *facts, p *Plan) {
 		s.Guard.Hash = hashOfHeld(held)
 	}
 	slices.Sort(s.Guard.Why)
+}
+
+// stood puts up what a turn came to that could not look at the pool.
+func (b *board) stood(l *LB, p *Plan) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turned = time.Now()
+	b.wants(l, p)
+	if b.status.Nodes != nil {
+		return // as they were seen last
+	}
+	for _, u := range l.upstreams {
+		for _, server := range p.Sets[u.Name] {
+			b.status.Nodes = append(b.status.Nodes, NodeStatus{ID: server.ID, Address: server.Addr.Addr().String(), Port: server.Addr.Port(), Weight: server.Weight,
+				DataCenter: string(server.DataCenter), Labels: map[string]string{}, State: string(pool.Active), Stale: true, Why: "as served last: the pool was not looked at yet"})
+		}
+	}
+}
+
+// wants puts up what the plan is, and what keeps it from being what the pool asks for.
+func (b *board) wants(l *LB, p *Plan) {
+	s := &b.status
+	s.Rev, s.Resolvers, s.Wanted = l.rev, l.chain.Names(), l.wanted.N
+	if p.hash != l.wanted.Hash {
+		s.Wanted++ // it waits for its turn
+	}
 	if s.Pinned = nil; p.Pinned != nil {
 		s.Pinned = new(PinStatus(*p.Pinned))
 	}
@@ -237,6 +261,7 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 	s.Guard.Nodes = append([]string{}, s.Guard.Nodes...)
 	s.Guard.Why = append([]string{}, s.Guard.Why...)
 	s.Problems = append([]string{}, s.Problems...)
+	s.Resolvers = append([]string{}, s.Resolvers...)
 	return s, time.Since(b.turned)
 }
 

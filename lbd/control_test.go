@@ -131,6 +131,13 @@ func TestRollback(t *testing.T) {
 		if a := f.lastAck(); a.Rev != f.rev || a.Error != "" {
 			t.Errorf("ack %+v, rev %d", a, f.rev)
 		}
+		// It is done when it is in place, and that has to wait for min_interval now.
+		if err := rollback(t.Context(), &l.cfg, command{}, "1", never, &out); err != nil {
+			t.Fatal(err)
+		}
+		if got := serversIn(e.live); got != "" {
+			t.Errorf("served after a second rollback: %s", got)
+		}
 	})
 }
 
@@ -199,6 +206,10 @@ func TestStandsWithoutRedis(t *testing.T) {
 		next.turn(context.Background())
 		if got := serversIn(e.live); got != "web1,web2" || next.running != l.running {
 			t.Errorf("after a restart: %s, generation %+v, want %+v", e.live, next.running, l.running)
+		}
+		s, _ := next.board.read(&next.cfg)
+		if s.Wanted != s.Running || len(s.Nodes) != 2 || s.Nodes[0].Address != "10.0.0.49" || !s.Nodes[0].Stale || s.Redis.Connected {
+			t.Errorf("status %+v", s)
 		}
 	})
 }

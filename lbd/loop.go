@@ -94,6 +94,7 @@ func (l *LB) stand(ctx context.Context) {
 	l.putPin(p)
 	l.settle(ctx, nil, p)
 	l.remember(p)
+	l.board.stood(l, p)
 }
 
 // restMost bounds the rest after a look that applied nothing. The rest is four times as long as the look, so that a

@@ -17,9 +17,10 @@ import (
 
 // memory is what lbd knows over a restart beside the generations, and what it shows to other runs of lbd on this host.
 type memory struct {
-	Held   map[string]hold `json:"held"`            // by upstream
-	Pinned int64           `json:"pinned"`          // the pinned generation that is in place; 0: none
-	Error  string          `json:"error,omitempty"` // of the last turn
+	Held    map[string]hold `json:"held"`            // by upstream
+	Pinned  int64           `json:"pinned"`          // the generation that was pinned at the last turn; 0: none
+	Applied bool            `json:"applied"`         // what that turn wanted is in place
+	Error   string          `json:"error,omitempty"` // of that turn
 }
 
 // hold is what the guard keeps of one upstream; `lbd approve` reads it.
@@ -85,9 +86,8 @@ func (l *LB) remember(p *Plan) {
 	if p.Guard != nil { // else the pool could not be looked at: what was held still is
 		m.Held = map[string]hold{}
 	}
-	if l.settled {
-		m.Pinned = p.Pinned.number()
-	} else if l.lastErr != nil {
+	m.Pinned, m.Applied = p.Pinned.number(), l.settled && p.hash == l.running.Hash
+	if l.lastErr != nil {
 		m.Error = l.lastErr.Error()
 	}
 	for _, u := range l.upstreams {

@@ -85,7 +85,7 @@ func chosen(all []*saved, pinned *pin, arg string) (int64, error) {
 // told waits until the pin n (0: none) is what Nginx serves, by the running lbd or by an LB of our own.
 func told(ctx context.Context, cfg *Config, make func(Config) (*LB, error), n int64, stdout io.Writer) error {
 	if isLocked(cfg.StateDir) {
-		if err := untilTold(ctx, cfg.StateDir, func(m memory) bool { return m.Pinned == n }); err != nil {
+		if err := untilApplied(ctx, cfg.StateDir, func(m memory) bool { return m.Pinned == n }); err != nil {
 			return err
 		}
 		fmt.Fprintln(stdout, "done: the running lbd has applied it")
