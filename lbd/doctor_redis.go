@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kballard/go-shellquote"
+
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -39,12 +41,21 @@ func (d *doctor) checkRedis(ctx context.Context) {
 	} else {
 		d.ok("redis", "%s, version %s, as user %s", p.Where(), s.Version, s.User)
 	}
-	d.checkRedisKeeps(s)
-	d.checkRedisMemory(s)
-	d.checkRights(s)
+	d.judgeRedis(s)
+}
+
+// judgeRedis says what is to be thought of the server.
+func (d *doctor) judgeRedis(s *pool.Server) {
+	d.judgeKeeping(s)
+	d.judgeMemory(s)
+	d.judgeRights(s)
 	if s.Deaf != nil {
-		d.add(finding{Code: "redis-events", Level: levelProblem, What: fmt.Sprintf("no events can be heard: %v", s.Deaf),
-			Means: fmt.Sprintf("Changes are seen at each resync only, up to %s late.", d.l.cfg.Timing.Resync)})
+		f := finding{Code: "redis-events", Level: levelProblem, What: fmt.Sprintf("no events can be heard: %v", s.Deaf),
+			Means: fmt.Sprintf("Changes are seen at each resync only, up to %s late.", d.l.cfg.Timing.Resync)}
+		if strings.HasPrefix(s.Deaf.Error(), "NOPERM") && s.User != "" {
+			f.Where, f.Fix = "on Redis's host", "redis-cli ACL SETUSER "+shellquote.Join(s.User, "&"+s.Channel)
+		}
+		d.add(f)
 	} else {
 		d.ok("redis-events", "events can be heard")
 	}
@@ -82,7 +93,7 @@ func (d *doctor) checkPlain() {
 		Where: inConfig, Fix: "redis:\n  url: rediss://" + u.Host + u.Path + "\n  tls: {ca: /etc/lbd/redis-ca.pem}"})
 }
 
-func (d *doctor) checkRedisKeeps(s *pool.Server) {
+func (d *doctor) judgeKeeping(s *pool.Server) {
 	if !s.Knows("role") {
 		return
 	}
@@ -111,7 +122,7 @@ func (d *doctor) checkRedisKeeps(s *pool.Server) {
 	}
 }
 
-func (d *doctor) checkRedisMemory(s *pool.Server) {
+func (d *doctor) judgeMemory(s *pool.Server) {
 	if !s.Knows("memory") {
 		return
 	}
@@ -141,7 +152,7 @@ func (d *doctor) checkRedisMemory(s *pool.Server) {
 	}
 }
 
-func (d *doctor) checkRights(s *pool.Server) {
+func (d *doctor) judgeRights(s *pool.Server) {
 	if !s.Knows("rights") {
 		return
 	}
@@ -162,6 +173,7 @@ func (d *doctor) checkRights(s *pool.Server) {
 
 // aclLine makes a Redis user that may read the pool and write what a load balancer says of itself.
 func (d *doctor) aclLine() string {
-	return "redis-cli ACL SETUSER lbd on '>PASSWORD' " + strings.Join(pool.LBRights(d.l.cfg.Redis), " ") +
+	rules := append([]string{"on", ">PASSWORD"}, pool.LBRights(d.l.cfg.Redis)...)
+	return "redis-cli ACL SETUSER lbd " + shellquote.Join(rules...) +
 		"\n# then in lbd's config: redis: {username: lbd, password_file: /etc/lbd/redis.password}"
 }

@@ -28,9 +28,10 @@ type Server struct {
 	Max     int64  // maxmemory; 0: none
 	Policy  string // maxmemory-policy
 
-	Deaf   error    // why no events can be heard; nil: they can
-	Lacks  []string // commands that a load balancer needs and this user may not use
-	Excess []string // telling ones that it does not need, and may use
+	Channel string   // of the events
+	Deaf    error    // why no events can be heard; nil: they can
+	Lacks   []string // commands that a load balancer needs and this user may not use
+	Excess  []string // telling ones that it does not need, and may use
 
 	// Unknown says what this user may not ask, or this Redis does not answer: some of clock, user, role, persistence,
 	// memory, rights.
@@ -51,7 +52,7 @@ func (p *Pool) Inspect(ctx context.Context, lb string) (*Server, error) {
 		}
 		rdb = master
 	}
-	s := &Server{}
+	s := &Server{Channel: p.channel}
 	var pings []time.Duration
 	for range 5 {
 		began := time.Now()
