@@ -62,6 +62,9 @@ func (t Timing) check() error {
 	if t.Interval != 0 && t.Interval < intervalLeast {
 		errs = append(errs, fmt.Errorf("interval %v is shorter than %v", t.Interval, intervalLeast))
 	}
+	if t.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("timeout %v is negative", t.Timeout))
+	}
 	if t.Fall < 0 || t.Fall > countMost {
 		errs = append(errs, fmt.Errorf("fall %d is not a number from 1 to %d", t.Fall, countMost))
 	}
