@@ -54,9 +54,7 @@ func (c *choice) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&c.all, "all", false, "every node")
 	f.BoolVar(&c.dryRun, "dry-run", false, "show which nodes it would be done to, and do nothing")
-	if c.asks != nil {
-		f.BoolVarP(&c.yes, "yes", "y", false, "do not ask, also for more than one node")
-	}
+	f.BoolVarP(&c.yes, "yes", "y", false, "do not ask, also for more than one node")
 }
 
 // byName reports whether each node stands on the command line by its name.
@@ -64,6 +62,8 @@ func (c *choice) byName() bool {
 	return !c.all && !c.on() && len(c.args) > 0 && !slices.ContainsFunc(c.args, isGlob)
 }
 
+// What asks may be.
+func always(*choice) bool         { return true }
 func unlessByName(c *choice) bool { return !c.byName() }
 
 var globRule = regexp.MustCompile(`\A[A-Za-z0-9._*?\[\]^-]*[*?\[][A-Za-z0-9._*?\[\]^-]*\z`)

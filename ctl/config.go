@@ -70,6 +70,11 @@ func (s *session) readConfig() (cfg config, path string, err error) {
 		}
 		return cfg, path, err
 	}
+	for name := range cfg.Contexts {
+		if err := pool.CheckID(name); err != nil {
+			return cfg, path, fmt.Errorf("%s: contexts: %w", path, err)
+		}
+	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 && holdsPassword(path) {
 		s.say("%s holds a password and can be read by others: chmod 600 %s", path, path)
 	}
@@ -147,9 +152,7 @@ func (s *session) apply(set settings) error {
 	if d.Timeout != 0 && !given("timeout") {
 		s.timeout = d.Timeout
 	}
-	if d.Parallel != 0 {
-		s.parallel = d.Parallel
-	}
+	s.parallel = d.Parallel
 	return nil
 }
 

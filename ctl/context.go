@@ -150,10 +150,7 @@ func (s *session) useContext(name string) error {
 	if err != nil {
 		return fmt.Errorf("read config: %w", err)
 	}
-	line := fmt.Sprintf("current_context: %q", name)
-	if pool.CheckID(name) == nil {
-		line = "current_context: " + name
-	}
+	line := "current_context: " + name
 	out := currentLine.ReplaceAllLiteral(src, []byte(line))
 	if !currentLine.Match(src) {
 		out = append([]byte(line+"\n"), src...)

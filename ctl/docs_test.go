@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kballard/go-shellquote"
 	"github.com/spf13/cobra"
 
 	"github.com/bazbeans/bazbeans/pool"
@@ -20,8 +21,17 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newSite(t)
-	s.node("web1", true)
-	s.node("web2", true)
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("app.env", []byte("A=1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"web1", "web2"} {
+		s.node(id, true)
+		s.agent(id, succeed)
+	}
+	if err := s.p.Send(t.Context(), "web1", pool.Command{ID: "4XQZ7KJ5R2", Type: "restart"}); err != nil {
+		t.Fatal(err)
+	}
 	for _, lb := range []string{"lb1", "lb2"} {
 		if _, err := s.p.WriteAck(t.Context(), pool.Ack{ID: lb, Rev: late}, time.Minute); err != nil {
 			t.Fatal(err)
@@ -29,7 +39,11 @@ func TestDocs(t *testing.T) {
 	}
 	examples := regexp.MustCompile(`(?m)^\$ bbctl (.*)$`).FindAllStringSubmatch(string(page), -1)
 	for _, e := range examples {
-		if r := s.run(words(e[1])...); r.code != 0 {
+		args, err := shellquote.Split(e[1])
+		if err != nil {
+			t.Fatalf("%s: %v", e[1], err)
+		}
+		if r := s.run(args...); r.code != 0 {
 			t.Errorf("bbctl %s: exit %d\n%s%s", e[1], r.code, r.stdout, r.stderr)
 		}
 	}
@@ -41,7 +55,8 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	// Every key of the data is on the page.
-	for _, view := range []any{statusView{}, lbView{}, contextView{}, outcome{Rev: 1, Command: "c", Detail: "d", Confirmed: new(bool)}} {
+	for _, view := range []any{statusView{}, lbView{}, contextView{}, resultView{},
+		outcome{Rev: 1, Command: "c", Detail: "d", Confirmed: new(bool), Type: "t", ExitCode: new(int), Stdout: "o", Stderr: "e", Output: []byte("1"), Seconds: 1}} {
 		b, err := json.Marshal(view)
 		if err != nil {
 			t.Fatal(err)
@@ -56,16 +71,4 @@ func TestDocs(t *testing.T) {
 			}
 		}
 	}
-}
-
-// words splits a line of the page as a shell does, as far as the page needs it.
-func words(line string) (args []string) {
-	for i, part := range strings.Split(line, `"`) {
-		if i%2 == 1 {
-			args = append(args, part)
-		} else {
-			args = append(args, strings.Fields(part)...)
-		}
-	}
-	return args
 }

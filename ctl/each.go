@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,14 @@ type outcome struct {
 	Detail  string `json:"detail,omitempty"`  // foreign text
 	// With --wait: whether every load balancer is proven to serve it.
 	Confirmed *bool `json:"confirmed,omitempty"`
+
+	// Of a command that was waited for.
+	Type     string          `json:"type,omitempty"`
+	ExitCode *int            `json:"exit_code,omitempty"`
+	Stdout   string          `json:"stdout,omitempty"`
+	Stderr   string          `json:"stderr,omitempty"`
+	Output   json.RawMessage `json:"output,omitempty"`
+	Seconds  float64         `json:"seconds,omitempty"` // it ran
 
 	text string // for people, what follows "web3: "
 	code int    // exit code
@@ -41,6 +50,10 @@ const (
 	failed        = "failed"
 	notTried      = "not_tried"
 	dryRun        = "dry_run" // it would be done
+	updated       = "updated"
+	skipped       = "left_out" // of an update
+	// A Python agent's results have no id, and more than one may be meant.
+	notAttributable = "not_attributable"
 )
 
 // outcomes are those of one command line, in its order.

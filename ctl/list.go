@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kballard/go-shellquote"
 	"github.com/spf13/cobra"
 
 	"github.com/bazbeans/bazbeans/pool"
@@ -143,7 +144,7 @@ func (s *session) sayRefused(refused []pool.Refusal) {
 	const most, long = 10, 200
 	for _, r := range refused[:min(most, len(refused))] {
 		if q := strconv.QuoteToASCII(r.ID); len(q) <= long {
-			s.say("refused, no node id: %s (remove it: bbctl forget --quoted %s)", q, shellQuote(q))
+			s.say("refused, no node id: %s (remove it: bbctl forget --quoted %s)", q, shellquote.Join(q))
 		} else {
 			s.say("refused, no node id: %s… (%d bytes)", q[:long], len(r.ID))
 		}

@@ -74,9 +74,13 @@ func rootCmd(s *session) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: look, Title: "Look"}, &cobra.Group{ID: act, Title: "Act"})
 	root.AddCommand(
-		s.listNodesCmd(), s.statusCmd(), s.lbsCmd(), s.eventsCmd(), s.historyCmd(),
-		s.freezeCmd(), s.unfreezeCmd(), s.healthCheckCmd(), s.cleanupCmd(), s.forgetCmd(),
-		s.contextCmd(), s.completionCmd(), s.versionCmd(),
+		s.listNodesCmd(), s.statusCmd(), s.lbsCmd(), s.eventsCmd(), s.historyCmd(), s.resultCmd(),
+		s.freezeCmd(), s.unfreezeCmd(),
+		s.serviceCmd("start", "Start the application on nodes.", nil),
+		s.serviceCmd("stop", "Stop the application on nodes.", always),
+		s.serviceCmd("restart", "Restart the application on nodes.", always),
+		s.updateCmd(), s.execCmd(), s.deployFileCmd(), s.healthCheckCmd(), s.cleanupCmd(), s.forgetCmd(),
+		s.contextCmd(), s.keygenCmd(), s.completionCmd(), s.versionCmd(),
 	)
 	return root
 }

@@ -75,6 +75,3 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
-
-// shellQuote makes one word of a text for a POSIX shell.
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

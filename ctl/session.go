@@ -32,7 +32,7 @@ type session struct {
 	output   format
 	as       string
 	key      string // file of the key that signs commands
-	parallel int
+	parallel int    // of the config, 0: not said
 
 	pool *pool.Pool
 	site string // the context in use, "" for none

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kballard/go-shellquote"
 	"github.com/spf13/cobra"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
@@ -90,10 +91,14 @@ func TestHelp(t *testing.T) {
 		}
 		for line := range strings.Lines(cmd.Example) {
 			line, isOurs := strings.CutPrefix(strings.TrimSpace(line), "bbctl ")
-			if !isOurs || strings.ContainsAny(line, "|&'") {
+			if !isOurs || strings.ContainsAny(line, "|&") {
 				continue // the shell's part is not ours
 			}
-			c, rest, err := rootCmd(newSession(nil, &stdout, &stderr)).Find(words(line))
+			args, err := shellquote.Split(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, rest, err := rootCmd(newSession(nil, &stdout, &stderr)).Find(args)
 			if err == nil {
 				err = c.ParseFlags(rest)
 			}

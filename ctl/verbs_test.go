@@ -80,7 +80,7 @@ func TestCleanupAndForget(t *testing.T) {
 func TestRefusedEntries(t *testing.T) {
 	s := newSite(t)
 	s.fixed()
-	evil := `bbctl: refused, no node id: "bad\x1b[2J\nid\x00" (remove it: bbctl forget --quoted '"bad\x1b[2J\nid\x00"')` + "\n"
+	evil := `bbctl: refused, no node id: "bad\x1b[2J\nid\x00" (remove it: bbctl forget --quoted \"bad\\x1b\[2J\\nid\\x00\")` + "\n"
 	for _, f := range formats {
 		if r := s.run("list-nodes", "-o", f); r.code != 0 || r.stderr != evil {
 			t.Errorf("%s: %+v", f, r)
@@ -98,27 +98,6 @@ func TestRefusedEntries(t *testing.T) {
 	if lines := strings.Split(s.run("list-nodes").stderr, "\n"); len(lines) != 12 || lines[10] != "bbctl: … and 2 more" || len(lines[0]) > 300 {
 		t.Errorf("%q", lines)
 	}
-}
-
-func TestHealthCheckIsQueued(t *testing.T) {
-	s := newSite(t)
-	s.fixed()
-	out := s.must("health-check", "web1")
-	raw := s.rdb.LIndex(t.Context(), "bazbeans:node:web1:commands", 0).Val()
-	var c struct {
-		Type, ID, By    string
-		Issued, Expires float64
-	}
-	if err := json.Unmarshal([]byte(raw), &c); err != nil {
-		t.Fatalf("%v in %q", err, raw)
-	}
-	if c.Type != "health_check" || c.By != "alice@desk" || c.Expires-c.Issued != commandTTL.Seconds() || out != "web1: health check queued (command "+c.ID+")\n" {
-		t.Errorf("%q: %s", out, raw)
-	}
-	for range 999 {
-		s.rdb.RPush(t.Context(), "bazbeans:node:web1:commands", "{}")
-	}
-	s.want(1, "", "bbctl: web1: node web1: command queue is full: 1000 commands wait, its agent takes none\n", "health-check", "web1")
 }
 
 // A weight of 0 gets no traffic, whatever the state says.

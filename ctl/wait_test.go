@@ -82,6 +82,8 @@ func (s *site) ack(a pool.Ack) {
 // late is a revision after all that bbctl will make.
 var late = time.Now().Add(time.Hour).UnixMilli()
 
+var tenths = regexp.MustCompile(`\d+\.\d s`)
+
 var seconds = regexp.MustCompile(`\d+\.\d\d s`)
 
 func TestFreezeWait(t *testing.T) {

@@ -1,0 +1,292 @@
+package ctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// rollout is a run of update.
+type rollout struct {
+	s    *session
+	u    *updating
+	plan *plan
+	sign *signer
+
+	news    chan stage
+	picture *rolling
+	failed  []string
+	stopped error // why nothing more is begun
+	code    int
+}
+
+// run updates batch after batch. ctx's end, the first Ctrl-C, lets the batch at hand finish.
+func (r *rollout) run(ctx context.Context) error {
+	hard, release := secondSignal(ctx)
+	defer release()
+	r.picture = newRolling(r)
+	r.s.say("update %s: %s, %d at a time; at least %d stay in service", r.plan.run, plural(len(r.plan.todo), "node"), r.plan.size, r.plan.least)
+	var all outcomes
+	for rest := r.plan.todo; len(rest) > 0; {
+		batch := rest[:min(r.plan.size, len(rest))]
+		if err := r.next(ctx, batch, len(all) == 0); err != nil {
+			r.stopped = err
+			break
+		}
+		rest = rest[len(batch):]
+		all = append(all, r.batch(ctx, hard, batch)...)
+		if r.stopped == nil && len(r.failed) > r.u.maxFailures {
+			r.stopped = fmt.Errorf("%s failed", plural(len(r.failed), "node"))
+		}
+		if r.stopped != nil {
+			break
+		}
+	}
+	r.picture.end()
+	return r.end(r.plan.outcomes(all))
+}
+
+// next waits between two batches, and says why the next must not begin.
+func (r *rollout) next(ctx context.Context, batch []planned, first bool) error {
+	if !first {
+		r.picture.pause(ctx, r.u.pause)
+	}
+	if ctx.Err() != nil {
+		r.code = max(r.code, cli.Failed)
+		return errors.New("interrupted")
+	}
+	if first || r.u.force {
+		return nil // mayBegin has looked
+	}
+	return r.s.redis(ctx, func(ctx context.Context, p *pool.Pool) error {
+		snap, err := p.Snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		if err = r.plan.enough(snap, batch); err != nil {
+			r.code = max(r.code, cli.Refused)
+		}
+		return err
+	})
+}
+
+// batch updates some nodes at once and shows how far each is.
+func (r *rollout) batch(soft, hard context.Context, batch []planned) (all outcomes) {
+	r.news = make(chan stage)
+	outs := make([]outcome, len(batch))
+	var wg sync.WaitGroup
+	for i, n := range batch {
+		wg.Go(func() { outs[i] = r.node(hard, n) })
+	}
+	go func() {
+		wg.Wait()
+		close(r.news)
+	}()
+	r.picture.watch(soft, r.news)
+	for _, out := range outs {
+		if out.code != cli.Done {
+			r.failed = append(r.failed, out.ID)
+			r.code = max(r.code, out.code)
+		}
+		if out.code == cli.Deadline { // what is wrong is not this node alone
+			r.stopped = fmt.Errorf("the load balancers were not done with %s in time", out.ID)
+		}
+	}
+	if hard.Err() != nil {
+		r.stopped = errors.New("interrupted")
+	}
+	return outs
+}
+
+// stage is news of one node: what is done now, what is said of it meanwhile, or in the end the outcome.
+type stage struct {
+	id, name, detail string
+	out              *outcome
+}
+
+// Names of stages.
+const (
+	freezing = "freezing"
+	draining = "draining"
+	doing    = "updating"
+	checking = "checking its health"
+	thawing  = "unfreezing"
+	serving  = "waiting to be served"
+)
+
+// node takes one node through all stages. ctx ends at the second Ctrl-C.
+func (r *rollout) node(ctx context.Context, n planned) (out outcome) {
+	began := time.Now()
+	at := ""
+	step := func(name string) {
+		at = name
+		r.news <- stage{id: n.ID, name: name}
+	}
+	out = outcome{ID: n.ID}
+	err := r.steps(ctx, n, &out, step)
+	out.Seconds = time.Since(began).Seconds()
+	switch {
+	case err == nil:
+		out.Result, out.text = updated, fmt.Sprintf("updated (%.1f s)%s", out.Seconds, n.after())
+	case ctx.Err() != nil:
+		out = out.fail(string(pool.Interrupted), "interrupted while %s; %s", at, leftIn(at, n.keep))
+	default:
+		out = r.failedAt(out, n, at, err)
+	}
+	r.news <- stage{id: n.ID, out: &out}
+	return out
+}
+
+func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(string)) error {
+	p, rev := r.s.pool, n.Rev
+	if !n.keep {
+		step(freezing)
+		c, err := p.Freeze(ctx, n.ID, r.s.as, r.mark("in progress"))
+		if err != nil {
+			return err
+		}
+		rev = c.Rev
+	}
+	step(draining)
+	if err := r.drain(ctx, n.ID, rev); err != nil {
+		return err
+	}
+	step(doing)
+	if err := r.order(ctx, n, out); err != nil {
+		return err
+	}
+	step(checking)
+	if err := r.well(ctx, n); err != nil {
+		return err
+	}
+	if n.keep {
+		return nil
+	}
+	step(thawing)
+	c, err := p.Unfreeze(ctx, n.ID, r.s.as)
+	if err != nil {
+		return err
+	}
+	if c.Own != "" {
+		return fmt.Errorf("it has frozen itself again: %s", c.Own)
+	}
+	step(serving)
+	ctx, cancel := context.WithTimeout(ctx, r.u.drainTimeout)
+	defer cancel()
+	return p.WaitServed(ctx, c.Rev, r.report(n.ID))
+}
+
+func (r *rollout) mark(text string) string { return "update " + r.plan.run + ": " + text }
+
+// report hands on what a wait for load balancers says.
+func (r *rollout) report(id string) func([]pool.Blocker) {
+	return func(blockers []pool.Blocker) { r.news <- stage{id: id, detail: blocking(blockers)} }
+}
+
+func blocking(blockers []pool.Blocker) string {
+	var parts []string
+	for _, b := range blockers {
+		parts = append(parts, strings.TrimPrefix(b.LB+": "+b.Why, ": "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// drain waits until no load balancer sends to the node; with --force, no longer than the time for it.
+func (r *rollout) drain(ctx context.Context, id string, rev int64) error {
+	wait, cancel := context.WithTimeout(ctx, r.u.drainTimeout)
+	defer cancel()
+	err := r.s.pool.WaitDrained(wait, rev, []string{id}, r.report(id))
+	if err != nil && r.u.force && ctx.Err() == nil {
+		r.news <- stage{id: id, detail: "goes on by --force, not drained: " + waited(err)}
+		return nil
+	}
+	return err
+}
+
+// waited says what a wait for load balancers ended with.
+func waited(err error) string {
+	var we *pool.WaitError
+	if errors.As(err, &we) && len(we.Blockers) > 0 {
+		return blocking(we.Blockers)
+	}
+	return err.Error()
+}
+
+// failedAt leaves the node frozen with the reason, and says so.
+func (r *rollout) failedAt(out outcome, n planned, at string, err error) outcome {
+	why := waited(err)
+	late := errors.Is(err, context.DeadlineExceeded)
+	if late {
+		switch at {
+		case draining:
+			why = fmt.Sprintf("not drained within %s: %s (--drain-timeout, --force)", r.u.drainTimeout, why)
+		case serving:
+			why = fmt.Sprintf("not served everywhere within %s: %s", r.u.drainTimeout, why)
+		}
+	}
+	left := leftIn(at, n.keep)
+	if !n.keep && at != serving && at != freezing {
+		// Bounded, and without the command line's ctx: the node has to say why it is out.
+		ctx, cancel := context.WithTimeout(context.Background(), r.s.timeout)
+		defer cancel()
+		if _, ferr := r.s.pool.Freeze(ctx, n.ID, r.s.as, r.mark("failed while "+at+": "+why)); ferr != nil {
+			left += fmt.Sprintf(" (its freeze can't say why: %v)", ferr)
+		}
+	}
+	out = out.fail(failed, "failed while %s: %s; %s", at, why, left)
+	if late && (at == draining || at == serving) {
+		out.code = cli.Deadline
+	}
+	return out
+}
+
+// leftIn says in what state a node is that did not get past a stage.
+func leftIn(at string, keep bool) string {
+	var now string
+	switch at {
+	case freezing:
+		return "look whether it is frozen: bbctl status NODE"
+	case draining:
+		now = "its update was not sent"
+	case doing:
+		now = "its update may be done in part, or still go on: see bbctl status NODE"
+	case checking, thawing:
+		now = "its update is done"
+	case serving:
+		return "it is updated and unfrozen"
+	}
+	if keep {
+		return now + ", it was frozen before and stays so"
+	}
+	return "it stays frozen, " + now
+}
+
+// secondSignal returns a context that the second SIGINT or SIGTERM ends, and not the first, which ends ctx.
+func secondSignal(ctx context.Context) (context.Context, func()) {
+	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		for n := 0; n < 2; n++ {
+			select {
+			case <-signals:
+			case <-hard.Done():
+				return
+			}
+		}
+		cancel()
+	}()
+	return hard, func() {
+		signal.Stop(signals)
+		cancel()
+	}
+}

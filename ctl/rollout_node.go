@@ -1,0 +1,94 @@
+package ctl
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// order has the node's agent carry out "update". One that this run has sent before is not sent twice: it is waited for.
+func (r *rollout) order(ctx context.Context, n planned, out *outcome) error {
+	if n.sent != nil {
+		out.Command = n.sent.ID
+		if n.sent.State == pool.Succeeded {
+			return nil
+		}
+		wait, cancel := context.WithTimeout(ctx, r.u.deadline)
+		defer cancel()
+		res, err := r.s.pool.WaitResult(wait, n.sent.ID, nil)
+		return r.judge(ctx, out.read("update", res, err))
+	}
+	args := map[string]any{"run": r.plan.run}
+	o := order{verb: "update", kind: "update", args: args, for_: r.u.deadline, id: func() string { return r.plan.run + "-" + rand.Text() }}
+	got, err := r.ask(ctx, n, o)
+	out.Command, out.Type, out.ExitCode, out.Stdout, out.Stderr, out.Output = got.Command, got.Type, got.ExitCode, got.Stdout, got.Stderr, got.Output
+	if err == nil {
+		err = r.judge(ctx, got)
+	}
+	return err
+}
+
+// ask sends one command to the node, as any verb does.
+func (r *rollout) ask(ctx context.Context, n planned, o order) (outcome, error) {
+	t := target{id: n.ID, python: n.Agent == ""}
+	if r.sign.pins != nil {
+		caps, err := r.s.pool.Capabilities(ctx, n.ID)
+		if err != nil {
+			return outcome{}, err
+		}
+		t.seal = caps[0].SealKey
+	}
+	return r.s.one(ctx, r.sign, o, t, false, func(res pool.Result) {
+		r.news <- stage{id: n.ID, detail: o.verb + " " + string(res.State)}
+	}), nil
+}
+
+func (r *rollout) judge(ctx context.Context, got outcome) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case got.Result == string(pool.Succeeded):
+		return nil
+	}
+	return errors.New(got.text)
+}
+
+// well waits until the node's health checks pass and it is not frozen by itself any more: after an update an
+// application takes its time.
+func (r *rollout) well(ctx context.Context, n planned) error {
+	wait, cancel := context.WithTimeout(ctx, r.u.healthTimeout)
+	defer cancel()
+	const again = time.Second
+	why := ""
+	for {
+		got, err := r.ask(wait, n, order{verb: "health check", kind: "health_check", for_: min(30*time.Second, r.u.healthTimeout)})
+		if err == nil {
+			err = r.judge(wait, got)
+		}
+		if err == nil {
+			var now *pool.Node
+			if now, err = r.s.pool.Node(wait, n.ID); err == nil && now.SelfFreeze != "" {
+				err = fmt.Errorf("it keeps itself frozen: %s", now.SelfFreeze)
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		if wait.Err() == nil {
+			why = err.Error()
+			r.news <- stage{id: n.ID, detail: why}
+		}
+		select {
+		case <-wait.Done():
+			if why == "" {
+				why = "its agent does not answer"
+			}
+			return fmt.Errorf("not well within %s: %s", r.u.healthTimeout, why)
+		case <-time.After(again):
+		}
+	}
+}
