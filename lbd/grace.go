@@ -21,7 +21,7 @@ const (
 
 // sight is how well lbd has had Redis in view.
 type sight struct {
-	back atomic.Int64 // Unix nanoseconds at which events were heard again; written by hear
+	back atomic.Pointer[time.Time] // when events were heard again; written by hear
 
 	since time.Time     // since when it is in view without a break; zero: not seen yet
 	lost  bool          // the last look failed
@@ -35,13 +35,13 @@ func (s *sight) failed() { s.lost = true }
 // seen notes a look that began at the given time.
 func (s *sight) seen(began time.Time, snap *pool.Snapshot) {
 	now := time.Now()
-	back := time.Unix(0, s.back.Load())
+	back := s.back.Load()
 	switch {
 	case s.since.IsZero(), s.lost, now.Sub(began) > slowLook,
 		snap.Rev < s.rev: // Redis forgot: it was flushed, restarted empty, or a lagging replica took over
 		s.since = now
-	case back.After(s.since):
-		s.since = back
+	case back != nil && back.After(s.since):
+		s.since = *back
 	}
 	s.lost, s.rev = false, snap.Rev
 	for i := range snap.Nodes {

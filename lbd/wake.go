@@ -91,7 +91,7 @@ func (l *LB) hear(w pool.Wake) {
 		return
 	}
 	if w.Subscribed {
-		l.sight.back.Store(time.Now().UnixNano())
+		l.sight.back.Store(new(time.Now()))
 	}
 	l.agenda.now()
 	if w.Event != nil && w.Event.Rev == 0 || w.Event == nil && !w.Subscribed {
