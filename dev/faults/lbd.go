@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -64,6 +65,15 @@ func (b *balancer) state() string     { return filepath.Join(b.dir, "state") }
 // start starts lbd.
 func (b *balancer) start() (err error) {
 	b.Program, err = servers.StartProgram(b.dir, b.binary, "run", "--config", b.conf, "--log-format", "text")
+	return err
+}
+
+// command runs another command of lbd with the same settings.
+func (b *balancer) command(words ...string) error {
+	said, err := exec.Command(b.binary, append(words, "--config", b.conf)...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("lbd %s: %w: %s", strings.Join(words, " "), err, said)
+	}
 	return err
 }
 

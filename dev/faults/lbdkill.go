@@ -155,7 +155,7 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: two with one id",
-		Does:     "another lbd with another Nginx (the control's settings, unread) has the same id",
+		Does:     "another lbd, of another Nginx, has the same id; a node is frozen, then the other one is stopped",
 		MustHold: "both say so, traffic goes on, freezes arrive; alone again it forgets the other",
 		Run: func(s *Site) {
 			rival, err := startWeb(s.ctx, filepath.Join(s.dir, "rival-nginx"), nil)
@@ -165,13 +165,47 @@ func lbdRows() []Row {
 			s.must(err)
 			s.must(twin.start())
 			s.atEnd(twin.end)
-			s.says(soon, "same id")
+			s.says(soon, "another lbd has the id")
 			s.freeze("web1")
 			s.wait(soon, func() error { return s.inFile(s.but("web1")) })
 			s.answers(s.but("web1")...)
 			s.must(twin.Stop())
 			s.unfreeze("web1")
 			s.converges(time.Now(), 2*retry, s.all()...)
+		},
+	}, {
+		Name:     "lbd: approve",
+		Does:     "all agents are away for good and the pool was flushed: held; an operator says lbd approve on the host",
+		MustHold: "the set stays until he does, and goes then; a node that registers is served",
+		Run: func(s *Site) {
+			s.agents(s.all(), (*node).endAgent)
+			s.redisDo("FLUSHALL")
+			s.held(soon, len(s.nodes))
+			s.serves(hold, s.all()...)
+			s.must(s.lbd.command("approve"))
+			s.arrives(time.Now(), soon, func() error { return s.inFile([]string{}) })
+			s.must(s.testConf())
+			s.agents(s.all(), func(n *node) error { return n.startAgent(s.ctx) })
+			s.converges(time.Now(), soon, s.all()...)
+		},
+		More: beyondAll,
+	}, {
+		Name:     "lbd: rollback",
+		Does:     "a node is frozen; an operator says lbd rollback, kills lbd -9 and starts it, freezes another node, ends the rollback",
+		MustHold: "the former generation is served until the end of the rollback, whatever the pool says; then what is wanted",
+		Run: func(s *Site) {
+			s.freeze("web1")
+			s.converges(time.Now(), soon, s.but("web1")...)
+			s.must(s.lbd.command("rollback"))
+			s.arrives(time.Now(), soon, func() error { return s.inFile(s.all()) })
+			s.must(s.lbd.kill9())
+			s.must(s.lbd.start())
+			s.freeze("web2")
+			s.serves(3*time.Second, s.all()...)
+			s.must(s.lbd.command("rollback", "--end"))
+			s.converges(time.Now(), soon, s.but("web1", "web2")...)
+			s.unfreeze("web1", "web2")
+			s.converges(time.Now(), soon, s.all()...)
 		},
 	}, {
 		Name:     "lbd: template broken",
@@ -194,6 +228,9 @@ func lbdRows() []Row {
 		},
 	}}
 }
+
+// beyondAll is for a row in which an operator wants requests to fail.
+const beyondAll = 1 << 20
 
 // badTemplate puts a bad template in lbd's folder: changes of the pool go on being applied, and lbd says what is wrong.
 func (s *Site) badTemplate(text string, says string) {

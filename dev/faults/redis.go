@@ -200,9 +200,11 @@ func redisRows() []Row {
 		Run: func(s *Site) {
 			s.redisDo("CONFIG", "SET", "maxmemory-policy", "noeviction")
 			s.redisDo("CONFIG", "SET", "maxmemory", "1")
+			untouched := s.untouched()
 			s.serves(3*beatTTL, s.all()...)
 			s.redisDo("CONFIG", "SET", "maxmemory", "0")
 			s.converges(time.Now(), soon, s.all()...)
+			untouched()
 			s.worksOn()
 		},
 	}}

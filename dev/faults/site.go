@@ -120,7 +120,6 @@ func (s *Site) startWebs() (err error) {
 		return err
 	}
 	s.atEnd(s.lb.Kill)
-	s.atEnd(s.lb.endUpgraded)
 	var servers strings.Builder
 	for _, n := range s.nodes {
 		fmt.Fprintf(&servers, "    server %s max_fails=1 fail_timeout=10s;\n", n.app.Addr())
@@ -130,7 +129,6 @@ func (s *Site) startWebs() (err error) {
 		return err
 	}
 	s.atEnd(s.control.Kill)
-	s.atEnd(s.control.endUpgraded)
 	return nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/bazbeans/bazbeans/dev/load"
 	"github.com/bazbeans/bazbeans/dev/servers"
@@ -27,7 +26,6 @@ const (
 type web struct {
 	*servers.Nginx
 	tries    string       // its log: who was tried, for each request
-	upgraded atomic.Int64 // master that has taken the place of our child; 0: none
 
 	gen    *load.Generator
 	begun  load.Counts // when the row began

@@ -74,6 +74,17 @@ func (s *Site) arrives(since time.Time, within time.Duration, until func() error
 	s.converged = max(s.converged, seconds(time.Since(since)))
 }
 
+// recovers is converges, and never are fewer than least nodes served on the way: those that were kept so far are not
+// dropped because others are back.
+func (s *Site) recovers(within time.Duration, least int, ids ...string) {
+	since, enough := time.Now(), s.atLeast(least)
+	s.arrives(since, within, func() error {
+		s.must(enough())
+		return s.settled(since, ids)
+	})
+	s.answers(ids...)
+}
+
 // settled returns nil once lbd serves what it wants, nothing is held, and that is these nodes.
 func (s *Site) settled(since time.Time, ids []string) error {
 	if err := s.inFile(ids); err != nil {
