@@ -25,17 +25,31 @@ func dialer(config *tls.Config) func(ctx context.Context, network, addr string) 
 			return &checkedConn{boundedConn{Conn: conn}, conn.(syscall.Conn)}, nil
 		}
 	}
-	secure := &tls.Dialer{NetDialer: plain, Config: config}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout) // NetDialer's bounds only the TCP part
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout) // the dialer's bounds only the TCP part
 		defer cancel()
-		conn, err := secure.DialContext(ctx, network, addr)
+		conn, err := plain.DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &boundedConn{Conn: conn}, nil
+		ours := config
+		if config.ServerName == "" {
+			ours = config.Clone()
+			ours.ServerName, _, _ = net.SplitHostPort(addr)
+		}
+		secure := tls.Client(conn, ours)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, &handshakeError{err}
+		}
+		return &boundedConn{Conn: secure}, nil
 	}
 }
+
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error() }
+func (e *handshakeError) Unwrap() error { return e.err }
 
 // keepAlive is how often the kernel asks the other side of an idle connection whether it lives.
 const keepAlive = 15 * time.Second

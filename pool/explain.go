@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -57,13 +58,15 @@ func (p *Pool) Explain(err error) error {
 // unanswered says what is wrong when there is no answer, or none in Redis's language.
 func unanswered(err error) (means, wayOut string) {
 	var (
-		unknown  x509.UnknownAuthorityError
-		wrong    x509.HostnameError
-		header   tls.RecordHeaderError
-		sentinel *sentinelError
-		timeout  net.Error
-		alert    tls.AlertError
+		unknown   x509.UnknownAuthorityError
+		wrong     x509.HostnameError
+		header    tls.RecordHeaderError
+		handshake *handshakeError
+		sentinel  *sentinelError
+		timeout   net.Error
+		op        *net.OpError
 	)
+	late := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 	switch {
 	case errors.As(err, &sentinel):
 		return "no Sentinel names a master", "is sentinel.master the name in their configuration, and are sentinel.addrs theirs?"
@@ -71,14 +74,14 @@ func unanswered(err error) (means, wayOut string) {
 		return "its certificate is signed by nobody this machine trusts", "set tls.ca"
 	case errors.As(err, &wrong):
 		return "its certificate is for another name", "set tls.server_name, or connect by a name that it holds"
-	case errors.As(err, &header):
-		return "it does not speak TLS on this port", "write redis:// and leave tls: out, or name its tls-port"
-	case errors.As(err, &alert):
-		return "it refuses our side of TLS", "set tls.cert and tls.key to a certificate that it trusts"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case errors.As(err, &header), late && errors.As(err, &handshake):
+		return "it does not speak TLS on this port", "write redis:// and leave tls: out, or name its tls-port; or it is stopped"
+	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS
+		return "it refuses our side of TLS", "put a certificate that it trusts in tls.cert and tls.key"
+	case late:
 		return "no answer in time", "is it stopped, overloaded or cut off?"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "it closed the connection", "has it restarted? is this its TLS port? then write rediss://"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "it closed the connection", "has it restarted? a TLS port wants rediss://, and mostly a certificate in tls.cert and tls.key"
 	}
 	return "", ""
 }
