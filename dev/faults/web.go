@@ -25,7 +25,7 @@ const (
 // web is one Nginx and its clients.
 type web struct {
 	*servers.Nginx
-	tries    string       // its log: who was tried, for each request
+	tries string // its log: who was tried, for each request
 
 	gen    *load.Generator
 	begun  load.Counts // when the row began
