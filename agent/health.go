@@ -89,7 +89,10 @@ func (h *health) watch(name string, j *judge, late bool) {
 	case j == nil:
 		delete(h.checks, name)
 	default:
-		if !late || was != nil && was.why != "" {
+		switch {
+		case was != nil && was.why != "":
+			j.fresh, j.why = true, was.why
+		case !late:
 			j.fresh, j.why = true, "not passed yet"
 		}
 		h.checks[name] = j
@@ -173,7 +176,7 @@ func (h *health) inherit(reason string) {
 	defer h.mu.Unlock()
 	for why := range strings.SplitSeq(reason, "; ") {
 		for _, g := range []*gauge{&h.cpu, &h.memory} {
-			if strings.HasPrefix(why, g.name+" ") {
+			if strings.HasPrefix(why, g.name+" ") && strings.Contains(why, "% is above ") {
 				g.why = why
 			}
 		}

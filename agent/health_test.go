@@ -167,10 +167,13 @@ func TestReload(t *testing.T) {
 		if restart, err := s.agent.Reload(next); err != nil || len(restart) > 0 {
 			t.Errorf("restart for %q, error %v", restart, err)
 		}
-		synctest.Wait()
-		was := len(s.pool.beats)
+		beats := func() (n int) {
+			s.pool.set(func(f *fakePool) { n = len(f.beats) })
+			return n
+		}
+		was := beats()
 		after(10 * time.Second)
-		if n := len(s.pool.beats) - was; n < 9 {
+		if n := beats() - was; n < 9 {
 			t.Errorf("%d heartbeats in 10 s", n)
 		}
 		s.wantStop()
