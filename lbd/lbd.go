@@ -38,7 +38,7 @@ type reloads struct{ *nginx.Nginx }
 
 func (r reloads) Test(ctx context.Context, p *Plan) error { return r.Nginx.Test(ctx, p.Files) }
 func (r reloads) Apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
-	return r.Nginx.Apply(ctx, p.Files)
+	return r.Nginx.Apply(ctx, p.Files, 0)
 }
 
 // registry is what the loop needs of *pool.Pool: it reads the pool, and writes nothing but its own ack.

@@ -15,7 +15,9 @@ import (
 //
 // An error names its step. Before "install" it means that nothing was changed; after it, that the former files were
 // put back and are served again, or the error says that they could not be.
-func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
+//
+// generation is the caller's number of what files are, for the proof listener.
+func (n *Nginx) Apply(ctx context.Context, files []File, generation int64) (Outcome, error) {
 	out := Outcome{Took: map[step.Name]time.Duration{}}
 	unlock, err := n.lock(ctx)
 	if err != nil {
@@ -31,41 +33,60 @@ func (n *Nginx) Apply(ctx context.Context, files []File) (Outcome, error) {
 		return out, err
 	}
 	m, run, err := n.master(b)
-	a := new(absence)
-	gone := errors.As(err, &a)
-	if err != nil && !gone { // we could not tell whether a reload is needed, or prove it
+	gone := new(absence)
+	if err != nil && !errors.As(err, &gone) { // we could not tell whether a reload is needed, or prove it
 		return out, step.Wrap(step.Reload, err)
 	}
 	if len(differing(outs)) == 0 {
-		if gone {
-			if !n.lastProof().holds(outs) {
-				n.record(process{}, args{}, identify(outs)) // so that one that starts after this needs no reload
-			}
-			conf, err := n.known(ctx)
-			out.Why = conf.why(a)
+		if done, err := n.already(ctx, m, gone, outs, &out); done {
 			return out, err
-		}
-		if n.proven(m, outs) {
-			workers, draining := m.crew()
-			out.Running, out.Workers, out.Draining = true, len(workers), len(draining)
-			return out, nil
 		}
 	}
 	s := n.setupAs(b, run)
 	n.sweep(s, outs)
 	defer discard(outs)
-	err = n.change(ctx, s, outs, &out)
+	err = n.change(ctx, s, outs, generation, &out)
 	return out, err
+}
+
+// already tells whether there is nothing to do, since what is on disk is what is wanted and m, or the one that can't be
+// seen, is proven to serve it; or nobody is there to serve it.
+func (n *Nginx) already(ctx context.Context, m process, gone *absence, outs []*output, out *Outcome) (bool, error) {
+	p := n.lastProof()
+	if m != (process{}) {
+		if !n.proven(m, outs) {
+			return false, nil
+		}
+		workers, draining := m.crew()
+		out.Running, out.Workers, out.Draining = true, len(workers), len(draining)
+		return true, nil
+	}
+	conf, err := n.known(ctx)
+	if n.unseen() {
+		out.Running = p.holds(outs) && n.answers(ctx, p)
+		out.Draining = p.maybe(conf.shutdown)
+		return out.Running, err
+	}
+	if !p.holds(outs) {
+		n.record(process{}, args{}, identify(outs), 0, nil) // so that a master that starts after this needs no reload
+	}
+	out.Why = conf.why(gone)
+	return true, err
 }
 
 // change takes outs through the steps. What differs from the live path is installed; the reload is asked for in any
 // case.
-func (n *Nginx) change(ctx context.Context, s setup, outs []*output, out *Outcome) error {
+func (n *Nginx) change(ctx context.Context, s setup, outs []*output, generation int64, out *Outcome) error {
 	began := time.Now()
-	if err := stage(outs); err != nil {
+	w, err := n.witness(generation, outs)
+	if err != nil {
 		return err
 	}
-	t, err := n.test(ctx, s, outs)
+	defer n.dismiss(w)
+	if err := stage(w.outputs(outs)); err != nil {
+		return err
+	}
+	t, err := n.test(ctx, s, outs, w)
 	var changed []*output
 	if err == nil {
 		changed, err = n.order(ctx, s, outs)
@@ -76,7 +97,10 @@ func (n *Nginx) change(ctx context.Context, s setup, outs []*output, out *Outcom
 	}
 
 	began = time.Now()
-	err = n.install(changed)
+	err = w.install()
+	if err == nil {
+		err = n.install(changed)
+	}
 	if err == nil && !t.unchanged() {
 		err = n.again(ctx, s, changed)
 	}
@@ -95,26 +119,38 @@ func (n *Nginx) change(ctx context.Context, s setup, outs []*output, out *Outcom
 	})
 
 	m, run, err := n.master(s.build) // asked again: it may have come or gone during the test
-	if err == nil {
-		err = n.reload(ctx, s, m, t, out)
-	}
 	gone := new(absence)
+	unseen := errors.As(err, &gone) && n.unseen()
+	there := m != process{} || unseen && n.answers(ctx, n.lastProof())
+	if err == nil || unseen {
+		err = n.reload(ctx, s, m, t, w, out)
+	}
 	switch {
 	case err == nil:
 		out.Reloaded, out.Running = true, true
-		n.record(m, run, now)
+		n.record(m, run, now, generation, w)
 		return nil
 	case errors.As(err, &gone):
-		n.record(process{}, args{}, now)
+		n.record(process{}, args{}, now, 0, nil)
 		out.Why = conf.why(gone)
 		return nil
 	case errors.As(err, new(*lingering)):
 		return &step.Error{Step: step.Verify, Err: err, Hint: "the new files stay; see what holds these workers up, and end them if need be"}
 	case ctx.Err() != nil: // lbd stops: nothing is known to be wrong, and the next lbd proves it
-	case len(changed) > 0 && m != process{}:
+	case !there: // as far as we know, nobody serves the former files either
+		return &step.Error{Step: step.Of(err), Err: fmt.Errorf("nginx, if it runs, can't be shown to serve the new files: %w", err),
+			Hint: "they have passed its test and stay"}
+	case len(changed) > 0:
 		return n.back(ctx, s, m, run, t, outs, out, err)
 	}
 	return step.Wrap(step.Reload, err)
+}
+
+// dismiss ends what is for the time of a reload.
+func (n *Nginx) dismiss(w *witness) {
+	if err := w.remove(); err != nil {
+		n.log.Error("cannot remove the proof listener's file: Nginx starts with it, too", "err", err)
+	}
 }
 
 // again is the second test, for when something beside our files changed since the first one.
@@ -143,11 +179,17 @@ func (n *Nginx) back(ctx context.Context, s setup, m process, run args, t *tree,
 	}
 	out.Changed = false
 	now := identify(outs)
+	generation := n.lastProof().Generation
+	w, err := n.witnessOfFormer(generation, outs)
+	if err != nil {
+		return failed(err)
+	}
+	defer n.dismiss(w)
 	undone := Outcome{Took: out.Took}
-	if err := n.reload(ctx, s, m, t, &undone); err != nil {
+	if err := n.reload(ctx, s, m, t, w, &undone); err != nil {
 		return failed(err)
 	}
 	out.Workers, out.Draining = undone.Workers, undone.Draining
-	n.record(m, run, now)
+	n.record(m, run, now, generation, w)
 	return cause
 }

@@ -15,9 +15,10 @@ import (
 	"github.com/bazbeans/bazbeans/step"
 )
 
-// test has Nginx test the configuration with the staged outputs in place, and returns the tree that was tested.
-func (n *Nginx) test(ctx context.Context, s setup, outs []*output) (*tree, error) {
-	conf := s.conf
+// test has Nginx test the configuration with the staged outputs, and w if there is one, in place, and returns the tree
+// that was tested.
+func (n *Nginx) test(ctx context.Context, s setup, outs []*output, w *witness) (*tree, error) {
+	conf, outs := s.conf, w.outputs(outs)
 	if real, err := filepath.EvalSymlinks(conf); err == nil {
 		if i := slices.IndexFunc(outs, func(o *output) bool { return o.real == real }); i >= 0 {
 			return nil, step.Errorf(step.Test, "write a file that it includes", "output %s is Nginx's main configuration file", outs[i].Path)
@@ -36,6 +37,9 @@ func (n *Nginx) test(ctx context.Context, s setup, outs []*output) (*tree, error
 		return nil, step.Errorf(step.Test, fmt.Sprintf("add `include %s;` inside http {} in %s", o.Path, conf),
 			"no include statement of %s leads to output %s", conf, o.Path)
 	}
+	if err := w.alone(t); err != nil {
+		return nil, err
+	}
 	sh, err := n.newShadow(t)
 	if err != nil {
 		return nil, err
@@ -53,7 +57,12 @@ func (n *Nginx) test(ctx context.Context, s setup, outs []*output) (*tree, error
 			return nil, err
 		}
 		said = strings.NewReplacer(sh.names...).Replace(said)
-		return nil, &step.Error{Step: step.Test, Err: newRefused(complaint(said), outs), Hint: "nothing was changed"}
+		r := newRefused(complaint(said), outs, w)
+		hint := "nothing was changed"
+		if w != nil && mentions(r.Why, w.out.Path) {
+			hint = "for nginx.proof the first output must be included right in http {}; nothing was changed"
+		}
+		return nil, &step.Error{Step: step.Test, Err: r, Hint: hint}
 	}
 	for _, m := range sh.markers {
 		if !bytes.Contains(dump, m.text) {

@@ -128,7 +128,7 @@ func TestConcurrentApplies(t *testing.T) {
 			n = other
 		}
 		g.Go(func() error {
-			out, err := n.Apply(t.Context(), []File{{Path: s.out, Data: gen(fmt.Sprint("c", i))}})
+			out, err := n.Apply(t.Context(), []File{{Path: s.out, Data: gen(fmt.Sprint("c", i))}}, 1)
 			if err == nil && !out.Running {
 				err = errors.New("not running")
 			}

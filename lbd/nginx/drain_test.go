@@ -86,7 +86,7 @@ func TestFailedReloadMakesNoGeneration(t *testing.T) {
 	defer free()
 	s.hold()
 	s.serves("g0")
-	if _, err := s.n.Apply(t.Context(), []File{{Path: s.out, Data: append(gen("g1"), fmt.Sprintf("server { listen 127.0.0.1:%d; }\n", port)...)}}); err == nil {
+	if _, err := s.n.Apply(t.Context(), []File{{Path: s.out, Data: append(gen("g1"), fmt.Sprintf("server { listen 127.0.0.1:%d; }\n", port)...)}}, 1); err == nil {
 		t.Fatal("a taken port is no error")
 	}
 	if st := s.state(func(st State) bool { return st.Draining == 1 }); st.Former != 1 {

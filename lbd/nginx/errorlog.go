@@ -20,18 +20,18 @@ type errorLog struct {
 // errorLogs returns the files that the master may write to: the one it has now and those of the configuration to
 // come, where the refusal of a taken port goes. What is not a regular file cannot be read.
 func (n *Nginx) errorLogs(s setup, m process, t *tree) []*errorLog {
-	// The master's standard error is its error log.
-	paths := []string{"/proc/" + strconv.Itoa(m.PID) + "/fd/2"}
-	if path, err := os.Readlink(paths[0]); err == nil {
-		paths[0] = path
-	}
+	var paths []string
 	t.mainly(func(st *ngxconf.Statement) {
 		if st.Name() == "error_log" && len(st.Words) > 1 {
 			paths = append(paths, under(s.prefix, st.Words[1].Text))
 		}
 	})
-	if len(paths) == 1 {
+	if paths == nil {
 		paths = append(paths, under(s.prefix, s.errorLog))
+	}
+	// The master's standard error is its error log.
+	if path, err := os.Readlink("/proc/" + strconv.Itoa(m.PID) + "/fd/2"); err == nil {
+		paths = append(paths, path)
 	}
 	var logs []*errorLog
 	seen := map[string]bool{}

@@ -93,8 +93,10 @@ func escapeGlob(path string) string {
 	if !hasMeta(path) {
 		return path
 	}
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+	return globQuoter.Replace(path)
 }
+
+var globQuoter = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // match is fnmatch(3) with FNM_PERIOD in the C locale, for one component. The classes of brackets are those that
 // people write: ranges, "!" and "^" at the start, "]" as the first byte; [:alpha:] and its like are not known.

@@ -121,7 +121,7 @@ func (n *Nginx) Rehearse(ctx context.Context, files []File) error {
 	}
 	apart := &Nginx{opt: n.opt, log: n.log, swept: map[string]bool{}}
 	apart.opt.StateDir = dir
-	_, err = apart.test(ctx, s, outs)
+	_, err = apart.test(ctx, s, outs, nil)
 	apart.tidy.Wait()
 	return err
 }

@@ -61,6 +61,10 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // sweep removes what a killed lbd left behind. The lock is held, so nobody works with such files now.
 func (n *Nginx) sweep(s setup, outs []*output) {
+	if !n.swept[n.opt.Proof] {
+		n.listener.clearAll()
+		n.swept[n.opt.Proof] = true
+	}
 	n.sweepDir(n.opt.StateDir, shadowMark)
 	conf := s.conf
 	n.sweepDir(filepath.Dir(conf), dotPrefix(conf))

@@ -26,16 +26,9 @@ func absent(format string, args ...any) error { return &absence{fmt.Sprintf(form
 // is asked here, for a test runs with it.
 func (n *Nginx) master(b build) (process, args, error) {
 	none := func(format string, a ...any) (process, args, error) { return process{}, args{}, absent(format, a...) }
-	text, err := os.ReadFile(n.opt.PID)
+	pid, err := n.pid()
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return none("there is no pid file %s", n.opt.PID)
-		}
-		return process{}, args{}, fmt.Errorf("read pid file: %w", err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 0 {
-		return none("the pid file %s holds no process id", n.opt.PID)
+		return process{}, args{}, err
 	}
 	p, _, ok := stat(pid)
 	if !ok {
@@ -66,6 +59,22 @@ func (n *Nginx) master(b build) (process, args, error) {
 		return none("process %d of pid file %s is the master of %s, not of %s", pid, n.opt.PID, run.Conf, n.named(b))
 	}
 	return p, run, nil
+}
+
+// pid is the number in the pid file. In another PID namespace it is another process's, or nobody's.
+func (n *Nginx) pid() (int, error) {
+	text, err := os.ReadFile(n.opt.PID)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return 0, absent("there is no pid file %s", n.opt.PID)
+		}
+		return 0, fmt.Errorf("read pid file: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 0 {
+		return 0, absent("the pid file %s holds no process id", n.opt.PID)
+	}
+	return pid, nil
 }
 
 // pidHint says so if the configuration names another pid file than the one we look at.

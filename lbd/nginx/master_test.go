@@ -184,7 +184,7 @@ func TestNotRunning(t *testing.T) {
 			}
 			n := s.open(Options{PID: pid})
 			data := gen(fmt.Sprint("n", i))
-			out, err := n.Apply(t.Context(), []File{{Path: s.out, Data: data}})
+			out, err := n.Apply(t.Context(), []File{{Path: s.out, Data: data}}, 1)
 			if err != nil || !out.Changed || out.Running || out.Reloaded {
 				t.Errorf("outcome %+v, %v", out, err)
 			}
@@ -268,7 +268,7 @@ func TestPrefixAndGlobalOfTheRunningMaster(t *testing.T) {
 		}
 		check := func(g string, running bool) {
 			t.Helper()
-			out, err := n.Apply(t.Context(), []File{{Path: filepath.Join(s.dir, "named/conf.d/out.conf"), Data: gen(g)}})
+			out, err := n.Apply(t.Context(), []File{{Path: filepath.Join(s.dir, "named/conf.d/out.conf"), Data: gen(g)}}, 1)
 			if err != nil || out.Running != running {
 				t.Fatalf("outcome %+v, %v", out, err)
 			}

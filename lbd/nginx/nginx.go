@@ -27,6 +27,11 @@ type Options struct {
 	PID    string   // default "/run/nginx.pid"
 	Reload []string // the command that reloads; default: SIGHUP to the master
 
+	// Proof is a listener in Nginx that new workers are asked at, "127.0.0.1:9181" or "unix:/run/lbd-{generation}.sock";
+	// "": their processes alone are looked at. With a Reload command it proves a reload also where no process of Nginx
+	// can be seen. The socket's folder must be one that a reboot leaves in place.
+	Proof string
+
 	// StateDir is a folder for this Nginx alone: originals of files taken over, the last proof, shadow copies
 	// during a test. Default "/var/lib/lbd".
 	StateDir string
@@ -65,6 +70,8 @@ type Outcome struct {
 type Nginx struct {
 	opt Options
 	log *slog.Logger
+
+	listener listener // Options.Proof
 
 	mu    sync.Mutex      // one Test or Apply at a time
 	tidy  sync.WaitGroup  // what need not be waited for before the lock is given back
@@ -115,7 +122,11 @@ func New(opt Options) (*Nginx, error) {
 	if opt.StateDir, err = filepath.Abs(opt.StateDir); err != nil {
 		return nil, fmt.Errorf("nginx: make state folder absolute: %w", err)
 	}
-	return &Nginx{opt: opt, log: opt.Log, swept: map[string]bool{}}, nil
+	proof, err := parseListener(opt.Proof)
+	if err != nil {
+		return nil, err
+	}
+	return &Nginx{opt: opt, log: opt.Log, listener: proof, swept: map[string]bool{}}, nil
 }
 
 // Test has Nginx test its whole configuration with files in place. Nothing on the live path changes; for the
@@ -135,10 +146,14 @@ func (n *Nginx) Test(ctx context.Context, files []File) error {
 		return err
 	}
 	n.sweep(s, outs)
-	defer discard(outs)
-	if err := stage(outs); err != nil {
+	w, err := n.witness(0, outs)
+	if err != nil {
 		return err
 	}
-	_, err = n.test(ctx, s, outs)
+	defer discard(w.outputs(outs))
+	if err := stage(w.outputs(outs)); err != nil {
+		return err
+	}
+	_, err = n.test(ctx, s, outs, w)
 	return err
 }

@@ -27,7 +27,7 @@ func (n *Nginx) order(ctx context.Context, s setup, outs []*output) ([]*output, 
 	for len(changed) > 1 { // with the last one it is the state that has passed
 		next, why := -1, error(nil)
 		for i, o := range changed {
-			_, err := n.test(ctx, s, onlyWith(outs, append(order[:len(order):len(order)], o)))
+			_, err := n.test(ctx, s, onlyWith(outs, append(order[:len(order):len(order)], o)), nil)
 			if err == nil {
 				next = i
 				break

@@ -19,6 +19,11 @@ type proof struct {
 	Master process           // zero: none was seen
 	Args   args              // what it was started with; kept when it has ended
 	Files  map[string]fileID // by resolved path; zero: the file is not there
+
+	// Of the witness, if there was one.
+	Generation int64
+	Asked      string // its address
+	Answer     string
 }
 
 func (n *Nginx) proofFile() string { return filepath.Join(n.opt.StateDir, "nginx.proof.json") }
@@ -80,11 +85,15 @@ func identify(outs []*output) map[string]fileID {
 	return ids
 }
 
-// record keeps that m, which was started with run, serves files; or, with a zero m, that they are on disk.
-func (n *Nginx) record(m process, run args, files map[string]fileID) {
-	p := &proof{Boot: bootID(), At: uptime(), Master: m, Args: run, Files: files}
+// record keeps that m, which was started with run, serves files, and what w has said to it; or, with neither m nor w,
+// that they are on disk.
+func (n *Nginx) record(m process, run args, files map[string]fileID, generation int64, w *witness) {
+	p := &proof{Boot: bootID(), At: uptime(), Master: m, Args: run, Files: files, Generation: generation}
 	if m == (process{}) {
 		p.Args = n.lastProof().Args
+	}
+	if w != nil {
+		p.Asked, p.Answer = w.address, w.answer
 	}
 	n.proofMu.Lock()
 	n.proof = p

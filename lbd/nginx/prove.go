@@ -48,13 +48,17 @@ func (r *reloading) prove(ctx context.Context, want workers, out *Outcome) error
 		if slices.ContainsFunc(r.said, final) {
 			return step.Errorf(step.Reload, "", "nginx goes on with the former configuration: %s", r.complaint())
 		}
-		if ready {
+		if ready && r.w.confirms(ctx) {
 			return nil
 		}
 		if !m.alive() {
 			return absent("process %d ended during the reload", m.PID)
 		}
 		if time.Now().After(deadline) {
+			if ready {
+				return step.Errorf(step.Verify, "see nginx.proof: lbd must reach the address, and no other server of Nginx may have it",
+					"the new workers are there, but the proof listener does not say so: %w", r.w.said)
+			}
 			old = slices.DeleteFunc(old, func(p process) bool { return !p.working() })
 			if fresh := m.freshWorkers(r.before); want.met(fresh, former) {
 				return &lingering{old: len(old), fresh: fresh, after: r.timeout}
@@ -69,7 +73,7 @@ func (r *reloading) prove(ctx context.Context, want workers, out *Outcome) error
 // listen reads what the master has written since the last call.
 func (r *reloading) listen() {
 	for _, l := range r.logs {
-		r.said = append(r.said, l.fresh(r.m.PID)...)
+		r.said = append(r.said, l.fresh(r.pid)...)
 	}
 }
 

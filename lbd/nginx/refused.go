@@ -10,10 +10,10 @@ type Refused struct {
 
 func (r *Refused) Error() string { return "nginx refuses the new configuration: " + r.Why }
 
-func newRefused(why string, outs []*output) *Refused {
+func newRefused(why string, outs []*output, w *witness) *Refused {
 	r := &Refused{Why: why}
 	for _, o := range outs {
-		if mentions(why, o.Path) {
+		if (w == nil || o != w.out) && mentions(why, o.Path) {
 			r.Paths = append(r.Paths, o.Path)
 		}
 	}

@@ -18,7 +18,9 @@ const idlePoll = 5 * time.Millisecond
 // reloading is one reload from before it is asked for until it is proven.
 type reloading struct {
 	n       *Nginx
-	m       process
+	m       process // zero: it can't be seen
+	pid     int     // m's, or that of the pid file in m's own PID namespace: as in the error log
+	w       *witness
 	timeout time.Duration
 	logs    []*errorLog
 
@@ -26,9 +28,10 @@ type reloading struct {
 	said   []string  // what m has written to its error logs since, of severity emerg and alert
 }
 
-// reload asks m to read its configuration, of which t is the tree, again, and returns when new workers serve it.
-func (n *Nginx) reload(ctx context.Context, s setup, m process, t *tree, out *Outcome) error {
-	r := &reloading{n: n, m: m, logs: n.errorLogs(s, m, t)}
+// reload asks m to read its configuration, of which t is the tree and w, if there is one, the witness, again. It returns
+// when new workers serve it.
+func (n *Nginx) reload(ctx context.Context, s setup, m process, t *tree, w *witness, out *Outcome) error {
+	r := &reloading{n: n, m: m, pid: m.PID, w: w, logs: n.errorLogs(s, m, t)}
 	r.timeout = max(n.opt.ReloadTimeout, 3*out.Took[step.Test]) // the master has to read what the test has read
 	began := time.Now()
 	err := r.ask(ctx)
@@ -37,7 +40,12 @@ func (n *Nginx) reload(ctx context.Context, s setup, m process, t *tree, out *Ou
 		return err
 	}
 	began = time.Now()
-	err = r.prove(ctx, n.workers(s, t), out)
+	if m == (process{}) {
+		err = r.proveUnseen(ctx)
+		out.Draining = 1
+	} else {
+		err = r.prove(ctx, n.workers(s, t), out)
+	}
 	out.Took[step.Verify] += time.Since(began)
 	return err
 }
@@ -48,6 +56,12 @@ func (n *Nginx) reload(ctx context.Context, s setup, m process, t *tree, out *Ou
 // master must be seen idle first: whatever it reads after that moment, for us or for somebody else, is our files.
 func (r *reloading) ask(ctx context.Context) error {
 	n, m := r.n, r.m
+	if m == (process{}) {
+		r.pid, _ = n.pid() // without it, no line of the log is its
+		r.listen()
+		r.said = nil
+		return n.command(ctx)
+	}
 	for deadline := time.Now().Add(r.timeout); m.busy(); {
 		if time.Now().After(deadline) {
 			return step.Errorf(step.Reload, "see what nginx's error log says", "nginx master %d is busy with another reload for %v", m.PID, r.timeout)

@@ -163,7 +163,7 @@ func TestReloadWhileAnotherIsUnderWay(t *testing.T) {
 			said("bind() to")
 			done := make(chan error, 1)
 			go func() {
-				_, err := s.n.Apply(t.Context(), []File{{Path: s.out, Data: gen("g1")}})
+				_, err := s.n.Apply(t.Context(), []File{{Path: s.out, Data: gen("g1")}}, 1)
 				done <- err
 			}()
 			serverstest.Eventually(t, 5*time.Second, func() error {
@@ -208,7 +208,7 @@ func TestApplyEndsWithItsContext(t *testing.T) {
 	s.n = s.open(Options{Reload: []string{"sh", "-c", "touch " + s.dir + "/asked; sleep 600"}})
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.n.Apply(ctx, []File{{Path: s.out, Data: gen("g1")}})
+		_, err := s.n.Apply(ctx, []File{{Path: s.out, Data: gen("g1")}}, 1)
 		done <- err
 	}()
 	serverstest.Eventually(t, 5*time.Second, func() error {

@@ -33,6 +33,12 @@ type site struct {
 	nginx  *servers.Nginx // nil: not running
 	n      *Nginx
 	client *http.Client
+	asked  int64 // generations so far
+}
+
+func (s *site) generation() int64 {
+	s.asked++
+	return s.asked
 }
 
 // head is the main configuration up to http's own statements.
@@ -155,7 +161,7 @@ func (s *site) serves(want string) {
 
 func (s *site) apply(files ...File) Outcome {
 	s.t.Helper()
-	out, err := s.n.Apply(s.t.Context(), files)
+	out, err := s.n.Apply(s.t.Context(), files, s.generation())
 	if err != nil {
 		s.t.Fatalf("Apply: %v", err)
 	}
@@ -165,7 +171,7 @@ func (s *site) apply(files ...File) Outcome {
 // refuses applies files and checks the step of the error and that its text holds all of want.
 func (s *site) refuses(at step.Name, files []File, want ...string) Outcome {
 	s.t.Helper()
-	out, err := s.n.Apply(s.t.Context(), files)
+	out, err := s.n.Apply(s.t.Context(), files, s.generation())
 	checkError(s.t, err, at, want...)
 	return out
 }

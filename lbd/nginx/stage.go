@@ -53,7 +53,7 @@ func differing(outs []*output) []*output {
 func (n *Nginx) outputs(files []File) ([]*output, error) {
 	outs := make([]*output, 0, len(files))
 	seen := map[string]string{}
-	for _, f := range files {
+	for _, f := range n.OnDisk(files) {
 		o, err := look(f)
 		if err != nil {
 			return nil, step.Errorf(step.Install, "", "look at output %s: %w", f.Path, err)

@@ -8,10 +8,15 @@ import (
 
 // State is what Nginx's processes look like now.
 type State struct {
-	Master   int    // process id of the master; 0: Nginx is not running
-	Why      string // why it counts as not running
+	Master   int    // process id of the master; 0: Nginx is not running, unless Unseen
+	Why      string // why there is no Master
 	Workers  int    // draining ones not counted
 	Draining int    // workers of former configurations that still finish their requests
+
+	// Unseen: Nginx serves what was proven last, says its proof listener, but its processes can't be seen. Then Draining
+	// is 1 as long as there may be old workers: until ShutdownTimeout has passed since the last reload, without one for
+	// ever.
+	Unseen bool
 
 	// Former is the number of configurations that the draining workers are of: each holds memory. Workers that lbd has
 	// not seen at work, because they are older than lbd or an operator reloaded, count as of one.
@@ -34,7 +39,11 @@ func (n *Nginx) State(ctx context.Context) (State, error) {
 	}
 	m, _, err := n.master(b)
 	if a := new(absence); errors.As(err, &a) {
-		return State{Why: conf.why(a), ShutdownTimeout: conf.shutdown}, nil
+		st := State{Why: conf.why(a), ShutdownTimeout: conf.shutdown}
+		if p := n.lastProof(); n.unseen() {
+			st.Unseen, st.Draining = n.answers(ctx, p), p.maybe(conf.shutdown)
+		}
+		return st, nil
 	}
 	if err != nil {
 		return State{}, err

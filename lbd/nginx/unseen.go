@@ -1,0 +1,67 @@
+package nginx
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// Where Nginx's processes can't be seen, as from another PID namespace, the witness is all there is: it tells that Nginx
+// serves the files of the last proof. It can't tell whether old workers still finish requests.
+
+// unseen tells whether Nginx may be there though no process of it is to be seen.
+func (n *Nginx) unseen() bool { return n.listener.network != "" && n.opt.Reload != nil }
+
+// answers tells whether the witness of p still answers.
+func (n *Nginx) answers(ctx context.Context, p proof) bool {
+	if p.Answer == "" {
+		return false
+	}
+	answer, err := n.listener.ask(ctx, p.Asked)
+	return err == nil && answer == p.Answer
+}
+
+// maybe is how many workers are said to drain where they can't be seen, p being the last proof: one as long as there may
+// be any.
+func (p proof) maybe(shutdown time.Duration) int {
+	const late = time.Second // timers of a busy worker
+	if shutdown > 0 && p.Boot == bootID() && uptime() > p.At+shutdown+late {
+		return 0
+	}
+	return 1
+}
+
+// proveUnseen waits until new workers alone answer.
+func (r *reloading) proveUnseen(ctx context.Context) error {
+	if r.w == nil {
+		return step.Errorf(step.Verify, "", "nginx's processes can't be seen, and the former files have no proof listener")
+	}
+	deadline := time.Now().Add(r.timeout)
+	for {
+		if r.w.outlasts(ctx) {
+			return nil
+		}
+		r.listen()
+		if slices.ContainsFunc(r.said, final) {
+			return step.Errorf(step.Reload, "", "nginx goes on with the former configuration: %s", r.complaint())
+		}
+		if time.Now().After(deadline) {
+			return step.Errorf(step.Verify, "see whether nginx runs, and look into its error log", "no proof within %v: %w%s",
+				r.timeout, r.w.said, r.also())
+		}
+		if err := wait(ctx, provePoll); err != nil {
+			return step.Errorf(step.Verify, "", "wait for new workers: %w", err)
+		}
+	}
+}
+
+// also is what the error log says, for the end of a message.
+func (r *reloading) also() string {
+	if len(r.said) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": nginx's log says: %s", r.complaint())
+}
