@@ -25,55 +25,66 @@ func TestDoctorProcess(t *testing.T) {
 	Main(t.Context(), strings.Fields(args), nil, os.Stderr, io.Discard)
 }
 
-// nobody is a user without rights.
-const nobody = 65534
+// elsewhere runs the doctor in a process of its own, as another user or behind a script that ends in `exec "$@"`.
+func (p *patient) elsewhere(uid int, script string) (found []finding) {
+	p.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	doctor := p.path("doctor")
+	if _, err := os.Stat(doctor); err != nil { // other users can't see where tests are built
+		text, err := os.ReadFile(self)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.write("doctor", string(text))
+	}
+	for _, name := range []string{p.dir, doctor, p.path("nginx.conf"), p.path("conf.d/upstream.conf")} {
+		if err := os.Chmod(name, 0o755); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(p.t.Context(), "sh", "-ec", script, "sh", doctor, "-test.run=^TestDoctorProcess$")
+	cmd.Dir = p.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	if uid == 0 {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNS // what is mounted is seen by nobody else
+	}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DOCTOR_ARGS=doctor -o json --id lb1 --redis-url redis://127.0.0.1:1 --status-listen= --upstream-file " +
+		p.path("conf.d/upstream.conf") + " --nginx-prefix " + p.dir + " --nginx-conf nginx.conf --nginx-pid " + p.path("nginx.pid") + " --state-dir " + p.path("state/lbd")}
+	var out strings.Builder
+	cmd.Stderr = &out
+	if err := cmd.Run(); err != nil {
+		p.t.Fatalf("%v\n%s", err, out.String())
+	}
+	if err := json.Unmarshal([]byte(out.String()), &found); err != nil {
+		p.t.Fatalf("%v\n%s", err, out.String())
+	}
+	return found
+}
+
+func onlyRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become somebody else, and mount")
+	}
+}
 
 // An ordinary user may neither test nor signal nor write, and is told so, and what to do about his folders.
 func TestDoctorAsAnotherUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can become somebody else")
-	}
+	onlyRoot(t)
+	const nobody = 65534
 	p := newPatient(t)
-	for _, name := range []string{"nginx.conf", "conf.d/upstream.conf"} {
-		if err := os.Chmod(p.path(name), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	p.start()
-	self, err := os.ReadFile(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.write("doctor", string(self))
-	for _, name := range []string{"", "doctor"} {
-		if err := os.Chmod(p.path(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ask := func() (found []finding) {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), p.path("doctor"), "-test.run=^TestDoctorProcess$")
-		cmd.Dir = p.dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DOCTOR_ARGS=doctor -o json --id lb1 --redis-url redis://127.0.0.1:1 --status-listen= --upstream-file " +
-			p.path("conf.d/upstream.conf") + " --nginx-prefix " + p.dir + " --nginx-conf nginx.conf --nginx-pid " + p.path("nginx.pid") + " --state-dir " + p.path("state/lbd")}
-		var out strings.Builder
-		cmd.Stderr = &out
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("%v\n%s", err, out.String())
-		}
-		if err := json.Unmarshal([]byte(out.String()), &found); err != nil {
-			t.Fatalf("%v\n%s", err, out.String())
-		}
-		return found
-	}
+	ask := func() []finding { return p.elsewhere(nobody, `exec "$@"`) }
 	found := ask()
 	for _, code := range []string{"signal", "nginx-test", "output-folder", "state-dir"} {
 		if f := withCode(found, code); f == nil || f.Level != levelProblem {
-			t.Errorf("%s: %+v", code, f)
+			t.Fatalf("%s: %+v", code, f)
 		}
 	}
-	if f := withCode(found, "nginx-test"); f != nil && !strings.Contains(f.Means, "as root") {
+	if f := withCode(found, "nginx-test"); !strings.Contains(f.Means, "as root") {
 		t.Errorf("%+v", f)
 	}
 	for _, code := range []string{"output-folder", "state-dir"} {
@@ -83,6 +94,38 @@ func TestDoctorAsAnotherUser(t *testing.T) {
 	for _, code := range []string{"output-folder", "state-dir"} {
 		if f := withCode(found, code); f != nil {
 			t.Errorf("not healed: %+v", f)
+		}
+	}
+}
+
+// What file systems do to the places that lbd writes to.
+func TestDoctorOfFileSystems(t *testing.T) {
+	onlyRoot(t)
+	p := newPatient(t)
+	const private = "mount --make-rprivate /; "
+	for _, row := range []struct {
+		script, code string
+		level        level
+		fix          string
+	}{
+		{"true; ", "output-mount", "", ""},
+		{"mount --bind conf.d/upstream.conf conf.d/upstream.conf; ", "output-mount", levelProblem, "-v /srv/lbd:" + p.path("conf.d")},
+		{"mount --bind conf.d conf.d; mount -o remount,ro,bind conf.d; ", "output-folder", levelProblem, "ReadWritePaths=" + p.path("conf.d")},
+		{"cp -r conf.d c; mount -t tmpfs -o size=2m x conf.d; cp c/* conf.d; ", "output-space", levelProblem, ""},
+		{"cp -r conf.d c2; mount -t tmpfs -o size=32m x conf.d; cp c2/* conf.d; ", "output-space", levelWarning, ""},
+		{"mkdir -p state; mount -t tmpfs -o size=99m x state; ", "state-volatile", levelWarning, "state_dir: /var/lib/lbd"},
+		{"mkdir -p state; mount -t tmpfs -o size=2m x state; ", "state-space", levelProblem, ""},
+		{"mkdir -p state; mount -t tmpfs -o ro x state; ", "state-dir", levelProblem, ""},
+	} {
+		f := withCode(p.elsewhere(0, private+row.script+`exec "$@"`), row.code)
+		if row.level == "" {
+			if f != nil {
+				t.Errorf("%s%+v", row.script, f)
+			}
+			continue
+		}
+		if f == nil || f.Level != row.level || !strings.Contains(f.Fix, row.fix) {
+			t.Errorf("%sgot %+v, want %s at level %s", row.script, f, row.code, row.level)
 		}
 	}
 }

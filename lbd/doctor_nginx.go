@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kballard/go-shellquote"
+
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 )
 
@@ -97,7 +99,7 @@ func (d *doctor) checkMaster(context.Context) {
 		own := d.ownMaster()
 		d.add(finding{Code: "nginx-master", Level: levelProblem, What: fmt.Sprintf("master %d serves %s, but: %s", own.PID, in.Conf, in.Why),
 			Means: "lbd believes the pid file alone, so to it Nginx is stopped: it installs files and never reloads.",
-			Where: inShell, Fix: fmt.Sprintf("echo %d > %s", own.PID, in.PIDFile.Path)})
+			Where: inShell, Fix: fmt.Sprintf("echo %d > %s", own.PID, shellquote.Join(in.PIDFile.Path))})
 	case len(in.Masters) > 0 && !in.PIDFile.Empty:
 		other := in.Masters[0]
 		d.add(finding{Code: "master-conf", Level: levelWarning, What: fmt.Sprintf("no master serves %s; master %d serves %s", in.Conf, other.PID, other.Conf),
