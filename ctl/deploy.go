@@ -20,7 +20,7 @@ const fileMost = 2 << 20
 
 func (s *session) deployFileCmd() *cobra.Command {
 	o := sending{choice: choice{asks: always}}
-	var local, remote, mode string
+	var f upload
 	cmd := &cobra.Command{
 		Use: "deploy-file NODE... LOCAL REMOTE", GroupID: act,
 		Short: "Put a file on nodes.",
@@ -33,7 +33,7 @@ keeps what was there before. REMOTE is an absolute path. At most 2 MiB; - is std
 		PreRunE:           o.check,
 	}
 	choose := s.onChoice(&o.choice, func(ctx context.Context, ids []string) error {
-		args, err := s.fileArgs(local, remote, mode)
+		args, err := s.fileArgs(f)
 		if err != nil {
 			return err
 		}
@@ -43,44 +43,50 @@ keeps what was there before. REMOTE is an absolute path. At most 2 MiB; - is std
 		if len(args) < 2 {
 			return usagef(cmd, "deploy-file needs LOCAL and REMOTE after the nodes")
 		}
-		local, remote = args[len(args)-2], args[len(args)-1]
-		if !path.IsAbs(remote) || path.Clean(remote) != remote {
-			return usagef(cmd, "%q is no plain absolute path on the node", remote)
+		f.local, f.remote = args[len(args)-2], args[len(args)-1]
+		if !path.IsAbs(f.remote) || path.Clean(f.remote) != f.remote {
+			return usagef(cmd, "%q is no plain absolute path on the node", f.remote)
 		}
 		return choose(cmd, args[:len(args)-2])
 	}
 	o.bind(s, cmd, time.Minute)
-	cmd.Flags().StringVar(&mode, "mode", "", "the file's `mode` on the node, like 0640 (default: as the one before, else the agent's)")
+	cmd.Flags().StringVar(&f.mode, "mode", "", "the file's `mode` on the node, like 0640 (default: as it was)")
+	cmd.Flags().StringVar(&f.owner, "owner", "", "the file's `user` or user:group on the node, if its config allows them (default: as it was)")
 	return cmd
 }
 
+// upload is a file and what it shall be on nodes.
+type upload struct{ local, remote, mode, owner string }
+
 // fileArgs are the original system's arguments of deploy_file, and ours beside them.
-func (s *session) fileArgs(local, remote, mode string) (map[string]any, error) {
+func (s *session) fileArgs(f upload) (map[string]any, error) {
 	in := s.stdin
-	if local != "-" {
-		f, err := os.Open(local)
+	if f.local != "-" {
+		file, err := os.Open(f.local)
 		if err != nil {
 			return nil, fmt.Errorf("read the file: %w", err)
 		}
-		defer f.Close()
-		in = f
+		defer file.Close()
+		in = file
 	}
 	b, err := io.ReadAll(io.LimitReader(in, fileMost+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the file: %w", err)
 	}
 	if len(b) > fileMost {
-		return nil, fmt.Errorf("%s is larger than the %d MiB that go through redis: fetch it with exec instead", local, fileMost>>20)
+		return nil, fmt.Errorf("%s is larger than the %d MiB that go through redis: fetch it with exec instead", f.local, fileMost>>20)
 	}
 	sum := sha256.Sum256(b)
-	args := map[string]any{"path": remote, "sha256": hex.EncodeToString(sum[:])}
+	args := map[string]any{"path": f.remote, "sha256": hex.EncodeToString(sum[:])}
 	if utf8.Valid(b) {
 		args["content"] = string(b)
 	} else {
-		args["content_base64"] = base64.StdEncoding.EncodeToString(b)
+		args["content"], args["encoding"] = base64.StdEncoding.EncodeToString(b), "base64"
 	}
-	if mode != "" {
-		args["mode"] = mode
+	for name, value := range map[string]string{"mode": f.mode, "owner": f.owner} {
+		if value != "" {
+			args[name] = value
+		}
 	}
 	return args, nil
 }

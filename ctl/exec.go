@@ -31,15 +31,19 @@ The exit code is bbctl's, not the program's; -o json has that.
 		PreRunE:           o.check,
 	}
 	choose := s.onChoice(&o.choice, func(ctx context.Context, ids []string) error {
-		line := shellquote.Join(words...)
-		if len(words) == 1 {
-			line = words[0]
+		// The text is for Python's shell, too: quoted, it is the same words there.
+		args := map[string]any{"command": words[0]}
+		if len(words) > 1 {
+			args["command"], args["argv"] = shellquote.Join(words...), words
+		}
+		if cmd.Flags().Changed("deadline") {
+			args["timeout"] = o.deadline.String()
 		}
 		show := s.showOutput
 		if len(ids) == 1 {
 			show = s.showRaw
 		}
-		return s.carry(ctx, &o, order{verb: "exec", kind: "exec", args: map[string]any{"command": line}}, ids, show)
+		return s.carry(ctx, &o, order{verb: "exec", kind: "exec", args: args}, ids, show)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		nodes := args

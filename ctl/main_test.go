@@ -139,6 +139,10 @@ func (s *site) fixed() {
 		s.do(s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: "bazbeans:events", ID: []string{"1772366300000-0", "1772366310500-0", "1772366320999-0"}[i],
 			Values: []any{"event", e, "node_id", []string{"web1", "web3", "web3"}[i], "reason", []string{"", "a\x1b[2Jb", ""}[i], "by", []string{"agent", "bob@desk", "bob@desk"}[i], "rev", "177236639000" + []string{"1", "2", "3"}[i]}}))
 	}
+	s.do(s.rdb.LPush(ctx, "bazbeans:node:web3:recent", "C1", "C2"),
+		s.rdb.HSet(ctx, "bazbeans:command:C1", "node", "web3", "type", "exec", "by", "bob@desk", "state", "succeeded", "exit_code", "0", "queued", "2026-03-01T11:50:00.000Z"),
+		s.rdb.HSet(ctx, "bazbeans:command:C2", "node", "web3", "type", "restart", "by", "bob@desk", "state", "timed_out", "error", "not \x1b[2Jdone", "queued", "2026-03-01T11:51:00.000Z"),
+		s.rdb.HSet(ctx, "bazbeans:node:web3:status", "commands", `["exec","freeze","restart"]`))
 	s.do(s.rdb.SAdd(ctx, "bazbeans:lbs", "lb1", "lb2", "lb3"),
 		s.rdb.HSet(ctx, "bazbeans:lb:lb1", "rev", "1772366390000", "generation", 12, "held", "[]", "draining", 0, "apply", "reload", "error", "", "host", "edge1", "at", "1772366399"),
 		s.rdb.HSet(ctx, "bazbeans:lb:lb2", "rev", "1772366360000", "generation", 9, "held", `["web4"]`, "draining", 2, "apply", "reload",

@@ -169,6 +169,9 @@ func (s *session) one(ctx context.Context, sign *signer, o order, t target, noWa
 		return out.fail(failed, "%s was not sent: %v", o.verb, err)
 	}
 	out.Command = c.ID
+	if t.python && o.args["encoding"] != nil {
+		return out.fail(failed, "%s was not sent: a Python agent takes text only", o.verb)
+	}
 	var before *pool.PythonReport
 	if t.python && !noWait {
 		if before, err = s.pythonReport(ctx, t.id); err != nil {

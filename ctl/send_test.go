@@ -199,12 +199,12 @@ func TestDeployFile(t *testing.T) {
 	var args map[string]any
 	s.agent("web1", func(c pool.Command) *pool.Result { args = c.Args; return &pool.Result{State: pool.Succeeded} })
 	file := t.TempDir() + "/f"
-	for _, c := range []struct{ content, field, want string }{{"größe\n", "content", "größe\n"}, {"\xff\x00", "content_base64", "/wA="}} {
+	for _, c := range []struct{ content, encoding, want string }{{"größe\n", "<nil>", "größe\n"}, {"\xff\x00", "base64", "/wA="}} {
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s.must("deploy-file", "web1", file, "/opt/app/x", "--mode", "0640")
-		if args[c.field] != c.want || args["path"] != "/opt/app/x" || args["mode"] != "0640" || len(args["sha256"].(string)) != 64 {
+		if args["content"] != c.want || fmt.Sprint(args["encoding"]) != c.encoding || args["path"] != "/opt/app/x" || args["mode"] != "0640" || len(args["sha256"].(string)) != 64 {
 			t.Errorf("%v", args)
 		}
 	}

@@ -14,19 +14,23 @@ import (
 
 	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/trust"
 )
 
 // statusView is what status shows; its keys are public (docs/bbctl.md).
 type statusView struct {
 	nodeView
-	HeldBy []string    `json:"held_by"` // load balancers that serve it against the registry's word
-	Events []eventView `json:"events"`  // the last ones, the oldest first
+	HeldBy   []string     `json:"held_by"`  // load balancers that serve it against the registry's word
+	Accepts  []string     `json:"accepts"`  // types of commands that its agent knows
+	SealKey  string       `json:"seal_key"` // fingerprint of the key that --seal uses, by its own word
+	Commands []resultView `json:"commands"` // the last ones, the oldest first
+	Events   []eventView  `json:"events"`   // the last ones, the oldest first
 }
 
 func (s *session) statusCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "status NODE", GroupID: look,
-		Short:             "Show everything about one node, with its last events.",
+		Short:             "Show everything about one node, with its last commands and events.",
 		Example:           "  bbctl status web3\n  bbctl status web3 -o json",
 		Args:              oneArg("NODE"),
 		ValidArgsFunction: s.completeNodes,
@@ -36,7 +40,7 @@ func (s *session) statusCmd() *cobra.Command {
 
 func (s *session) status(ctx context.Context, id string) error {
 	var n *pool.Node
-	v := statusView{HeldBy: []string{}}
+	v := statusView{HeldBy: []string{}, Accepts: []string{}, Commands: []resultView{}}
 	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
 		if n, err = p.Node(ctx, id); errors.Is(err, pool.ErrNoSuchNode) {
 			return nearest(ctx, p, id, err)
@@ -57,6 +61,9 @@ func (s *session) status(ctx context.Context, id string) error {
 				v.HeldBy = append(v.HeldBy, b.ID)
 			}
 		}
+		if err := v.readCommands(ctx, p, id); err != nil {
+			return err
+		}
 		v.Events, _, err = lastEvents(ctx, p, eventFilter{node: id}, 5)
 		return err
 	})
@@ -64,6 +71,23 @@ func (s *session) status(ctx context.Context, id string) error {
 		return err
 	}
 	return s.show(v, func(w *bytes.Buffer) { s.statusText(w, n, &v) })
+}
+
+// readCommands reads what the node's agent can do, and what it did last.
+func (v *statusView) readCommands(ctx context.Context, p *pool.Pool, id string) error {
+	caps, err := p.Capabilities(ctx, id)
+	if err != nil {
+		return err
+	}
+	v.Accepts = append(v.Accepts, caps[0].Commands...)
+	if key, err := trust.ParseSealKey(caps[0].SealKey); err == nil {
+		v.SealKey = key.Fingerprint()
+	}
+	last, err := p.LastCommands(ctx, id, 5)
+	for _, r := range slices.Backward(last) {
+		v.Commands = append(v.Commands, newResultView(r))
+	}
+	return err
 }
 
 func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
@@ -108,6 +132,8 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 	}
 	line("agent", free(v.agent()))
 	line("instance", free(v.Instance))
+	line("accepts", free(strings.Join(v.Accepts, ", ")))
+	line("seal key", v.SealKey)
 	line("heartbeat", heartbeat(now, n))
 	if v.Alive {
 		line("cpu", bar(v.CPU))
@@ -121,10 +147,31 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 	if v.Details != v.Why {
 		line("details", free(v.Details))
 	}
+	if len(v.Commands) > 0 {
+		fmt.Fprintln(w, "\nLast commands:")
+		s.commandsTable(w, v.Commands)
+	}
 	if len(v.Events) > 0 {
 		fmt.Fprintln(w, "\nLast events:")
 		s.eventsTable(w, v.Events)
 	}
+}
+
+func (s *session) commandsTable(w *bytes.Buffer, views []resultView) {
+	t := table{columns: []column{{name: "TIME (UTC)", keep: true}, {name: "TYPE", keep: true}, {name: "RESULT", keep: true}, {name: "BY"}, {name: "COMMAND"}, {name: "WHY", least: 12, keep: true}}}
+	for _, v := range views {
+		at := "-"
+		if v.Queued != nil {
+			at = v.Queued.Format(timeFormat)
+		}
+		t.add(at, v.Type, v.Result, dash(v.By), v.Command, v.Detail)
+	}
+	s.render(w, &t, func(column, text string) colour {
+		if column == "RESULT" {
+			return resultColour(pool.CommandState(text))
+		}
+		return ""
+	})
 }
 
 func heartbeat(now time.Time, n *pool.Node) string {
