@@ -25,9 +25,7 @@ type registry interface {
 	WaitDrained(ctx context.Context, rev int64, ids []string, report func([]pool.Blocker)) error
 	FreezeQueued(ctx context.Context, id, by, reason string) (pool.Change, error)
 	UnfreezeQueued(ctx context.Context, id, by string) (pool.Change, error)
-	Take(ctx context.Context, id string, wait time.Duration) (pool.Command, bool, error)
-	PutBack(ctx context.Context, id string, c pool.Command) error
-	Report(ctx context.Context, id string, c pool.Command, details any) error
+	queue
 }
 
 // member is the node's own place in the pool; see *pool.Member.
@@ -67,6 +65,8 @@ type Agent struct {
 	sampler   *bounded[pool.Metrics]
 	checks    *checks
 	handlers  map[string]Handler
+	rules     atomic.Pointer[rules] // what commands may do, as it is in force
+	state     state
 	outage    outage
 	hurry     chan struct{} // closed: leave without a drain
 	hurryOnce sync.Once
@@ -123,6 +123,7 @@ func newAgent(cfg Config, probes []probe, p registry) *Agent {
 		hurry:     make(chan struct{}),
 	}
 	a.now.Store(&cfg)
+	a.rules.Store(cfg.rules)
 	a.checks = newChecks(log, a.health)
 	a.checks.replace(cfg.Checks, probes, cfg.HeartbeatInterval)
 	a.handlers = a.ownHandlers()
@@ -146,8 +147,12 @@ func (a *Agent) settings() *Config { return a.now.Load() }
 // registration is what the node says of itself.
 func (a *Agent) registration(address netip.Addr) pool.Registration {
 	c := a.settings()
-	return pool.Registration{ID: a.cfg.NodeID, DataCenter: c.DataCenter, Address: address, Port: c.NodePort, Weight: c.Weight,
-		Labels: c.Labels, Agent: cli.Version(), Instance: a.instance, TTL: time.Duration(c.HeartbeatTTL)}
+	reg := pool.Registration{ID: a.cfg.NodeID, DataCenter: c.DataCenter, Address: address, Port: c.NodePort, Weight: c.Weight,
+		Labels: c.Labels, Agent: cli.Version(), Instance: a.instance, TTL: time.Duration(c.HeartbeatTTL), Commands: a.commandTypes()}
+	if a.state.own != nil {
+		reg.SealKey = a.state.own.Public().String()
+	}
+	return reg
 }
 
 // Run is the node's life: it blocks until ctx ends, then the node drains and leaves, and nil is returned when it could. A
@@ -159,6 +164,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer a.close()
 	a.announce()
+	if err := a.prepareState(); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 
@@ -166,7 +174,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { a.checks.run(ctx) })
 	a.cfg.Notify.Ready() // not later: a unit must not fail because Redis is away
 	a.checks.awaitFirst(ctx)
-	b := beater{a: a, memory: newMemory(a.cfg.StateDir, a.cfg.NodeID)}
+	b := beater{a: a, memory: newMemory(a.state.dir, a.cfg.NodeID)}
 	err := b.join(ctx)
 	if err == nil && b.m != nil {
 		running.Go(func() { a.takeCommands(ctx) })

@@ -7,15 +7,16 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
-// Handler carries a command out. Its result is written as JSON for whoever sent the command, 64 KiB at most. ctx ends
-// with the agent; commands run one after another, so bound what may hang.
+// Handler carries a command out. Its result is written as JSON for whoever sent the command, pool.OutputMost bytes at
+// most; a *Ran fills the fields that programs have. An error is the command's failure; one that wraps
+// context.DeadlineExceeded says that it timed out, and a *Refusal that nothing was done. ctx ends with the agent: then
+// come back soon, and with an error if anything is left undone. Commands that may change the application run one after
+// another.
 type Handler func(ctx context.Context, c pool.Command) (result any, err error)
 
 // Plugin brings handlers for several types of commands.
@@ -23,119 +24,101 @@ type Plugin interface {
 	Handlers() map[string]Handler
 }
 
-// Handle adds a handler for a type of command, in place of the one it had.
+// Handle adds a handler for a type of command, in place of the one it had. Whoever sends it needs a trusted key, unless
+// the type is in allow_unsigned.
 func (a *Agent) Handle(kind string, h Handler) { a.handlers[kind] = h }
 
 // Use adds all handlers of a plugin.
 func (a *Agent) Use(p Plugin) { maps.Copy(a.handlers, p.Handlers()) }
 
-// takeWait is how long one wait on the queue lasts: the least that Redis can wait, since nothing interrupts it, and
-// the agent's end waits for it. A command that comes meanwhile is taken at once.
-const takeWait = time.Second
+// Ran is the result of a command that ran a program.
+type Ran struct {
+	ExitCode       int             // -1: it did not come to its end
+	Stdout, Stderr string          // see pool.Clip
+	Output         json.RawMessage // what it answered, if it answers in JSON; nil: nothing
+}
 
-// Bounds of what is written of a command.
+// Refusal is the error of a command that was not even begun, since this node must not or cannot do it.
+type Refusal struct{ Why string }
+
+func (r *Refusal) Error() string { return r.Why }
+
+func refuse(format string, args ...any) error { return &Refusal{fmt.Sprintf(format, args...)} }
+
+// queue is what the agent needs of the pool for commands; *pool.Pool says what each call promises.
+type queue interface {
+	Next(ctx context.Context, node string, wait time.Duration) (pool.Taken, bool, error)
+	InHand(ctx context.Context, node string, n int) ([]pool.Taken, error)
+	GiveBack(ctx context.Context, node string, t pool.Taken) error
+	Begin(ctx context.Context, node, instance string, t pool.Taken) (pool.Begun, error)
+	Finish(ctx context.Context, t pool.Taken, r pool.Result) error
+	Drop(ctx context.Context, node string, t pool.Taken, why string) error
+}
+
+// The lanes: commands of one lane run one after another, those of different lanes beside each other, so that a long
+// update holds up no freeze.
 const (
-	resultMost = 64 << 10 // bytes
-	typeMost   = 64       // characters
+	steer   = iota // what says whether the node gets traffic
+	observe        // what only looks
+	work           // all else: it may change the application
+	lanes
 )
 
-// What a command came to.
-const (
-	completed = "completed"
-	failed    = "failed"  // by its handler
-	refused   = "refused" // never begun
-	expired   = "expired" // never begun
-)
-
-// outcome is the details that a command leaves in the node's hash. Short fields come first: readers cut.
-type outcome struct {
-	Status string          `json:"status"`
-	ID     string          `json:"id,omitempty"` // of the command
-	Error  string          `json:"error,omitempty"`
-	Result json.RawMessage `json:"result,omitempty"`
+func laneOf(kind string) int {
+	switch kind {
+	case "freeze", "unfreeze":
+		return steer
+	case "health_check", "status", "logs":
+		return observe
+	}
+	return work
 }
 
-// takeCommands carries commands out until ctx ends. A command that is taken after that goes back into the queue, for
-// the agent that comes next.
-func (a *Agent) takeCommands(ctx context.Context) {
-	o := outage{log: a.log, what: "commands"}
-	for ctx.Err() == nil {
-		// The end must not interrupt it: a command just taken off the queue would be gone.
-		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeWait+callMost)
-		c, ok, err := a.pool.Take(wait, a.cfg.NodeID, takeWait)
-		cancel()
-		var bad *pool.BadCommandError
-		switch {
-		case errors.As(err, &bad):
-			a.log.Warn("command thrown away", "error", err)
-		case err != nil:
-			if !unreachable(err) { // that is said by the heartbeats
-				o.failed(err)
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Duration(a.cfg.CommandPollInterval)):
-			}
-		default:
-			o.over()
-			switch {
-			case ok && ctx.Err() != nil:
-				a.putBack(ctx, c)
-			case ok:
-				a.carryOut(ctx, c)
-			}
+// knows returns the handler for a type of command, of the program or of commands_dir.
+func (a *Agent) knows(kind string) (Handler, bool) {
+	if h, ok := a.handlers[kind]; ok {
+		return h, true
+	}
+	return a.commandsDir().handler(kind)
+}
+
+// commandTypes are the types that this agent knows now, sorted.
+func (a *Agent) commandTypes() []string {
+	types := slices.Collect(maps.Keys(a.handlers))
+	types = append(types, a.commandsDir().types()...)
+	slices.Sort(types)
+	return slices.Compact(types)
+}
+
+// outcome turns what a handler returned into a result; stopped says that the agent ended meanwhile.
+func outcome(r *pool.Result, result any, err error, stopped bool) {
+	r.Ended = time.Now()
+	if ran, ok := result.(*Ran); ok {
+		if ran != nil {
+			r.Stdout, r.Stderr, r.Output = ran.Stdout, ran.Stderr, ran.Output
+		}
+		if ran != nil && ran.ExitCode >= 0 {
+			r.ExitCode = &ran.ExitCode
+		}
+	} else if result != nil {
+		var encode error
+		if r.Output, encode = json.Marshal(result); encode != nil {
+			err = errors.Join(err, encode)
 		}
 	}
-}
-
-func (a *Agent) putBack(ctx context.Context, c pool.Command) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.callLimit)
-	defer cancel()
-	if err := a.pool.PutBack(ctx, a.cfg.NodeID, c); err != nil {
-		a.log.Error("a command taken at the end is lost", "command", cli.Printable(c.Type, typeMost), "id", c.ID, "error", err)
-	}
-}
-
-func (a *Agent) carryOut(ctx context.Context, c pool.Command) {
-	c.Type = cli.Printable(c.Type, typeMost)
-	began := time.Now()
-	out := a.decide(ctx, c)
-	out.ID = c.ID
-	log := a.log.With("command", c.Type, "id", c.ID, "by", sender(c), "took", time.Since(began).Round(time.Millisecond).String())
-	if out.Status == completed {
-		log.Info("command completed")
-	} else {
-		log.Warn("command "+out.Status, "error", out.Error)
-	}
-	// Also after the end: a result that nobody reads is a command lost.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.callLimit)
-	defer cancel()
-	if err := a.pool.Report(ctx, a.cfg.NodeID, c, out); err != nil {
-		log.Warn("result of a command not written", "error", err)
-	}
-}
-
-func (a *Agent) decide(ctx context.Context, c pool.Command) outcome {
-	h, known := a.handlers[c.Type]
+	var no *Refusal
 	switch {
-	case !c.Expires.IsZero() && time.Now().After(c.Expires):
-		return outcome{Status: expired, Error: "expired at " + c.Expires.UTC().Format(time.RFC3339)}
-	case !known:
-		return outcome{Status: refused, Error: fmt.Sprintf("unknown command %q; this agent knows %s", c.Type,
-			strings.Join(slices.Sorted(maps.Keys(a.handlers)), ", "))}
+	case err == nil:
+		r.State = pool.Succeeded
+		return
+	case errors.As(err, &no):
+		r.State, r.Started, r.Ended = pool.Refused, time.Time{}, time.Time{}
+	case stopped:
+		r.State, err = pool.Interrupted, fmt.Errorf("the agent was stopped meanwhile: %w", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		r.State = pool.TimedOut
+	default:
+		r.State = pool.Failed
 	}
-	result, err := guarded(a.log, "handler of "+c.Type, func() (json.RawMessage, error) {
-		v, err := h(ctx, c)
-		if err != nil || v == nil {
-			return nil, err
-		}
-		return json.Marshal(v)
-	})
-	switch {
-	case err != nil:
-		return outcome{Status: failed, Error: cli.Printable(err.Error(), resultMost)}
-	case len(result) > resultMost:
-		return outcome{Status: completed, Error: fmt.Sprintf("its result of %d bytes is left out: more than %d", len(result), resultMost)}
-	}
-	return outcome{Status: completed, Result: result}
+	r.Error = err.Error()
 }

@@ -29,15 +29,19 @@ type Config struct {
 	MemoryThreshold     float64           `yaml:"memory_threshold"`      // percent; fuller than this freezes; 100: never; default 85
 	AppDir              string            `yaml:"app_dir"`               // the application's folder; its file system is the disk of the heartbeat; default /opt/app
 	ComposeFile         string            `yaml:"compose_file"`          // kept for the service commands; default docker-compose.yml
-	StateDir            string            `yaml:"state_dir"`             // kept for signed commands; nothing is written yet
+	StateDir            string            `yaml:"state_dir"`             // what must outlive a run; "": nothing does; default DefaultStateDir
 	Checks              []Check           `yaml:"checks"`
 	Start               string            `yaml:"start"`         // active (default) or frozen: how a node that Redis does not know begins
 	DrainTimeout        Duration          `yaml:"drain_timeout"` // most that the end waits for load balancers; 0: not at all; default 30s
+
+	Policy `yaml:",inline"` // what commands may do
 
 	// For programs that import the package.
 	Log     *slog.Logger                                `yaml:"-"` // default slog.Default()
 	Sampler func(context.Context) (pool.Metrics, error) `yaml:"-"` // default: this machine, by gopsutil
 	Notify  *cli.Notifier                               `yaml:"-"` // hears how the agent does; default: nobody
+
+	rules *rules `yaml:"-"` // Policy, as check prepared it
 }
 
 // Defaults returns the settings of an agent that is told nothing.
@@ -56,6 +60,8 @@ func Defaults() Config {
 		MemoryThreshold:     85,
 		AppDir:              "/opt/app",
 		ComposeFile:         "docker-compose.yml",
+		StateDir:            DefaultStateDir,
+		Policy:              defaultPolicy(),
 		Start:               StartActive,
 		DrainTimeout:        Duration(30 * time.Second),
 	}
@@ -110,6 +116,10 @@ func (c *Config) check() ([]probe, error) {
 	}
 	if !isThreshold(c.MemoryThreshold) {
 		wrong("memory_threshold %v is not a percentage above 0, up to 100", c.MemoryThreshold)
+	}
+	var err error
+	if c.rules, err = c.Policy.prepare(); err != nil {
+		errs = append(errs, err)
 	}
 	probes, err := prepareChecks(c.Checks, host{appDir: c.AppDir, path: searchPath})
 	return probes, errors.Join(append(errs, err)...)

@@ -31,11 +31,11 @@ func TestConfigFile(t *testing.T) {
 	if c.HeartbeatInterval.String() != "5s" || c.HeartbeatTTL.String() != "1m0s" || c.Labels["zone"] != "4" || c.Redis.URL != "redis://r:1/0" || c.NodePort != 8000 {
 		t.Errorf("%+v", c)
 	}
-	err = conf.Decode([]byte("heartbeat_ttl: soon\nheartbeat_interval: [1]\nallow_unsigned: [freeze]\nnode_port: 70000\n"), &c)
+	err = conf.Decode([]byte("heartbeat_ttl: soon\nheartbeat_interval: [1]\nallow_unsignedd: [freeze]\nnode_port: 70000\n"), &c)
 	for _, want := range []string{
 		`line 1: heartbeat_ttl: "soon" is not a time like 10s, 1m30s or 30 (seconds)`,
 		"line 2: heartbeat_interval: want a time",
-		"line 3: allow_unsigned: unknown key",
+		"line 3: allow_unsignedd: unknown key",
 		"line 4: node_port: not allowed: int `70000`",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

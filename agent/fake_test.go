@@ -19,8 +19,6 @@ import (
 
 // fakePool is a registry and its one member; it notes what it is told and when.
 type fakePool struct {
-	queue chan pool.Command
-
 	mu         sync.Mutex
 	err        error         // of every call, while set
 	newer      string        // instance of a newer agent; heartbeats are superseded
@@ -33,13 +31,13 @@ type fakePool struct {
 	addr       netip.Addr
 	reg        pool.Registration // as last registered or updated
 	left       []string
-	reports    map[string]outcome // by status of the hash
-	known      *pool.Node         // what Redis has of the node before it registers
-	drain      func(context.Context, func([]pool.Blocker)) error
+	fakeQueue
+	known *pool.Node // what Redis has of the node before it registers
+	drain func(context.Context, func([]pool.Blocker)) error
 }
 
 func newFakePool() *fakePool {
-	return &fakePool{queue: make(chan pool.Command, 10), reports: map[string]outcome{}}
+	return &fakePool{fakeQueue: newFakeQueue()}
 }
 
 func (f *fakePool) set(fn func(*fakePool)) {
@@ -131,38 +129,6 @@ func (f *fakePool) UnfreezeQueued(ctx context.Context, _, _ string) (pool.Change
 	return pool.Change{Changed: true, Rev: 3}, err
 }
 
-func (f *fakePool) PutBack(_ context.Context, _ string, c pool.Command) error {
-	f.queue <- c
-	return nil
-}
-
-func (f *fakePool) Take(ctx context.Context, _ string, wait time.Duration) (c pool.Command, ok bool, err error) {
-	f.mu.Lock()
-	err = f.err
-	f.mu.Unlock()
-	if err != nil {
-		return c, false, err
-	}
-	select {
-	case c = <-f.queue:
-		return c, true, nil
-	case <-time.After(wait):
-		return c, false, nil
-	}
-}
-
-func (f *fakePool) Report(ctx context.Context, _ string, c pool.Command, details any) error {
-	_, err := f.call(ctx, func() { f.reports["executed_"+c.Type] = details.(outcome) })
-	return err
-}
-
-// report returns what the hash says a type of command came to.
-func (f *fakePool) report(kind string) outcome {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.reports["executed_"+kind]
-}
-
 // figures is a sampler that tells what it is set to.
 type figures struct {
 	mu sync.Mutex
@@ -225,7 +191,7 @@ func (e *netError) Temporary() bool { return true }
 func newSite(t *testing.T, change ...func(*Config)) *site {
 	s := &site{t: t, pool: newFakePool(), machine: &figures{}, log: &logged{}, ended: make(chan error, 1)}
 	cfg := Defaults()
-	cfg.NodeID, cfg.Address, cfg.Sampler = "n1", "10.0.0.1", s.machine.sample
+	cfg.NodeID, cfg.Address, cfg.StateDir, cfg.Sampler = "n1", "10.0.0.1", "", s.machine.sample
 	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
 	for _, c := range change {
 		c(&cfg)

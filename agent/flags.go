@@ -25,7 +25,7 @@ func bind(fs *pflag.FlagSet, c *Config) {
 	fs.Float64Var(&c.CPUThreshold, "cpu-threshold", c.CPUThreshold, "`percent`; freeze while the CPUs are busier; 100: never")
 	fs.Float64Var(&c.MemoryThreshold, "memory-threshold", c.MemoryThreshold, "`percent`; freeze while memory is fuller; 100: never")
 	fs.StringVar(&c.AppDir, "app-dir", c.AppDir, "`folder` of the application; its file system is the disk that heartbeats show")
-	fs.StringVar(&c.ComposeFile, "compose-file", c.ComposeFile, "`file` for service commands; not used yet")
+	fs.StringVar(&c.ComposeFile, "compose-file", c.ComposeFile, "`file` that start, stop, restart, update, pull, logs and status go by, below app-dir unless absolute")
 	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "`folder` for what the agent keeps over a restart")
 	fs.StringVar(&c.Start, "start", c.Start, "`active` or frozen: how a node begins that Redis does not know yet")
 	fs.Var(&c.DrainTimeout, "drain-timeout", "most that the end waits for load balancers; 0: it leaves at once")

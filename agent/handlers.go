@@ -2,21 +2,25 @@ package agent
 
 import (
 	"context"
+	"maps"
 
 	"github.com/bazbeans/bazbeans/pool"
 )
 
-// ownHandlers are the commands that every agent knows. Those that touch the application (start, stop, restart,
-// update, exec, deploy_file) come with plugins.
+// ownHandlers are the commands that every agent knows.
 func (a *Agent) ownHandlers() map[string]Handler {
-	return map[string]Handler{
+	all := map[string]Handler{
+		"exec":         a.exec,
+		"deploy_file":  a.deployFile,
 		"freeze":       a.freeze,
 		"unfreeze":     a.unfreeze,
 		"health_check": a.healthCheck,
 	}
+	maps.Copy(all, serviceCommands{a}.Handlers())
+	return all
 }
 
-// freeze is the operator's: whoever may write to the queue may freeze.
+// freeze is the operator's.
 func (a *Agent) freeze(ctx context.Context, c pool.Command) (any, error) {
 	reason := c.Text("reason")
 	if reason == "" {

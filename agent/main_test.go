@@ -102,7 +102,8 @@ func TestBinary(t *testing.T) {
 	t.Parallel()
 	srv := serverstest.Redis(t)
 	k := dial(t, srv)
-	file := filepath.Join(t.TempDir(), "c.yaml")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "c.yaml")
 	write := func(text string) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -111,7 +112,7 @@ func TestBinary(t *testing.T) {
 	write("redis: {url: '" + srv.URL() + "'}\nnode_id: n1\naddress: 127.0.0.9\nheartbeat_interval: 1\nheartbeat_ttl: 3\n")
 	ctx, cancel := context.WithTimeout(t.Context(), 6*soon)
 	defer cancel()
-	cmd, says := binary(t, "run", "--config", file)
+	cmd, says := binary(t, "run", "--config", file, "--state-dir", dir)
 	context.AfterFunc(ctx, func() { cmd.Process.Kill() }) // a line that never comes must not wait for ever
 	says("node is active")
 	k.equal("127.0.0.9", "HGET", "bazbeans:node_ips", "n1")
@@ -121,7 +122,7 @@ func TestBinary(t *testing.T) {
 		{"cpu_threshold: 5000\n", "cpu_threshold 5000 is not"},
 		{"cpu_treshold: 50\n", "unknown key"},
 		{"weight: 3\n", "registers anew"},
-		{"state_dir: /nowhere\n", "restart bbagent"},
+		{"compose_file: c.yml\n", "restart bbagent"},
 	} {
 		write("redis: {url: '" + srv.URL() + "'}\nnode_id: n1\naddress: 127.0.0.9\nheartbeat_interval: 1\nheartbeat_ttl: 3\n" + c.add)
 		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
@@ -130,7 +131,7 @@ func TestBinary(t *testing.T) {
 		says(c.says)
 	}
 
-	newer, newerSays := binary(t, "--config", file)
+	newer, newerSays := binary(t, "--config", file, "--state-dir", dir)
 	context.AfterFunc(ctx, func() { newer.Process.Kill() })
 	newerSays("node is active")
 	says("a newer agent (instance ")

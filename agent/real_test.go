@@ -30,7 +30,7 @@ type real struct {
 // realConfig beats fast; figures of this machine must not decide a test.
 func realConfig(url string) Config {
 	cfg := Defaults()
-	cfg.Redis.URL, cfg.NodeID, cfg.Address = url, "n1", "10.0.0.1"
+	cfg.Redis.URL, cfg.NodeID, cfg.Address, cfg.StateDir = url, "n1", "10.0.0.1", ""
 	cfg.DataCenter, cfg.Labels = "dc1", map[string]string{"zone": "a"}
 	cfg.HeartbeatInterval, cfg.HeartbeatTTL = Duration(200*time.Millisecond), Duration(2*time.Second)
 	cfg.CommandPollInterval = Duration(200 * time.Millisecond)

@@ -6,7 +6,7 @@ import (
 )
 
 // Reload takes a changed config while the agent runs. What applies at once: checks, thresholds, labels, weight, port,
-// data center, the times of heartbeats and of the drain. It returns the names of the other settings that differ: they
+// data center, the times of heartbeats and of the drain, what commands may do. It returns the names of the other settings that differ: they
 // need a restart. On an error nothing changes. It may be called from any goroutine, one at a time.
 func (a *Agent) Reload(next Config) (restart []string, err error) {
 	probes, err := next.check()
@@ -17,7 +17,9 @@ func (a *Agent) Reload(next Config) (restart []string, err error) {
 	now.Checks, now.CPUThreshold, now.MemoryThreshold = next.Checks, next.CPUThreshold, next.MemoryThreshold
 	now.Labels, now.Weight, now.NodePort, now.DataCenter = maps.Clone(next.Labels), next.Weight, next.NodePort, next.DataCenter
 	now.HeartbeatInterval, now.HeartbeatTTL, now.DrainTimeout = next.HeartbeatInterval, next.HeartbeatTTL, next.DrainTimeout
+	now.Policy = next.Policy
 	a.now.Store(&now)
+	a.rules.Store(next.rules)
 	a.checks.replace(next.Checks, probes, next.HeartbeatInterval)
 	a.health.setThresholds(next.CPUThreshold, next.MemoryThreshold)
 	a.health.wake() // the beater looks at what is new

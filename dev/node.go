@@ -78,7 +78,7 @@ func (n *Node) config(redis string) agent.Config {
 	c.HeartbeatInterval, c.HeartbeatTTL = agent.Duration(o.HeartbeatInterval), agent.Duration(o.HeartbeatTTL)
 	c.CPUThreshold, c.MemoryThreshold = 100, 100 // a busy laptop does not freeze its own demo
 	c.DrainTimeout = 0                           // the whole site ends with it: the guard would hold the last node
-	c.AppDir, c.Log = n.site.dir, o.Log
+	c.AppDir, c.StateDir, c.Log = n.site.dir, n.site.dir, o.Log
 	return c
 }
 

@@ -138,7 +138,7 @@ func TestBadInput(t *testing.T) {
 	right := map[string][]string{
 		"lbd": {"--redis-url", "redis://127.0.0.1:1", "--state-dir", filepath.Join(dir, "state"), "--templates", filepath.Join(dir, "templates"),
 			"--nginx-conf", filepath.Join(dir, "nginx.conf"), "--nginx-pid", filepath.Join(dir, "nginx.pid"), "--status-listen", servers.Loopback(serverstest.Ports(t, 1)[0])},
-		"bbagent": {"--redis-url", "redis://127.0.0.1:1", "--node-id", "a", "--address", "127.0.0.1"},
+		"bbagent": {"--redis-url", "redis://127.0.0.1:1", "--node-id", "a", "--address", "127.0.0.1", "--state-dir="},
 		"bbctl":   {"--redis-url", "redis://127.0.0.1:1"},
 	}
 	for name, all := range badInput {

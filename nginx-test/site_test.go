@@ -96,7 +96,7 @@ func (s *site) node(id string, flags ...string) *node {
 	}
 	args := append([]string{"--redis-url", s.redis.URL(), "--node-id", id, "--address", host, "--node-port", port,
 		"--heartbeat-interval", "500ms", "--heartbeat-ttl", "2s", "--command-poll-interval", "200ms",
-		"--cpu-threshold", "100", "--memory-threshold", "100", "--app-dir", "/"}, flags...)
+		"--cpu-threshold", "100", "--memory-threshold", "100", "--app-dir", "/", "--state-dir", s.dir}, flags...)
 	n.restart = func() *daemon {
 		n.agent = start(s.t, s.dir, "bbagent", args...)
 		return n.agent

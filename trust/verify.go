@@ -82,11 +82,11 @@ func (r Ring) Verify(field json.RawMessage, node string, now time.Time, open *Op
 	case !known:
 		return Order{}, fmt.Errorf("signed by the key %.40q, which is not in trusted_keys", e.Key)
 	case !ed25519.Verify(k.key, signed(e.Payload), e.Signature):
-		return Order{}, fmt.Errorf("the signature by %s is forged or damaged", k.name())
+		return Order{}, fmt.Errorf("the signature by key %s is forged or damaged", k.Name())
 	}
 	var p payload
 	if err := strictly(e.Payload, &p); err != nil {
-		return Order{}, fmt.Errorf("unreadable command signed by %s: %w", k.name(), err)
+		return Order{}, fmt.Errorf("unreadable command signed by key %s: %w", k.Name(), err)
 	}
 	if p.Version != payloadVersion {
 		return Order{}, fmt.Errorf("signed in form %d; this agent knows form %d", p.Version, payloadVersion)
@@ -94,7 +94,7 @@ func (r Ring) Verify(field json.RawMessage, node string, now time.Time, open *Op
 	o := Order{p.Node, p.ID, p.Type, p.By, time.UnixMilli(p.Issued), time.UnixMilli(p.Expires), p.Args, k}
 	switch err := o.check(); {
 	case err != nil:
-		return Order{}, fmt.Errorf("command signed by %s: %w", k.name(), err)
+		return Order{}, fmt.Errorf("command signed by key %s: %w", k.Name(), err)
 	case o.Node != node:
 		return Order{}, fmt.Errorf("signed for node %.140q, this is %s", o.Node, node)
 	case o.Issued.Sub(now) > Skew:
@@ -114,9 +114,10 @@ func (r Ring) Verify(field json.RawMessage, node string, now time.Time, open *Op
 	return o, nil
 }
 
-func (k PublicKey) name() string {
+// Name is what logs call the key: its id, and its comment if it has one.
+func (k PublicKey) Name() string {
 	if k.Comment == "" {
-		return "key " + k.ID()
+		return k.ID()
 	}
-	return fmt.Sprintf("key %s (%s)", k.ID(), k.Comment)
+	return fmt.Sprintf("%s (%s)", k.ID(), k.Comment)
 }

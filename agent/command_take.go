@@ -1,0 +1,281 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/trust"
+)
+
+// takeWait is how long one wait on the queue lasts: the least that Redis can wait, since nothing interrupts it, and
+// the agent's end waits for it. A command that comes meanwhile is taken at once.
+const takeWait = time.Second
+
+// laneMost is how many commands wait in memory for one lane; more stay in hand in Redis until there is room.
+const laneMost = 16
+
+// commander takes commands, judges them and gives them to their lanes.
+//
+// What it takes stays in hand in Redis until it has ended. So nothing is lost when an answer of Redis is, or the agent
+// dies: a look at what is in hand finds it again. What was begun is known by the journal and by the command's record,
+// and is not run twice.
+type commander struct {
+	a     *Agent
+	lanes [lanes]chan job
+
+	mu     sync.Mutex
+	hand   map[string]bool // ids that this run has, until Redis knows what they came to
+	untold []job           // ended, and Redis could not be told
+	left   bool            // some were left in hand in Redis since their lane was full
+	back   []job           // taken and not begun when the agent ended
+	seq    int             // of the last job
+}
+
+// job is a command that may run.
+type job struct {
+	seq    int // in the order they were taken
+	t      pool.Taken
+	c      pool.Command // what to run: for a signed one what the signed bytes say
+	signer string       // whose key; "": not signed
+	keep   time.Time    // see remember
+	result pool.Result
+}
+
+// takeCommands carries commands out until ctx ends. What is taken after that, or not begun, goes back into the queue for
+// the agent that comes next.
+func (a *Agent) takeCommands(ctx context.Context) {
+	if err := a.openState(ctx); ctx.Err() != nil {
+		return
+	} else if err != nil {
+		a.log.Error("commands are not remembered beyond this run", "error", err)
+	}
+	defer func() {
+		if err := a.state.close(); err != nil {
+			a.log.Warn("close the journal", "error", err)
+		}
+	}()
+	c := &commander{a: a, hand: map[string]bool{}}
+	var running sync.WaitGroup
+	for i := range c.lanes {
+		c.lanes[i] = make(chan job, laneMost)
+		running.Go(func() { c.work(ctx, c.lanes[i]) })
+	}
+	c.take(ctx)
+	running.Wait()
+	c.giveBack(ctx)
+}
+
+// take takes commands as they come. In between, and after an error, it looks at what is in hand.
+func (c *commander) take(ctx context.Context) {
+	o := outage{log: c.a.log, what: "commands"}
+	poll := time.Duration(c.a.cfg.CommandPollInterval)
+	first, looked := true, time.Time{}
+	for ctx.Err() == nil {
+		var err error
+		if first || time.Since(looked) >= poll || c.room() {
+			if err = c.look(ctx, first); err == nil {
+				first, looked = false, time.Now()
+			}
+		}
+		if err == nil {
+			err = c.next(ctx)
+		}
+		if err == nil {
+			o.over()
+			continue
+		}
+		looked = time.Time{}
+		if !unreachable(err) { // that is said by the heartbeats
+			o.failed(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(poll):
+		}
+	}
+}
+
+func (c *commander) next(ctx context.Context) error {
+	// The end must not interrupt it: a command just taken would wait for the next agent.
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeWait+callMost)
+	t, ok, err := c.a.pool.Next(wait, c.a.cfg.NodeID, takeWait)
+	cancel()
+	switch {
+	case err != nil || !ok:
+		return err
+	case ctx.Err() != nil:
+		c.seq++
+		c.unbegun(job{seq: c.seq, t: t})
+		return nil
+	}
+	c.receive(ctx, t, true)
+	return nil
+}
+
+// look receives what is in hand in Redis and not here, and tells what could not be told. The first look also tells what
+// an earlier run of the agent left.
+func (c *commander) look(ctx context.Context, first bool) error {
+	c.mu.Lock()
+	n := len(c.hand) + laneMost
+	untold := c.untold
+	c.untold, c.left = nil, false
+	c.mu.Unlock()
+	for _, j := range untold {
+		c.tell(ctx, j)
+	}
+	call, cancel := context.WithTimeout(ctx, c.a.callLimit)
+	defer cancel()
+	hand, err := c.a.pool.InHand(call, c.a.cfg.NodeID, n)
+	if err != nil {
+		return err
+	}
+	for _, t := range hand {
+		if first && c.leftBehind(ctx, t) {
+			continue
+		}
+		c.receive(ctx, t, false)
+	}
+	if first {
+		for _, e := range c.a.state.journal.untold() {
+			c.tell(ctx, job{result: c.earlier(e)})
+		}
+	}
+	return nil
+}
+
+// leftBehind tells what an earlier run came to, if it began what it had in hand.
+func (c *commander) leftBehind(ctx context.Context, t pool.Taken) bool {
+	e, begun := c.a.state.journal.known(t.ID)
+	if t.Err != nil || !begun || e.Ended && e.Result == nil {
+		return false
+	}
+	c.tell(ctx, job{t: t, result: c.earlier(e)})
+	return true
+}
+
+// earlier is what a command of an earlier run came to.
+func (c *commander) earlier(e entry) pool.Result {
+	if e.Result != nil {
+		return *e.Result
+	}
+	return pool.Result{ID: e.ID, Node: c.a.cfg.NodeID, Type: e.Type, By: e.By, State: pool.Interrupted, Started: e.Begun, Ended: time.Now(),
+		Error: "the agent ended in the middle of it; it may have done a part, and is not run again"}
+}
+
+// receive judges a command in hand and gives it to its lane. fresh says that it came from the queue just now: then one
+// that is here already was sent twice.
+func (c *commander) receive(ctx context.Context, t pool.Taken, fresh bool) {
+	switch _, known := c.a.state.journal.known(t.ID); {
+	case t.Err != nil:
+		c.drop(ctx, t, t.Err.Error())
+		return
+	case c.has(t.ID) && !fresh:
+		return
+	case c.has(t.ID), known:
+		c.drop(ctx, t, fmt.Sprintf("%s %s was seen before: it is not run twice", t.Type, t.ID))
+		return
+	}
+	c.seq++
+	j := job{seq: c.seq, t: t, c: t.Command}
+	if err := c.judge(&j); err != nil {
+		c.refuse(ctx, j, err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case c.lanes[laneOf(j.c.Type)] <- j:
+		c.hand[t.ID] = true
+	default:
+		c.left = true // it stays in hand in Redis
+	}
+}
+
+// judge says why a command is not to be run.
+func (c *commander) judge(j *job) error {
+	a, now := c.a, time.Now()
+	cmd, signer, err := a.rules.Load().admit(j.t, a.cfg.NodeID, a.state.own, now)
+	if err != nil {
+		return err
+	}
+	j.c, j.signer, j.keep = cmd, signer, remember(j.t, cmd, now)
+	if j.t.Signed != nil && cmd.Issued.Before(a.state.since) {
+		return refuse("it was issued before this agent started, which does not know whether it was run already: send it again (a state_dir remembers)")
+	}
+	if _, known := a.knows(cmd.Type); !known {
+		return refuse("unknown command %q; this agent knows %s", cmd.Type, strings.Join(a.commandTypes(), ", "))
+	}
+	return nil
+}
+
+func (c *commander) refuse(ctx context.Context, j job, err error) {
+	j.result = c.resultOf(j)
+	j.result.State, j.result.Error = pool.Refused, err.Error()
+	if errors.Is(err, trust.ErrExpired) {
+		j.result.State = pool.Expired
+	}
+	c.ended(ctx, j)
+}
+
+func (c *commander) resultOf(j job) pool.Result {
+	said := j.t.Command
+	if j.signer != "" {
+		said = j.c
+	}
+	return pool.Result{ID: j.t.ID, Node: c.a.cfg.NodeID, Type: j.t.Type, By: sender(said)}
+}
+
+func (c *commander) has(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hand[id]
+}
+
+// room says that something was left in Redis and may fit in now.
+func (c *commander) room() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left && len(c.lanes[work]) < laneMost/2
+}
+
+func (c *commander) drop(ctx context.Context, t pool.Taken, why string) {
+	c.a.log.Warn("command thrown away", "command", cli.Printable(t.Type, 64), "id", t.ID, "error", cli.Printable(why, 300))
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.a.callLimit)
+	defer cancel()
+	if err := c.a.pool.Drop(call, c.a.cfg.NodeID, t, why); err != nil {
+		c.a.log.Warn("a command stays in hand", "error", err) // the next look drops it
+	}
+}
+
+// unbegun keeps what is not begun any more for giveBack.
+func (c *commander) unbegun(j job) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.back = append(c.back, j)
+}
+
+// giveBack returns what was not begun to the queue, the newest first, so that their order stays.
+func (c *commander) giveBack(ctx context.Context) {
+	for _, lane := range c.lanes {
+		for len(lane) > 0 {
+			c.unbegun(<-lane)
+		}
+	}
+	slices.SortFunc(c.back, func(a, b job) int { return b.seq - a.seq })
+	for _, j := range c.back {
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.a.callLimit)
+		err := c.a.pool.GiveBack(call, c.a.cfg.NodeID, j.t)
+		cancel()
+		if err != nil {
+			c.a.log.Warn("commands stay in hand for the next agent", "error", err)
+			return
+		}
+	}
+}

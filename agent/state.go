@@ -1,0 +1,128 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/trust"
+)
+
+// DefaultStateDir is where an agent keeps what it must remember, if it can write there.
+const DefaultStateDir = "/var/lib/bbagent"
+
+// state is what outlives a run of the agent, in a folder of its own below state_dir, since several nodes may share a
+// machine. Without a folder it remembers for this run only.
+type state struct {
+	dir     string // "": none
+	lock    *os.File
+	journal *journal
+	own     *trust.OpenKey // nil: none
+	since   time.Time      // signed commands issued before are refused: one of them may have been run already
+}
+
+// prepareState makes the folder and reads the node's seal key, which is told when it registers. The journal comes later:
+// an older agent may still write it. A default folder that can't be written is a warning, another an error.
+func (a *Agent) prepareState() error {
+	s := &a.state
+	s.journal = newJournal()
+	if a.cfg.StateDir == "" {
+		s.since = time.Now()
+		return nil
+	}
+	dir := filepath.Join(a.cfg.StateDir, a.cfg.NodeID)
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		s.own, err = trust.OwnKey(filepath.Join(dir, "seal.key"))
+	}
+	if err == nil {
+		s.dir = dir
+		return nil
+	}
+	if a.cfg.StateDir != DefaultStateDir {
+		return &cli.Error{Code: cli.Usage, Err: fmt.Errorf("state_dir: %w", err)}
+	}
+	s.since = time.Now()
+	a.log.Warn("no folder to remember commands in: one that runs when this agent is killed is known only to Redis, and nothing can be sealed for this node; set --state-dir",
+		"state_dir", a.cfg.StateDir, "error", err)
+	return nil
+}
+
+// lockEvery is how often a journal that another agent holds is tried for.
+const lockEvery = 200 * time.Millisecond
+
+// openState waits until no other agent writes the journal, and opens it. An error other than ctx's leaves a journal
+// that remembers for this run only.
+func (a *Agent) openState(ctx context.Context) error {
+	s := &a.state
+	if s.dir == "" {
+		return nil
+	}
+	lock, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	for told := false; err == nil; {
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			break
+		}
+		if err = nil; !told {
+			a.log.Info("another agent of this node still runs: commands wait for its end", "state_dir", s.dir)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			lock.Close()
+			return ctx.Err()
+		case <-time.After(lockEvery):
+		}
+	}
+	var j *journal
+	path := filepath.Join(s.dir, "journal")
+	if err == nil {
+		s.lock = lock
+		j, err = openJournal(path, time.Now())
+	}
+	if err != nil {
+		s.since = time.Now()
+		return err
+	}
+	if j.damaged > 0 {
+		s.since = time.Now()
+		a.log.Warn("the journal was damaged: signed commands issued before now are refused, since they may have been run", "file", path, "lines", j.damaged)
+	}
+	s.journal = j
+	return nil
+}
+
+func (s *state) close() error {
+	err := s.journal.close()
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
+}
+
+// folder is a folder that a setting names; "" is none.
+type folder string
+
+func (f folder) check() error {
+	if f == "" {
+		return nil
+	}
+	if !filepath.IsAbs(string(f)) {
+		return fmt.Errorf("%q is not an absolute path", string(f))
+	}
+	info, err := os.Stat(string(f))
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: string(f), Err: syscall.ENOTDIR}
+	}
+	return err
+}
