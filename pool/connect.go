@@ -90,6 +90,21 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 	return o, errors.Join(errs...)
 }
 
+// clusterAge is how old a process's map of the cluster may grow before the next call asks for a new one. go-redis asks
+// by itself only when a node redirects it: with the master of our slot dead it would wait for a minute.
+const clusterAge = 2 * time.Second
+
+func client(o *redis.UniversalOptions) redis.UniversalClient {
+	if o.IsClusterMode {
+		c := o.Cluster()
+		c.ClusterStateReloadInterval = clusterAge
+		return redis.NewClusterClient(c)
+	}
+	rdb := redis.NewUniversalClient(o)
+	rdb.AddHook(dialErrors{sentinels: o.MasterName})
+	return rdb
+}
+
 // hashTagged reports whether Redis Cluster puts all keys with this prefix into one slot: it hashes what stands between
 // the first { and the next }, if anything does.
 func hashTagged(prefix string) bool {

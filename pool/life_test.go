@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -227,4 +229,23 @@ func (e *ears) wait(t *testing.T, want ...string) {
 		e.seen += len(want)
 		return nil
 	})
+}
+
+func contains(s string, parts ...string) bool {
+	for _, part := range parts {
+		if !strings.Contains(s, part) {
+			return false
+		}
+	}
+	return true
+}
+
+// secretFile is a password_file.
+func secretFile(t *testing.T, secret string) string {
+	t.Helper()
+	name := filepath.Join(serverstest.Dir(t), "password")
+	if err := os.WriteFile(name, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

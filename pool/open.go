@@ -63,9 +63,7 @@ func Open(cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	rdb := redis.NewUniversalClient(opt)
-	rdb.AddHook(dialErrors{sentinels: opt.MasterName})
-	p := New(rdb, cfg.KeyPrefix, cfg.Channel)
+	p := New(client(opt), cfg.KeyPrefix, cfg.Channel)
 	p.where = strings.Join(opt.Addrs, ",")
 	return p, nil
 }

@@ -33,9 +33,6 @@ func (p *Pool) Watch(ctx context.Context, fn func(Wake)) error {
 			break
 		}
 		fn(Wake{Deaf: p.Explain(fmt.Errorf("subscribe to %s: %w", p.channel, err))})
-		if cluster, ok := p.rdb.(*redis.ClusterClient); ok {
-			cluster.ReloadState(ctx) // or it would go on asking the dead master until some other call finds out
-		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(watchAgain):
