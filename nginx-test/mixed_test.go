@@ -236,3 +236,35 @@ func TestPythonUpdater(t *testing.T) {
 	web1.agent.stop() // an empty list, not none at all
 	want()
 }
+
+// bbctl has Python agents run commands. Their results have no id: they are taken where nothing else can be meant.
+func TestCommandsOfAPythonNode(t *testing.T) {
+	t.Parallel()
+	s := newMixedSite(t, options{})
+	dir := filepath.Join(s.dir, "a 'b'")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	py1 := s.python("py1", "127.0.0.21", "--app-dir", dir)
+	s.python("py2", "127.0.0.22", "--app-dir", dir)
+	s.wantServers("py1", "py2")
+	file := filepath.Join(dir, "f $HOME")
+	write(t, filepath.Join(s.dir, "local"), "größe\n")
+	s.bbctl("deploy-file", "py1", filepath.Join(s.dir, "local"), file)
+	if got := read(t, file); got != "größe\n" {
+		t.Errorf("deployed %q", got)
+	}
+	if out := s.bbctl("exec", "py1", "--", "cat", file); out != "größe\n" {
+		t.Errorf("exec printed %q", out)
+	}
+	s.bbctlExit(1, "exec", "py1", "--", "cat", file+"2").want(t, 1, "No such file", "exit code 1")
+	s.bbctlExit(1, "exec", "py1", "--", "rm", file).want(t, 1, "command not allowed")
+	s.bbctlExit(0, "health-check", "py1", "py2").want(t, 0, "py1: healthy", "py2: healthy", "2 succeeded")
+
+	py1.agent.kill()
+	s.pythonCLI("exec", "py1", "ls /") // somebody else's waits
+	s.bbctlExit(1, "exec", "py1", "--", "ls", "/").want(t, 1, "queued, result not attributable", "1 command waited before it")
+	py1.restart()
+	py1.wantStatus("status", "executed_exec")
+	s.bbctlExit(4, "exec", "py9", "py2", "--yes", "--deadline", "1ms", "--", "ls").want(t, 4, "no such node")
+}

@@ -9,7 +9,7 @@ what the Go side added, and must not learn it: a fleet of this and ours is what
 the tests prove.
 
     original.py agent   --redis-url URL --node-id ID --address IP [...]
-    original.py cli     --redis-url URL list-nodes | status ID | freeze ID | unfreeze ID
+    original.py cli     --redis-url URL list-nodes | COMMAND ID [ARG...]
     original.py updater --redis-url URL --upstream-file FILE --node-port PORT
 """
 
@@ -17,6 +17,7 @@ import argparse
 import datetime
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -128,9 +129,24 @@ class NodeAgent:
             self.is_frozen = False
             self.pool.unfreeze()
             self.notify("unfrozen")
+        elif command["type"] == "exec":
+            if not command["command"].startswith(("docker", "systemctl", "ls", "cat")):
+                return {"error": "command not allowed"}
+            return self.shell(command["command"])
+        elif command["type"] in ("start", "stop", "restart", "update"):
+            result = self.shell(f"docker-compose -f docker-compose.yml {command['type']}")
+            return {"stdout": result["stdout"], "stderr": result["stderr"]}
+        elif command["type"] == "deploy_file":
+            with open(command["path"], "w", encoding="utf-8") as f:
+                f.write(command["content"])
+            return {"status": "deployed"}
         elif command["type"] != "health_check":
             return {"error": "unknown command"}
         return {"status": "completed", "healthy": True}
+
+    def shell(self, line):
+        run = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=self.config.app_dir, check=False)
+        return {"stdout": run.stdout, "stderr": run.stderr, "returncode": run.returncode}
 
     def notify(self, action, reason="", **more):
         self.redis.publish(CHANNEL, json.dumps({
@@ -201,11 +217,13 @@ def main():
     agent.add_argument("--heartbeat-interval", type=float, default=10)
     agent.add_argument("--heartbeat-ttl", type=int, default=30)
     agent.add_argument("--command-poll-interval", type=float, default=5)
+    agent.add_argument("--app-dir", default="/")
     agent.add_argument("--slow", type=float, default=0, help="seconds from the event to what it speaks of")
 
     cli = parts.add_parser("cli")
-    cli.add_argument("command", choices=["list-nodes", "status", "freeze", "unfreeze"])
+    cli.add_argument("command", choices=["list-nodes", "status", "freeze", "unfreeze", "start", "stop", "restart", "update", "exec", "deploy-file"])
     cli.add_argument("node_id", nargs="?")
+    cli.add_argument("args", nargs="*")
     cli.add_argument("--reason", default="")
 
     updater = parts.add_parser("updater")
@@ -225,10 +243,16 @@ def main():
         ControlCLI(client).list_nodes()
     elif config.command == "status":
         ControlCLI(client).status(config.node_id)
-    elif config.command == "freeze":
-        ControlCLI(client).send(config.node_id, {"type": "freeze", "reason": config.reason})
     else:
-        ControlCLI(client).send(config.node_id, {"type": "unfreeze"})
+        command = {"type": config.command.replace("-", "_")}
+        if config.command == "freeze":
+            command["reason"] = config.reason
+        elif config.command == "exec":
+            command["command"] = config.args[0]
+        elif config.command == "deploy-file":
+            with open(config.args[0], encoding="utf-8") as f:
+                command.update(path=config.args[1], content=f.read())
+        ControlCLI(client).send(config.node_id, command)
 
 
 if __name__ == "__main__":
