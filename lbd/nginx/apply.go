@@ -68,7 +68,7 @@ func (n *Nginx) already(ctx context.Context, m process, gone *absence, outs []*o
 		return out.Running, err
 	}
 	if !p.holds(outs) {
-		n.record(process{}, args{}, identify(outs), 0, nil) // so that a master that starts after this needs no reload
+		n.record(proof{Files: identify(outs)}) // so that a master that starts after this needs no reload
 	}
 	out.Why = conf.why(gone)
 	return true, err
@@ -128,10 +128,13 @@ func (n *Nginx) change(ctx context.Context, s setup, outs []*output, generation 
 	switch {
 	case err == nil:
 		out.Reloaded, out.Running = true, true
-		n.record(m, run, now, generation, w)
+		p := proof{Master: m, Args: run, Files: now, Generation: generation}
+		p.Sums = n.keepVerified(outs, (*output).wanted)
+		p.Asked, p.Answer = w.says()
+		n.record(p)
 		return nil
 	case errors.As(err, &gone):
-		n.record(process{}, args{}, now, 0, nil)
+		n.record(proof{Files: now})
 		out.Why = conf.why(gone)
 		return nil
 	case errors.As(err, new(*lingering)):
@@ -168,19 +171,19 @@ func (n *Nginx) again(ctx context.Context, s setup, changed []*output) error {
 	return err
 }
 
-// back puts the former files back after a failed reload and proves that Nginx serves them. It returns cause, with
+// back puts the last proven files back after a failed reload and proves that Nginx serves them. It returns cause, with
 // what came of that.
 func (n *Nginx) back(ctx context.Context, s setup, m process, run args, t *tree, outs []*output, out *Outcome, cause error) error {
 	failed := func(err error) error {
 		return fmt.Errorf("%w; and the former files are not proven to be served: %w", cause, err)
 	}
-	if err := restore(outs); err != nil {
+	content, err := n.revert(ctx, s, outs)
+	if err != nil {
 		return failed(err)
 	}
 	out.Changed = false
-	now := identify(outs)
-	generation := n.lastProof().Generation
-	w, err := n.witnessOfFormer(generation, outs)
+	p := proof{Master: m, Args: run, Files: identify(outs), Generation: n.lastProof().Generation}
+	w, err := n.witnessOf(p.Generation, outs, content)
 	if err != nil {
 		return failed(err)
 	}
@@ -190,6 +193,8 @@ func (n *Nginx) back(ctx context.Context, s setup, m process, run args, t *tree,
 		return failed(err)
 	}
 	out.Workers, out.Draining = undone.Workers, undone.Draining
-	n.record(m, run, now, generation, w)
+	p.Sums = n.keepVerified(outs, content)
+	p.Asked, p.Answer = w.says()
+	n.record(p)
 	return cause
 }

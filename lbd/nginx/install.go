@@ -39,7 +39,7 @@ func (n *Nginx) replace(o *output) error {
 	if o.exists {
 		backup := dotName(o.real)
 		if err := os.Link(o.real, backup); err != nil { // no hard links here, or not for us
-			if err := copyFile(o, backup); err != nil {
+			if err := copyFile(o, o.live, backup); err != nil {
 				return fmt.Errorf("keep the former file: %w", err)
 			}
 		}
@@ -64,13 +64,15 @@ func restore(outs []*output) error {
 		switch {
 		case o.backup != "":
 			if err = os.Rename(o.backup, o.real); errors.Is(err, fs.ErrNotExist) {
-				err = copyFile(o, o.real) // somebody cleaned up; its content is at hand
+				err = copyFile(o, o.live, o.real) // somebody cleaned up; its content is at hand
 			}
 			if err == nil {
 				o.backup = ""
 			}
 		case !o.exists && !o.Remove:
-			err = os.Remove(o.real)
+			if err = os.Remove(o.real); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("put back %s: %w", o.real, err))
@@ -100,9 +102,9 @@ func syncDirs(outs []*output) error {
 	return errors.Join(errs...)
 }
 
-// copyFile writes o's live content to name, for file systems without hard links.
-func copyFile(o *output, name string) error {
-	c := &output{File: File{Data: o.live}, real: o.real, mode: o.mode, uid: o.uid, gid: o.gid}
+// copyFile writes data to name, which is o or beside it, as a file like o.
+func copyFile(o *output, data []byte, name string) error {
+	c := &output{File: File{Data: data}, real: o.real, mode: o.mode, uid: o.uid, gid: o.gid}
 	if err := c.stage(); err != nil {
 		discard([]*output{c})
 		return err

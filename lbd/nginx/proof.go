@@ -20,10 +20,12 @@ type proof struct {
 	Args   args              // what it was started with; kept when it has ended
 	Files  map[string]fileID // by resolved path; zero: the file is not there
 
-	// Of the witness, if there was one.
+	// Sums are those of the files' content; see keepVerified. They stay while no master is there.
+	Sums map[string]string
+
 	Generation int64
-	Asked      string // its address
-	Answer     string
+	Asked      string // address of the witness, if there was one
+	Answer     string // its
 }
 
 func (n *Nginx) proofFile() string { return filepath.Join(n.opt.StateDir, "nginx.proof.json") }
@@ -85,18 +87,18 @@ func identify(outs []*output) map[string]fileID {
 	return ids
 }
 
-// record keeps that m, which was started with run, serves files, and what w has said to it; or, with neither m nor w,
-// that they are on disk.
-func (n *Nginx) record(m process, run args, files map[string]fileID, generation int64, w *witness) {
-	p := &proof{Boot: bootID(), At: uptime(), Master: m, Args: run, Files: files, Generation: generation}
-	if m == (process{}) {
-		p.Args = n.lastProof().Args
+// record keeps p, whose Master or witness was seen to serve Files; or, with neither, that they are on disk.
+func (n *Nginx) record(p proof) {
+	p.Boot, p.At = bootID(), uptime()
+	last := n.lastProof()
+	if p.Master == (process{}) {
+		p.Args = last.Args
 	}
-	if w != nil {
-		p.Asked, p.Answer = w.address, w.answer
+	if p.Sums == nil {
+		p.Sums = last.Sums
 	}
 	n.proofMu.Lock()
-	n.proof = p
+	n.proof = &p
 	n.proofMu.Unlock()
 	text, err := json.Marshal(p)
 	if err == nil {

@@ -24,7 +24,7 @@ type output struct {
 	mode   fs.FileMode
 	uid    int
 	gid    int
-	live   []byte // the live file's content
+	live   []byte // the live file's content, nil when there is none
 
 	staged string     // the dot file beside real that holds Data; "" when none is needed
 	synced chan error // answers once, when staged is on the disk
@@ -38,6 +38,17 @@ func (o *output) differs() bool {
 	}
 	return !bytes.Equal(o.live, o.Data)
 }
+
+// wanted is the content that is wanted, nil for no file.
+func (o *output) wanted() []byte {
+	if !o.Remove && o.Data == nil {
+		return []byte{}
+	}
+	return o.Data
+}
+
+// former is the content that was there, nil for no file.
+func (o *output) former() []byte { return o.live }
 
 func differing(outs []*output) []*output {
 	var list []*output

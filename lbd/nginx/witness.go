@@ -96,10 +96,10 @@ func (n *Nginx) witness(generation int64, outs []*output) (*witness, error) {
 	return w, nil
 }
 
-// witnessOfFormer is witness for the files that were put back, if they know of one. Its file is in place.
-func (n *Nginx) witnessOfFormer(generation int64, outs []*output) (*witness, error) {
+// witnessOf is witness for files that were put back, if they know of one. Its file is in place.
+func (n *Nginx) witnessOf(generation int64, outs []*output, content func(*output) []byte) (*witness, error) {
 	i := slices.IndexFunc(outs, func(o *output) bool { return !o.Remove })
-	if i < 0 || !outs[i].exists || !bytes.Contains(outs[i].live, []byte(witnessInclude(outs[i].real))) {
+	if i < 0 || !bytes.Contains(content(outs[i]), []byte(witnessInclude(outs[i].real))) {
 		return nil, nil
 	}
 	w, err := n.witness(generation, outs)
@@ -173,6 +173,14 @@ func (w *witness) remove() error {
 	}
 	_ = w.clear(w.address) // the next reload will say so
 	return err
+}
+
+// says is where the witness is to be asked, and its answer.
+func (w *witness) says() (address, answer string) {
+	if w == nil {
+		return "", ""
+	}
+	return w.address, w.answer
 }
 
 // right asks once more and counts.

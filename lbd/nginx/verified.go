@@ -1,0 +1,111 @@
+package nginx
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// The content of each file that Nginx was last proven to serve is kept in StateDir: what a refused reload goes back to
+// is not what happened to be on disk, say a file that a killed lbd has installed and nobody has loaded.
+
+func (n *Nginx) verifiedFile(real string) string {
+	return filepath.Join(n.opt.StateDir, "verified", url.PathEscape(real))
+}
+
+func sum(data []byte) string {
+	s := sha256.Sum256(data)
+	return hex.EncodeToString(s[:])
+}
+
+// keepVerified keeps the content of outs and returns their sums, by resolved path. A file that is torn by a crash does
+// not have its sum.
+func (n *Nginx) keepVerified(outs []*output, content func(*output) []byte) map[string]string {
+	sums := map[string]string{}
+	last := n.lastProof().Sums
+	for _, o := range outs {
+		data := content(o)
+		if data == nil {
+			continue // it is not there
+		}
+		sums[o.real] = sum(data)
+		if sums[o.real] == last[o.real] {
+			continue
+		}
+		name := n.verifiedFile(o.real)
+		n.tidy.Go(func() {
+			err := os.MkdirAll(filepath.Dir(name), 0o700)
+			if err == nil {
+				err = os.WriteFile(name+".new", data, 0o600)
+			}
+			if err == nil {
+				err = os.Rename(name+".new", name)
+			}
+			if err != nil {
+				n.log.Warn("cannot keep what was proven", "step", step.Verify, "file", o.real, "err", err)
+			}
+		})
+	}
+	return sums
+}
+
+// verified returns the content of o that was last proven; nil when it is not known.
+func (n *Nginx) verified(o *output) []byte {
+	want, ok := n.lastProof().Sums[o.real]
+	if !ok {
+		return nil
+	}
+	data, err := os.ReadFile(n.verifiedFile(o.real))
+	if err != nil || sum(data) != want {
+		return nil
+	}
+	return data
+}
+
+// revert undoes install, and goes back to what was last proven where something else was on disk. content is what is
+// there then, nil for no file. The error says what could not be done.
+func (n *Nginx) revert(ctx context.Context, s setup, outs []*output) (content func(*output) []byte, err error) {
+	content = (*output).former
+	if err := restore(outs); err != nil {
+		return content, err
+	}
+	proven := map[*output][]byte{}
+	for _, o := range outs {
+		if data := n.verified(o); data != nil && (!o.exists || !bytes.Equal(data, o.live)) {
+			proven[o] = data
+		}
+	}
+	if len(proven) == 0 {
+		return content, nil
+	}
+	for o, data := range proven {
+		err = errors.Join(err, copyFile(o, data, o.real))
+	}
+	if err == nil {
+		if why, err := n.testLive(ctx, s); err == nil && why == "" {
+			return func(o *output) []byte {
+				if data, ok := proven[o]; ok {
+					return data
+				}
+				return o.former()
+			}, nil
+		}
+	}
+	// What was proven is of no use any more: the configuration around it is another.
+	err = nil
+	for o := range proven {
+		if o.exists {
+			err = errors.Join(err, copyFile(o, o.live, o.real))
+		} else {
+			err = errors.Join(err, os.Remove(o.real))
+		}
+	}
+	return content, err
+}
