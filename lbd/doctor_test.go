@@ -90,7 +90,7 @@ func (p *patient) edit(name, old, replacement string) {
 	if old = strings.ReplaceAll(old, "DIR", p.dir); !strings.Contains(text, old) {
 		p.t.Fatalf("%s has no %q", name, old)
 	}
-	p.write(name, strings.Replace(text, old, replacement, 1))
+	p.write(name, strings.Replace(text, old, strings.ReplaceAll(replacement, "DIR", p.dir), 1))
 }
 
 // start runs Nginx on the configuration as it is.
