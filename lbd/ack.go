@@ -17,8 +17,9 @@ type acks struct {
 	said time.Time
 	next time.Time
 
-	master int   // nginx's master then
-	rival  error // another lbd has our id
+	master int       // nginx's master then
+	rival  error     // another lbd has our id
+	rivals time.Time // when it last wrote
 }
 
 const (
@@ -103,9 +104,12 @@ func (l *LB) seeNginx(state nginx.State, err error) {
 // seeRival finds another lbd that uses our id: it has written after us. Its word and ours would be taken for one
 // another's.
 func (l *LB) seeRival(before string) {
-	l.acks.rival = nil
-	if !l.acks.said.IsZero() && before != "" && before != l.instance {
+	switch now := time.Now(); {
+	case !l.acks.said.IsZero() && before != "" && before != l.instance:
+		l.acks.rivals = now
 		l.acks.rival = fmt.Errorf("another lbd has the id %s, too: %.80q (give each its own: id in the config, or --id)", l.cfg.ID, before)
+	case now.Sub(l.acks.rivals) > l.ackTTL(): // it writes at least three times in that time
+		l.acks.rival = nil
 	}
 	l.say.change("id", l.acks.rival, "two load balancers have one id: nobody can tell what either serves", "the id is ours alone")
 	l.board.rival(l.acks.rival)

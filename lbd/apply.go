@@ -45,6 +45,7 @@ func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 	for _, u := range l.upstreams {
 		if set, ok := p.Sets[u.Name]; ok {
 			u.history.serve(time.Now(), l.cfg.Guard.Window, set, p.Guard[u.Name])
+			u.placed(set)
 			u.unknown = false
 		}
 	}

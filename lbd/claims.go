@@ -2,6 +2,7 @@ package lbd
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -11,9 +12,9 @@ import (
 )
 
 // owners says whose an address and port is when several nodes claim it: of two servers at one address one would get a
-// double share, and a freeze would leave the other one serving. It is the node's that is served there; else the one
-// that registered first (a Python node leaves no mark of that and counts as first), else the first by id. A frozen node
-// keeps what is its own, so that nobody can step into its place.
+// double share, and a freeze would leave the other one serving. It is, in this order: the node's that is served there;
+// that an operator froze; that was served there last; that registered first; else the first by id. So nobody can step
+// into the place of a node that is frozen or not well.
 func (u *upstream) owners(f *facts) map[netip.AddrPort]string {
 	serving := u.history.newest()
 	owner := map[netip.AddrPort]*fact{}
@@ -29,11 +30,18 @@ func (u *upstream) owners(f *facts) map[netip.AddrPort]string {
 			owner[at] = n
 			continue
 		}
-		if is, was := serving[n.ID].Addr == at, serving[first.ID].Addr == at; is != was {
-			if is {
-				owner[at] = n
+		rank := func(n *fact) int64 {
+			switch {
+			case serving[n.ID].Addr == at:
+				return -3
+			case n.Freeze != nil:
+				return -2
+			case u.places[at] == n.ID:
+				return -1
 			}
-		} else if n.registered() < first.registered() {
+			return n.registered()
+		}
+		if rank(n) < rank(first) {
 			owner[at] = n
 		}
 	}
@@ -44,37 +52,63 @@ func (u *upstream) owners(f *facts) map[netip.AddrPort]string {
 	return ids
 }
 
-// overflow names those of want that are more than max_nodes: a flood of registrations must not take the place of nodes
-// that work. Those that are served already stay; of the others, those that registered first come first.
+// placed notes who is served where.
+func (u *upstream) placed(set []render.Server) {
+	if u.places == nil || len(u.places) > 1000+4*len(set) { // of nodes that are no more
+		u.places = make(map[netip.AddrPort]string, len(set))
+	}
+	for _, s := range set {
+		u.places[s.Addr] = s.ID
+	}
+}
+
+// overflow names those of want that can't be in it because more than max_nodes want to: a flood of registrations must
+// not take the place of nodes that work. Then nobody new gets in; of those that are or were served, and at the very
+// beginning of all, those that registered first come first.
 func (u *upstream) overflow(f *facts, want []render.Server) (ids []string) {
 	if len(want) <= u.MaxNodes {
 		return nil
 	}
-	serving := u.history.newest()
 	since := make(map[string]int64, len(f.nodes))
 	for i := range f.nodes {
 		since[f.nodes[i].ID] = f.nodes[i].registered()
 	}
+	var in []string
 	for _, s := range want {
-		ids = append(ids, s.ID)
-	}
-	slices.SortStableFunc(ids, func(a, b string) int {
-		_, servesA := serving[a]
-		_, servesB := serving[b]
-		switch {
-		case servesA != servesB && servesA:
-			return -1
-		case servesA != servesB:
-			return 1
+		if len(u.places) == 0 || u.places[s.Addr] == s.ID {
+			in = append(in, s.ID)
+		} else {
+			ids = append(ids, s.ID)
 		}
-		return cmp.Compare(since[a], since[b])
-	})
-	return ids[u.MaxNodes:]
+	}
+	if len(in) > u.MaxNodes {
+		serving := u.history.newest()
+		slices.SortStableFunc(in, func(a, b string) int {
+			_, servesA := serving[a]
+			_, servesB := serving[b]
+			switch {
+			case servesA && !servesB:
+				return -1
+			case servesB && !servesA:
+				return 1
+			}
+			return cmp.Compare(since[a], since[b])
+		})
+		ids = append(ids, in[u.MaxNodes:]...)
+	}
+	return ids
 }
 
-// registered is the revision at which the node's agent registered, with which its instance begins; 0 for Python's.
+// registered is the revision at which the node's agent registered, with which its instance begins; 0 for Python's, which
+// leave no mark. One of ours without it says something else than our agents do: it comes last.
 func (f *fact) registered() int64 {
+	if f.Agent == "" {
+		return 0
+	}
 	rev, _, _ := strings.Cut(f.Instance, "/")
-	n, _ := strconv.ParseInt(rev, 10, 64)
+	n, err := strconv.ParseInt(rev, 10, 64)
+	if err != nil || n <= 0 {
+		return math.MaxInt64
+	}
 	return n
 }

@@ -14,19 +14,19 @@ import (
 const (
 	slowLook = 2 * time.Second // a look that took longer than this has seen a Redis that stood still
 
-	// A heartbeat's TTL until a longer one was seen: the default of our agents and of Python's. And the most that counts.
+	// The TTL of heartbeats that were not seen: the default of our agents and of Python's. And the most that counts.
 	ttlUnknown = 30 * time.Second
 	ttlMost    = 5 * time.Minute
 )
 
 // sight is how well lbd has had Redis in view.
 type sight struct {
-	back atomic.Pointer[time.Time] // when events were heard again; written by hear
+	turned atomic.Pointer[time.Time] // when events were last heard no more, or heard again; written by hear
 
-	since time.Time     // since when it is in view without a break; zero: not seen yet
-	lost  bool          // the last look failed
-	rev   int64         // of the last look
-	ttl   time.Duration // the longest that a heartbeat had left when it was looked at
+	since time.Time                // since when it is in view without a break; zero: not seen yet
+	lost  bool                     // the last look failed
+	rev   int64                    // of the last look
+	ttl   map[string]time.Duration // by node: the longest that its heartbeat had left when it was looked at
 }
 
 // failed notes a look that failed.
@@ -35,28 +35,32 @@ func (s *sight) failed() { s.lost = true }
 // seen notes a look that began at the given time.
 func (s *sight) seen(began time.Time, snap *pool.Snapshot) {
 	now := time.Now()
-	back := s.back.Load()
+	turned := s.turned.Load()
 	switch {
 	case s.since.IsZero(), s.lost, now.Sub(began) > slowLook,
 		snap.Rev < s.rev: // Redis forgot: it was flushed, restarted empty, or a lagging replica took over
 		s.since = now
-	case back != nil && back.After(s.since):
-		s.since = *back
+	case turned != nil && turned.After(s.since):
+		s.since = *turned
 	}
 	s.lost, s.rev = false, snap.Rev
+	if s.ttl == nil || len(s.ttl) > 1000+4*len(snap.Nodes) { // of nodes that are no more
+		s.ttl = map[string]time.Duration{}
+	}
 	for i := range snap.Nodes {
 		if n := &snap.Nodes[i]; n.Alive && !n.Expires.IsZero() {
-			s.ttl = min(max(s.ttl, n.Expires.Sub(snap.Taken)), ttlMost)
+			s.ttl[n.ID] = min(max(s.ttl[n.ID], n.Expires.Sub(snap.Taken)), ttlMost)
 		}
 	}
 }
 
-// grace is until when a node that is merely missing or expired may come back.
-func (s *sight) grace() time.Time {
-	if s.ttl == 0 {
-		return s.since.Add(ttlUnknown)
+// grace is until when a node that is merely missing or expired may come back: its own TTL counts, for what one node
+// says of itself must not concern the others.
+func (s *sight) grace(id string) time.Time {
+	if ttl, ok := s.ttl[id]; ok {
+		return s.since.Add(ttl)
 	}
-	return s.since.Add(s.ttl)
+	return s.since.Add(ttlUnknown)
 }
 
 // lostSight reports whether the node is merely missing or expired, which is what a Redis that lost sight of it, or lost

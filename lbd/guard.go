@@ -3,6 +3,7 @@ package lbd
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -44,8 +45,8 @@ type about struct {
 	gone     func(id string) bool // it went without anybody having wanted it
 	lost     func(id string) bool // it is merely missing or expired
 	alive    func(id string) bool
-	approved func(id string) bool // an operator on this host said that it may go
-	grace    time.Time            // until then what is lost may come back; see LB.grace
+	approved func(id string) bool      // an operator on this host said that it may go
+	grace    func(id string) time.Time // until then it may come back if it is lost; see sight
 }
 
 // judge decides what an upstream keeps though the pool says otherwise. It is pure.
@@ -54,25 +55,28 @@ type about struct {
 // died, one by one or at once. So the wanted set is compared with the largest set proven within the window. If more
 // than max_shrink of that is gone unasked (see fact.goneUnasked), what is served still and is gone is kept for `hold`,
 // counted from the first look that said so; after that the facts are believed, unless fewer than min_nodes would be
-// left. And freezes, which are somebody's will, stop at min_nodes: nodes of the present set stay, living ones first.
-// Both of these last until the facts change, or until an operator on this host approves. Until grace whatever is lost is
-// kept, however little it is.
+// left. A hold that has begun goes on while anything of it is gone: those that come back one by one must not be what
+// takes out the others. And freezes, which are somebody's will, stop at min_nodes: nodes of the present set stay, living
+// ones first. Both of these last until the facts change, or until an operator on this host approves. Until its grace is
+// over what is lost is kept, however little it is.
+//
+// Nothing is kept at an address at which a wanted server is: there it would be served twice.
 func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, q about) verdict {
-	current := h.newest()
+	current := h.without(want)
 	up := upIDs(want)
 	keep := map[string]bool{}
 	var v verdict
 
-	if now.Before(q.grace) {
-		for id := range current {
-			if !up[id] && q.lost(id) {
-				keep[id] = true
+	for id := range current {
+		if end := q.grace(id); now.Before(end) && !up[id] && q.lost(id) {
+			keep[id] = true
+			if end.After(v.until) {
+				v.until = end
 			}
 		}
-		v.why = fmt.Sprintf("%s missing since redis was lost sight of: kept until %s, for agents to come back",
-			counted(len(keep), "node is", "nodes are"), q.grace.Format(time.TimeOnly))
-		v.until = q.grace
 	}
+	v.why = fmt.Sprintf("%s missing since redis was lost sight of: kept until %s, for agents to come back",
+		counted(len(keep), "node is", "nodes are"), v.until.Format(time.TimeOnly))
 
 	base := h.largest(now, cfg.Window)
 	missing := 0
@@ -81,7 +85,9 @@ func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, q a
 			missing++
 		}
 	}
-	if limit := float64(cfg.MaxShrink) / 100 * float64(len(base)); float64(missing) > limit {
+	goneNow := slices.DeleteFunc(slices.Collect(maps.Keys(current)), func(id string) bool { return up[id] || !q.gone(id) })
+	limit := float64(cfg.MaxShrink) / 100 * float64(len(base))
+	if len(goneNow) > 0 && (float64(missing) > limit || !h.heldSince.IsZero()) {
 		if v.heldSince = h.heldSince; v.heldSince.IsZero() {
 			v.heldSince = now
 		}
@@ -95,10 +101,8 @@ func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, q a
 				v.why = fmt.Sprintf("%d of %d nodes went, and fewer than min_nodes %d would be left: kept until the facts change",
 					missing, len(base), cfg.MinNodes)
 			}
-			for id := range current {
-				if !up[id] && q.gone(id) {
-					keep[id] = true
-				}
+			for _, id := range goneNow {
+				keep[id] = true
 			}
 		} else {
 			v.believed = true
@@ -180,6 +184,21 @@ func (h *history) newest() map[string]render.Server {
 		return nil
 	}
 	return h.sets[len(h.sets)-1].servers
+}
+
+// without is the newest set, but for what stands at the address of another server of list.
+func (h *history) without(list []render.Server) map[string]render.Server {
+	at := make(map[netip.AddrPort]string, len(list))
+	for _, s := range list {
+		at[s.Addr] = s.ID
+	}
+	rest := make(map[string]render.Server, len(list))
+	for id, s := range h.newest() {
+		if other, taken := at[s.Addr]; !taken || other == id {
+			rest[id] = s
+		}
+	}
+	return rest
 }
 
 // largest is the largest set that was served at any moment of the window.

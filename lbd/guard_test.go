@@ -12,10 +12,10 @@ import (
 
 func servers(ids string) []render.Server {
 	var list []render.Server
-	for i, id := range strings.Fields(ids) {
-		down := strings.HasSuffix(id, "!")
-		list = append(list, render.Server{ID: strings.TrimSuffix(id, "!"), Weight: 1, Down: down,
-			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80)})
+	for _, id := range strings.Fields(ids) {
+		id, down := strings.CutSuffix(id, "!")
+		list = append(list, render.Server{ID: id, Weight: 1, Down: down,
+			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, id[len(id)-1]}), 80)})
 	}
 	return list
 }
@@ -66,7 +66,8 @@ func TestJudge(t *testing.T) {
 
 // facing is what the guard is told: these are gone unasked, those are dead; nothing is approved, no grace.
 func facing(gone, dead string) about {
-	return about{gone: in(gone), lost: in(gone), alive: func(id string) bool { return !in(dead)(id) }, approved: in("")}
+	return about{gone: in(gone), lost: in(gone), alive: func(id string) bool { return !in(dead)(id) }, approved: in(""),
+		grace: func(string) time.Time { return time.Time{} }}
 }
 
 // holding looks again and again as the loop does, and serves what it finds.
@@ -108,6 +109,48 @@ func TestJudgeNeverBelievesThatAllAreGone(t *testing.T) {
 	}
 	if got := holding(&h, noon.Add(25*time.Hour), "a b", "c"); got != "" || !h.heldSince.IsZero() {
 		t.Errorf("most are back: kept %q", got)
+	}
+}
+
+// Those of a hold that come back one by one must not be what takes out the others.
+func TestAHoldLastsUntilAllAreBack(t *testing.T) {
+	var h history
+	h.add(noon, guardDefaults.Window, servers("a b c d e f g h i j"))
+	all := strings.Fields("a b c d e f g h i j")
+	if got := holding(&h, noon.Add(time.Second), "", strings.Join(all, " ")); len(strings.Fields(got)) != 10 {
+		t.Fatalf("kept %q", got)
+	}
+	for back := 1; back < 10; back++ {
+		got := holding(&h, noon.Add(time.Duration(back+1)*time.Second), strings.Join(all[:back], " "), strings.Join(all[back:], " "))
+		if got != strings.Join(all[back:], " ") {
+			t.Errorf("%d are back: kept %q", back, got)
+		}
+	}
+	if got := holding(&h, noon.Add(12*time.Second), strings.Join(all, " "), ""); got != "" || !h.heldSince.IsZero() {
+		t.Errorf("all are back: kept %q, held since %s", got, h.heldSince)
+	}
+	// One that never comes back is believed when the hold is over.
+	h = history{}
+	h.add(noon, guardDefaults.Window, servers("a b c d"))
+	holding(&h, noon.Add(time.Second), "", "a b c d")
+	if got := holding(&h, noon.Add(2*time.Second), "a b c", "d"); got != "d" {
+		t.Errorf("kept %q", got)
+	}
+	if got := holding(&h, noon.Add(62*time.Second), "a b c", "d"); got != "" {
+		t.Errorf("after the hold: kept %q", got)
+	}
+}
+
+// Nothing is kept where another is wanted: it would be served twice.
+func TestNothingIsKeptAtATakenAddress(t *testing.T) {
+	var h history
+	h.add(noon, guardDefaults.Window, servers("a b c"))
+	again := servers("x b c")
+	again[0].Addr = h.newest()["a"].Addr
+	q := facing("a", "a")
+	q.grace = func(string) time.Time { return noon.Add(time.Hour) }
+	if v := judge(guardDefaults, noon.Add(time.Second), &h, again, q); len(v.kept) != 0 {
+		t.Errorf("kept %q", keptIDs(v))
 	}
 }
 

@@ -342,6 +342,10 @@ func TestTwoLoadBalancersWithOneID(t *testing.T) {
 		f.mu.Lock()
 		f.rival = l.instance
 		f.mu.Unlock()
+		time.Sleep(l.ackTTL() / 2)
+		if a := f.lastAck(); !a.Blind {
+			t.Error("one ack of ours after the other's, and the id counts as ours alone")
+		}
 		time.Sleep(time.Minute)
 		if a := f.lastAck(); a.Blind || a.Error != "" {
 			t.Errorf("alone again: %+v", a)

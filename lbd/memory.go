@@ -68,6 +68,7 @@ func (l *LB) recall() error {
 			continue
 		}
 		u.history.add(time.Now(), l.cfg.Guard.Window, s.Servers)
+		u.placed(s.Servers)
 		for _, s := range s.Servers {
 			at := resolvers.Endpoint{Addr: s.Addr.Addr(), Port: known[s.ID].Port}
 			if u.PortFrom == "node" {

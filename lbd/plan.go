@@ -52,6 +52,7 @@ type upstream struct {
 	UpstreamConfig
 	view    render.Upstream
 	history history
+	places  map[netip.AddrPort]string // who was served there last
 	// unknown: nobody remembers what the live file was made from, but it has servers in it.
 	unknown bool
 }
@@ -63,7 +64,7 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 	for i := range f.nodes {
 		index[f.nodes[i].ID] = &f.nodes[i]
 	}
-	q := about{grace: l.sight.grace()}
+	q := about{grace: l.sight.grace}
 	q.alive = func(id string) bool { n := index[id]; return n != nil && n.Alive }
 	q.lost = func(id string) bool { return index[id].lostSight() }
 	why := map[string]string{}   // id -> why it is in quarantine
@@ -175,7 +176,7 @@ func (u *upstream) want(f *facts, own *listeners, ports map[string]uint16) (want
 		want = append(want, server(&n.Node, at, n.weight(), frozen))
 	}
 	for _, id := range u.overflow(f, want) {
-		refused[id] = fmt.Sprintf("upstream %s: it has max_nodes %d already", u.Name, u.MaxNodes)
+		refused[id] = fmt.Sprintf("upstream %s: more than max_nodes %d want to be in it: nobody new gets in until they are fewer", u.Name, u.MaxNodes)
 		delete(ports, id)
 	}
 	return slices.DeleteFunc(want, func(s render.Server) bool { return refused[s.ID] != "" }), refused

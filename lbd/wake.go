@@ -82,16 +82,17 @@ var lateWriters = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second}
 
 // hear turns what comes over the channel into looks; nothing else of it is believed.
 func (l *LB) hear(w pool.Wake) {
-	if changed := l.board.hears(w.Deaf); changed && w.Deaf != nil {
+	changed := l.board.hears(w.Deaf)
+	if changed || w.Subscribed {
+		l.sight.turned.Store(new(time.Now()))
+	}
+	if changed && w.Deaf != nil {
 		l.log.Error("no events are heard: changes are seen at each resync", "error", w.Deaf)
 	} else if changed {
 		l.log.Info("events are heard again")
 	}
 	if w.Deaf != nil {
 		return
-	}
-	if w.Subscribed {
-		l.sight.back.Store(new(time.Now()))
 	}
 	l.agenda.now()
 	if w.Event != nil && w.Event.Rev == 0 || w.Event == nil && !w.Subscribed {
