@@ -4,14 +4,14 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/bazbeans/bazbeans/cli.version=$(VERSION)
 SCRIPTS := tools/deps .ci/run
 
-# ARGS is handed to the program of demo and bench; CYCLES to bench.
+# ARGS is handed to the program of demo, bench and faults; CYCLES to bench.
 ARGS   ?=
 CYCLES ?= 50
 # FUZZTIME is for each fuzz target.
 FUZZTIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test deps test-short lint bench bench-resolvers fuzz fmt clean
+.PHONY: help build demo test deps test-short lint bench bench-resolvers faults fuzz man fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ bench: build ## measure drains beside a bare reload, in one run (CYCLES=50, ARGS
 bench-resolvers: ## measure resolvers with 10,000 nodes: seconds and memory for each look
 	go test -run '^$$' -bench . -benchmem -benchtime 3x ./resolvers
 
+faults: build ## play every fault under traffic and print a table (ARGS=--short for a few minutes, ARGS="--only redis")
+	@tools/deps test
+	go run ./dev/faults --out faults-out $(ARGS)
+
 fuzz: ## run each fuzz target for FUZZTIME
 	@for pkg in $$(go list ./...); do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
@@ -59,8 +63,11 @@ fuzz: ## run each fuzz target for FUZZTIME
 	  done; \
 	done
 
+man: ## write the manual pages into man/
+	go run ./dev/man man
+
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
 clean: ## remove what make made
-	rm -rf bin bench-out
+	rm -rf bin bench-out faults-out man
