@@ -20,6 +20,7 @@ type errorLog struct {
 // errorLogs returns the files that the master may write to: the one it has now and those of the configuration to
 // come, where the refusal of a taken port goes. What is not a regular file cannot be read.
 func (n *Nginx) errorLogs(s setup, m process, t *tree) []*errorLog {
+	proc := "/proc/" + strconv.Itoa(m.PID)
 	var paths []string
 	t.mainly(func(st *ngxconf.Statement) {
 		if st.Name() == "error_log" && len(st.Words) > 1 {
@@ -30,12 +31,18 @@ func (n *Nginx) errorLogs(s setup, m process, t *tree) []*errorLog {
 		paths = append(paths, under(s.prefix, s.errorLog))
 	}
 	// The master's standard error is its error log.
-	if path, err := os.Readlink("/proc/" + strconv.Itoa(m.PID) + "/fd/2"); err == nil {
-		paths = append(paths, path)
-	}
+	paths = append(paths, proc+"/fd/2")
 	var logs []*errorLog
 	seen := map[string]bool{}
 	for _, path := range paths {
+		if target, err := os.Readlink(path); err == nil && strings.HasPrefix(target, "/proc/self/") { // as /dev/stderr is
+			path = proc + strings.TrimPrefix(target, "/proc/self")
+		}
+		if strings.HasPrefix(path, proc) { // what is open there may be another file after the reload
+			if target, err := os.Readlink(path); err == nil {
+				path = target
+			}
+		}
 		if seen[path] {
 			continue
 		}

@@ -1,9 +1,13 @@
 package nginx
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
@@ -67,5 +71,68 @@ func TestErrorLogsOfConfiguration(t *testing.T) {
 	}
 	if slices.Contains(got, "http.log") {
 		t.Errorf("a log of requests is watched: %q", got)
+	}
+}
+
+// Wherever Nginx writes, a refused reload is noticed: at once where the log can be read, else for want of new workers.
+func TestRefusedReloadWithErrorLog(t *testing.T) {
+	t.Parallel()
+	const told, silent = "still could not bind()", "no proof within 3s: 2 of 2 former workers still take connections"
+	for _, tc := range []struct {
+		name string
+		log  string // for error_log; DIR is the site's folder
+		do   func(s *site) error
+		want string
+	}{
+		{"a file", "DIR/error.log", nil, told},
+		{"two files", "DIR/error.log; error_log DIR/more.log emerg", nil, told},
+		{"moved away", "DIR/error.log", func(s *site) error { return os.Rename(s.dir+"/error.log", s.dir+"/error.log.1") }, told},
+		{"moved away and made anew", "DIR/error.log", func(s *site) error {
+			return errors.Join(os.Rename(s.dir+"/error.log", s.dir+"/error.log.1"), os.WriteFile(s.dir+"/error.log", nil, 0o644))
+		}, told},
+		{"truncated", "DIR/error.log", func(s *site) error { return os.Truncate(s.dir+"/error.log", 0) }, told},
+		{"removed", "DIR/error.log", func(s *site) error { return os.Remove(s.dir + "/error.log") }, told},
+		{"full of old trouble", "DIR/error.log", func(s *site) error {
+			s.append("error.log", fmt.Sprintf("2026/11/22 12:00:00 [emerg] %d#0: of yesterday\n", s.nginx.Master()))
+			return nil
+		}, told},
+		{"stderr", "stderr", nil, told},
+		{"/dev/stderr, a file", "/dev/stderr", nil, told},
+		{"a FIFO", "DIR/fifo", nil, silent},
+		{"syslog", "syslog:server=127.0.0.1:9", nil, told}, // started with -e stderr, it writes there, too
+		{"nothing", "/dev/null", nil, silent},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, "include conf.d/*.conf;", map[string]string{"conf.d/out.conf": string(gen("g0"))})
+			s.write("nginx.conf", strings.Replace(s.read("nginx.conf"), "error_log "+s.dir+"/error.log notice;", "error_log "+strings.ReplaceAll(tc.log, "DIR", s.dir)+";", 1))
+			if err := syscall.Mkfifo(s.dir+"/fifo", 0o600); err != nil {
+				t.Fatal(err)
+			}
+			fifo, err := os.OpenFile(s.dir+"/fifo", os.O_RDWR, 0) // Nginx waits for a reader
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { fifo.Close() })
+			s.start()
+			if tc.do != nil {
+				if err := tc.do(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.n = s.open(Options{ReloadTimeout: minReloadTimeout})
+			port, free := takePort(t)
+			defer free()
+			_, err = s.n.Apply(t.Context(), []File{{Path: s.out, Data: append(gen("g1"), fmt.Sprintf("server { listen 127.0.0.1:%d; }\n", port)...)}}, 1)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "of yesterday") {
+				t.Errorf("%v; want %q", err, tc.want)
+			}
+			s.holds("conf.d/out.conf", gen("g0"))
+			s.serves("g0")
+			if out := s.apply(File{Path: s.out, Data: gen("g2")}); !out.Running {
+				t.Errorf("outcome %+v", out)
+			}
+			s.serves("g2")
+		})
 	}
 }
