@@ -105,8 +105,8 @@ func bracketsMatch(expr string) bool {
 func TestUnknownIn(t *testing.T) {
 	series := shownSeries{"up": {"job": nil}, "lbd_nodes": {"state": {"active", "dead"}, "job": nil}}
 	for expr, want := range map[string]string{
-		`up{job="lbd"} == 0`:                                "",
-		`sum by (state) (rate(lbd_nodes[5m])) > 0 and up`:   "",
+		`up{job="lbd"} == 0`:                                 "",
+		`sum by (state) (rate(lbd_nodes[5m])) > 0 and up`:    "",
 		`lbd_nodes{state=~"active|dead",job=~"$job"} > 1000`: "",
 		`(up == 0`:                          "brackets",
 		`up)`:                               "brackets",
