@@ -13,7 +13,8 @@ import (
 )
 
 // Service says what start, stop, restart, update, pull, logs and status mean on this node. With neither, it is Docker
-// Compose if app_dir holds the compose file, and else they are refused.
+// Compose if app_dir holds the compose file, and else they are refused. A program of commands_dir with such a name comes
+// before both.
 type Service struct {
 	Compose *ComposeService `yaml:"compose"`
 	Systemd *SystemdService `yaml:"systemd"`
@@ -53,6 +54,9 @@ func (s serviceCommands) Handlers() map[string]Handler {
 	all := map[string]Handler{}
 	for _, verb := range []string{"start", "stop", "restart", "update", "pull", "logs", "status"} {
 		all[verb] = func(ctx context.Context, c pool.Command) (any, error) {
+			if h, ok := s.a.commandsDir().handler(verb); ok {
+				return h(ctx, c) // the operator's own way
+			}
 			p, err := s.choose()
 			if err != nil {
 				return nil, err
