@@ -89,12 +89,17 @@ type node struct {
 // quick, and how busy this machine is must not decide a test.
 func (s *site) node(id string, flags ...string) *node {
 	s.t.Helper()
-	n := s.application(id, "127.0.0.1:0")
+	return s.agentOf(s.application(id, "127.0.0.1:0"), flags...)
+}
+
+// agentOf starts an agent of ours beside an application.
+func (s *site) agentOf(n *node, flags ...string) *node {
+	s.t.Helper()
 	host, port, err := net.SplitHostPort(n.app.Addr())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	args := append([]string{"--redis-url", s.redis.URL(), "--node-id", id, "--address", host, "--node-port", port,
+	args := append([]string{"--redis-url", s.redis.URL(), "--node-id", n.id, "--address", host, "--node-port", port,
 		"--heartbeat-interval", "500ms", "--heartbeat-ttl", "2s", "--command-poll-interval", "200ms",
 		"--cpu-threshold", "100", "--memory-threshold", "100", "--app-dir", "/", "--state-dir", s.dir}, flags...)
 	n.restart = func() *daemon {
