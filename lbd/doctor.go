@@ -48,9 +48,10 @@ type doctor struct {
 	files []nginx.File      // one for each upstream
 	plan  *Plan             //
 	site  *nginx.Inspection // nil without a binary
-	noBin error             // why there is none
-	away  error             // why Redis can't be looked at
-	uid   int               // who we are
+	state nginx.State
+	noBin error // why there is none
+	away  error // why Redis can't be looked at
+	uid   int   // who we are
 
 	group    string
 	findings []finding
@@ -116,9 +117,8 @@ func (l *LB) diagnose(ctx context.Context) *doctor {
 	} else {
 		d.away = err
 	}
-	if state, err := l.engine.State(ctx); err == nil {
-		l.own.look(state.Master)
-	}
+	d.state, _ = l.engine.State(ctx) // why there is none, the inspection says as well
+	l.own.look(d.state.Master)
 	d.plan = l.plan(d.facts, l.templates, time.Now())
 	d.files = l.outputs(d.plan)
 	if e, real := l.engine.(reloads); real {

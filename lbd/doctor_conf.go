@@ -121,8 +121,8 @@ func (d *doctor) checkReloads(context.Context) {
 		}
 	}
 	if proof := d.l.cfg.Nginx.Proof; strings.HasPrefix(proof, "unix:") {
-		d.add(finding{Code: "proof-socket", Level: levelWarning, What: "nginx.proof is " + proof,
-			Means: "A socket file that a killed Nginx leaves behind, or a folder that a reboot takes away, keeps Nginx from starting.",
+		d.add(finding{Code: "proof-socket", Level: levelNote, What: "nginx.proof is " + proof,
+			Means: "If lbd and Nginx are killed together in the middle of a reload the socket stays, and Nginx does not start until it is gone. A port has no such end.",
 			Where: inConfig, Fix: "nginx:\n  proof: 127.0.0.1:9181"})
 	}
 }

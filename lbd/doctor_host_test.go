@@ -220,6 +220,10 @@ func TestDoctorOfUnits(t *testing.T) {
 		{"nginx by hand", unit("failed", "enabled", ""), unit("active", "enabled", "nginx.service"), map[string]level{"nginx-unit": levelWarning, "lbd-unit": levelOK}},
 		{"not after a reboot", unit("active", "disabled", ""), unit("active", "disabled", ""), map[string]level{"nginx-unit": levelWarning, "lbd-unit": levelWarning}},
 		{"no order", unit("active", "enabled", ""), unit("active", "enabled", ""), map[string]level{"nginx-unit": levelOK, "lbd-unit": levelNote}},
+		{"shut in", unit("active", "enabled", ""), unit("active", "enabled", "nginx.service") + `ProtectSystem=strict\nReadWritePaths=/etc/nginx -/run\nUser=lbd\n`,
+			map[string]level{"unit-paths": levelProblem, "unit-user": levelNote}},
+		{"let out", unit("active", "enabled", ""), unit("active", "enabled", "nginx.service") + `ProtectSystem=strict\nReadWritePaths=/etc/nginx -` + p.dir + `\n`,
+			map[string]level{"unit-paths": levelOK}},
 		{"no units", absent, absent, map[string]level{"nginx-unit": "", "lbd-unit": levelNote}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -234,5 +238,22 @@ func TestDoctorOfUnits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestProtected(t *testing.T) {
+	unit := map[string]string{"ProtectSystem": "strict", "ReadWritePaths": "-/etc/nginx +/srv/x", "StateDirectory": "lbd other"}
+	for dir, want := range map[string]bool{"/etc/nginx": false, "/etc/nginx/conf.d": false, "/etc/nginx2": true, "/srv/x/y": false, "/srv": true,
+		"/var/lib/lbd/nginx": false, "/var/lib": true, "/dev/shm": false} {
+		if got := protected(unit, dir); got != want {
+			t.Errorf("strict: %s: %v", dir, got)
+		}
+	}
+	for system, closed := range map[string]string{"": "", "no": "", "yes": "/usr/x", "full": "/usr/x /etc/x"} {
+		for _, dir := range []string{"/usr/x", "/etc/x", "/srv/x"} {
+			if got, want := protected(map[string]string{"ProtectSystem": system}, dir), strings.Contains(closed, dir); got != want {
+				t.Errorf("%q: %s: %v", system, dir, got)
+			}
+		}
 	}
 }

@@ -95,6 +95,8 @@ func (d *doctor) checkMaster(context.Context) {
 	switch {
 	case m != nil:
 		d.ok("nginx-master", "master %d serves %s with %d worker(s)", m.PID, in.Conf, m.Workers)
+	case d.state.Unseen:
+		d.ok("nginx-master", "its processes can't be seen, its proof listener answers for what was proven last")
 	case d.ownMaster() != nil:
 		own := d.ownMaster()
 		d.add(finding{Code: "nginx-master", Level: levelProblem, What: fmt.Sprintf("master %d serves %s, but: %s", own.PID, in.Conf, in.Why),
@@ -107,7 +109,7 @@ func (d *doctor) checkMaster(context.Context) {
 			Where: inConfig, Fix: "nginx:\n  conf: " + other.Conf})
 	default:
 		d.add(finding{Code: "nginx-master", Level: levelWarning, What: "Nginx is not running: " + in.Why,
-			Means: "lbd installs what passes the test and never starts Nginx.",
+			Means: "lbd installs what passes the test and never starts Nginx. If it runs where its processes can't be seen, as in another container, set nginx.proof and nginx.reload.",
 			Where: inShell, Fix: "systemctl start nginx"})
 	}
 	if m == nil && in.PIDFile.Empty {

@@ -1,11 +1,17 @@
 package lbd
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kballard/go-shellquote"
 )
 
 // checkSystemd looks at the units of Nginx and lbd, where there is a systemd.
@@ -27,9 +33,11 @@ func (d *doctor) checkSystemd(ctx context.Context) {
 	default:
 		d.ok("nginx-unit", "nginx.service is %s", nginx["ActiveState"])
 	}
-	switch {
-	case lbd["LoadState"] != "loaded":
+	if lbd["LoadState"] != "loaded" {
 		d.add(finding{Code: "lbd-unit", Level: levelNote, What: "there is no lbd.service", Means: "Somebody else must start lbd after a reboot."})
+		return
+	}
+	switch {
 	case lbd["UnitFileState"] == "disabled":
 		d.add(finding{Code: "lbd-unit", Level: levelWarning, What: "lbd.service is not enabled", Means: "After a reboot nobody follows the pool.",
 			Where: inShell, Fix: "systemctl enable lbd"})
@@ -40,13 +48,71 @@ func (d *doctor) checkSystemd(ctx context.Context) {
 	default:
 		d.ok("lbd-unit", "lbd.service is %s", lbd["ActiveState"])
 	}
+	d.checkSandbox(lbd)
+}
+
+// checkSandbox compares what the unit lets lbd write with where it must. The doctor itself runs outside of it.
+func (d *doctor) checkSandbox(unit map[string]string) {
+	if as := cmp.Or(unit["User"], "root"); as != userName(d.uid) && as != strconv.Itoa(d.uid) {
+		d.add(finding{Code: "unit-user", Level: levelNote, What: fmt.Sprintf("lbd.service runs as %s, the doctor as %s", as, userName(d.uid)),
+			Means: "What is said here of rights holds for the latter.", Where: "to see it as lbd does", Fix: "sudo -u " + shellquote.Join(as) + " lbd doctor"})
+	}
+	var closed []string
+	for _, dir := range d.writes() {
+		if protected(unit, dir) && !slices.Contains(closed, dir) {
+			closed = append(closed, dir)
+		}
+	}
+	if closed != nil {
+		d.add(finding{Code: "unit-paths", Level: levelProblem, What: "lbd.service may not write in " + strings.Join(closed, ", "),
+			Means: "In the unit these folders are read-only, whatever their modes are.",
+			Where: "with systemctl edit lbd", Fix: "[Service]\nReadWritePaths=" + strings.Join(closed, " ")})
+	} else {
+		d.ok("unit-paths", "lbd.service may write where it must")
+	}
+}
+
+// writes lists the folders that lbd writes in.
+func (d *doctor) writes() []string {
+	dirs := []string{d.l.cfg.StateDir}
+	if d.site == nil {
+		return dirs
+	}
+	for _, o := range d.site.Outputs {
+		dirs = append(dirs, filepath.Dir(cmp.Or(o.Real, o.Path)))
+	}
+	return append(dirs, filepath.Dir(d.site.Conf)) // the copy for the test
+}
+
+// protected tells whether ProtectSystem closes a folder that nothing opens again.
+func protected(unit map[string]string, dir string) bool {
+	opened := strings.Fields(unit["ReadWritePaths"])
+	for _, name := range strings.Fields(unit["StateDirectory"]) {
+		opened = append(opened, "/var/lib/"+name)
+	}
+	if slices.ContainsFunc(opened, func(path string) bool { return below(dir, strings.TrimLeft(path, "-+")) }) {
+		return false
+	}
+	switch unit["ProtectSystem"] {
+	case "strict":
+		return !below(dir, "/dev") && !below(dir, "/proc") && !below(dir, "/sys")
+	case "full":
+		return below(dir, "/usr") || below(dir, "/boot") || below(dir, "/etc")
+	case "yes", "true":
+		return below(dir, "/usr") || below(dir, "/boot")
+	}
+	return false
+}
+
+func below(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimRight(dir, "/")+"/")
 }
 
 // unit returns what systemd says of a service.
 func unit(ctx context.Context, name string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemctl", "show", name+".service", "--property=LoadState,ActiveState,UnitFileState,After").Output()
+	out, err := exec.CommandContext(ctx, "systemctl", "show", name+".service", "--property=LoadState,ActiveState,UnitFileState,After,User,ProtectSystem,ReadWritePaths,StateDirectory").Output()
 	if err != nil {
 		return nil, err
 	}

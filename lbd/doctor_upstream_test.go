@@ -104,6 +104,13 @@ func TestDoctorByVersion(t *testing.T) {
 	if f := withCode(p.judged(1027004, reload), "keepalive-min-timeout"); f != nil {
 		t.Errorf("not healed: %+v", f)
 	}
+	socket := func(d *doctor) {
+		d.l.cfg.Nginx.Proof = "unix:/run/lbd-{generation}.sock"
+		d.checkReloads(t.Context())
+	}
+	if f := withCode(p.judged(1022001, socket), "proof-socket"); levelOf(f) != levelNote {
+		t.Errorf("%+v", f)
+	}
 	p.edit("nginx.conf", "proxy_pass http://app_backend;", "proxy_pass http://app_backend;\n            proxy_http_version 1.0;\n            proxy_set_header connection close;")
 	for n := range 3 {
 		f := withCode(p.judged(1029007, proxying), "upstream-keepalive")

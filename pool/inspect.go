@@ -146,6 +146,7 @@ func (s *Server) readRights(ctx context.Context, rdb redis.UniversalClient, p *P
 		{true, []any{"PTTL", k.heartbeat("x")}},
 		{true, []any{"GETRANGE", k.heartbeat("x"), 0, 1}},
 		{true, []any{"HMGET", k.status("x"), "x"}},
+		{true, []any{"EVAL_RO", "return 1", 1, k.all()}},
 		{true, []any{"SUBSCRIBE", p.channel}},
 		{true, []any{"SADD", k.lbs(), lb}},
 		{true, []any{"HSET", k.lb(lb), "rev", 1}},
@@ -186,9 +187,9 @@ func LBRights(cfg Config) []string {
 	}
 	return []string{
 		"resetkeys", "resetchannels", "-@all", // whatever the user was before
-		"%R~" + k.prefix + ":*", "~" + k.lbs(), "~" + k.lb("*"), "~" + k.lbLast("*"), "&" + channel,
-		"+ping", "+auth", "+hello", "+select", "+time", "+acl|whoami",
-		"+multi", "+exec", "+get", "+smembers", "+hgetall", "+hget", "+hmget", "+pttl", "+getrange",
-		"+subscribe", "+unsubscribe", "+sadd", "+hset", "+pexpire", "+set",
+		"%R~" + k.rev(), "%R~" + k.prefix + ":nodes:*", "%R~" + k.nodeIPs(), "%R~" + k.heartbeat("*"), "%R~" + k.status("*"),
+		"%W~" + k.lbs(), "~" + k.lb("*"), "&" + channel,
+		"+ping", "+select", "+time", "+acl|whoami", "+subscribe", "+multi", "+exec", "+get", "+getrange", "+pttl", "+smembers",
+		"+sismember", "+scard", "+hget", "+hmget", "+hgetall", "+hstrlen", "+eval_ro", "+sadd", "+hset", "+pexpire", "+set",
 	}
 }
