@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/bazbeans/bazbeans/step"
@@ -173,7 +174,7 @@ const dotMark = ".lbd-" // in the names of all our temporary files beside others
 
 // dotPrefix begins the names of our temporary files beside path. The dot keeps them out of globs.
 func dotPrefix(path string) string {
-	base := filepath.Base(path)
+	base := strings.TrimPrefix(filepath.Base(path), ".")
 	return "." + base[:min(len(base), 200)] + dotMark // names end at 255 bytes
 }
 

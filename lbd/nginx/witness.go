@@ -33,7 +33,7 @@ type witness struct {
 
 const (
 	answerPrefix = "lbd "
-	witnessMark  = "proof" // behind dotPrefix, so that it is swept
+	witnessMark  = "proof.conf" // behind dotPrefix, so that it is swept
 	// enough right answers in a row, when none but new workers is there to answer.
 	enough = 3
 	// Old workers answer for up to 137 ms after the signal, and 100 ms of that after the new ones were started; new
@@ -65,9 +65,14 @@ func first(files []File) int {
 	return slices.IndexFunc(files, func(f File) bool { return !f.Remove })
 }
 
-// witnessInclude is a pattern, so that it may match nothing.
+func witnessFile(real string) string {
+	return filepath.Join(filepath.Dir(real), dotPrefix(real)+witnessMark)
+}
+
+// witnessInclude is a pattern, so that it may match nothing; what else it might match is not ours.
 func witnessInclude(real string) string {
-	pattern := globQuoter.Replace(filepath.Join(filepath.Dir(real), dotPrefix(real)+witnessMark)) + "*"
+	pattern := globQuoter.Replace(witnessFile(real))
+	pattern = pattern[:len(pattern)-1] + "[" + pattern[len(pattern)-1:] + "]"
 	return "# For nginx.proof: the file is there only while lbd reloads, for it to ask new workers what they serve.\n" +
 		`include "` + quoter.Replace(pattern) + `";` + "\n"
 }
@@ -89,7 +94,7 @@ func (n *Nginx) witness(generation int64, outs []*output) (*witness, error) {
 	text := fmt.Sprintf("server {\n    listen \"%s\";\n    access_log off;\n    location / { return 200 \"%s\\n\"; }\n}\n", quoter.Replace(at), w.answer)
 	real := outs[i].real
 	var err error
-	w.out, err = look(File{Path: filepath.Join(filepath.Dir(real), dotPrefix(real)+witnessMark+".conf"), Data: []byte(text)})
+	w.out, err = look(File{Path: witnessFile(real), Data: []byte(text)})
 	if err != nil {
 		return nil, step.Errorf(step.Install, wayOut(err, real), "write beside %s: %w", real, err)
 	}
