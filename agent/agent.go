@@ -22,6 +22,7 @@ type registry interface {
 	Node(ctx context.Context, id string) (*pool.Node, error)
 	Register(ctx context.Context, reg pool.Registration, sick string) (member, pool.Standing, error)
 	LBs(ctx context.Context) ([]pool.LB, error)
+	Watch(ctx context.Context, fn func(pool.Wake)) error
 	WaitDrained(ctx context.Context, rev int64, ids []string, report func([]pool.Blocker)) error
 	FreezeQueued(ctx context.Context, id, by, reason string) (pool.Change, error)
 	UnfreezeQueued(ctx context.Context, id, by string) (pool.Change, error)
@@ -67,7 +68,9 @@ type Agent struct {
 	handlers  map[string]Handler
 	rules     atomic.Pointer[rules] // what commands may do, as it is in force
 	state     state
+	path      []string // where programs of commands are looked for; nil: searchPath
 	outage    outage
+	heard     chan int64    // of one: the revision of a freeze or unfreeze that an event told of
 	hurry     chan struct{} // closed: leave without a drain
 	hurryOnce sync.Once
 	ran       atomic.Bool
@@ -120,6 +123,7 @@ func newAgent(cfg Config, probes []probe, p registry) *Agent {
 		health:    newHealth(log, cfg.CPUThreshold, cfg.MemoryThreshold),
 		sampler:   newBounded(log, "sampler", sampleLimit, cfg.Sampler),
 		outage:    outage{log: log, what: "heartbeats"},
+		heard:     make(chan int64, 1),
 		hurry:     make(chan struct{}),
 	}
 	a.now.Store(&cfg)
@@ -178,6 +182,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	err := b.join(ctx)
 	if err == nil && b.m != nil {
 		running.Go(func() { a.takeCommands(ctx) })
+		running.Go(func() { a.hear(ctx) })
 		err = b.run(ctx)
 		a.cfg.Notify.Stopping()
 		// First out of traffic, then all else: what still runs may take a second.

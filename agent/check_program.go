@@ -78,8 +78,8 @@ type SystemdCheck struct {
 }
 
 func (c *SystemdCheck) prepare(h host) (probe, error) {
-	if c.Unit == "" || strings.HasPrefix(c.Unit, "-") || strings.ContainsAny(c.Unit, " \t\n/*?[") {
-		return nil, fmt.Errorf("unit: %q is not the name of one unit, like app.service", c.Unit)
+	if err := checkUnit(c.Unit); err != nil {
+		return nil, err
 	}
 	argv := []string{"systemctl", "show", "--property=LoadState,ActiveState,SubState,Result", "--", c.Unit}
 	return func(ctx context.Context) error {

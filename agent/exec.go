@@ -45,8 +45,7 @@ func (a *Agent) exec(ctx context.Context, c pool.Command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := r.Exec.resolve(argv[0])
-	if err != nil {
+	if err := r.Exec.allows(argv[0]); err != nil {
 		return nil, err
 	}
 	limit, err := r.Exec.limit(c.Args["timeout"])
@@ -57,7 +56,7 @@ func (a *Agent) exec(ctx context.Context, c pool.Command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return program{argv: append([]string{file}, argv[1:]...), dir: dir, as: r.as, limit: limit}.run(ctx)
+	return program{argv: argv, path: a.path, dir: dir, as: r.as, limit: limit}.run(ctx)
 }
 
 // words are the program and its arguments.
@@ -93,20 +92,17 @@ func words(c pool.Command) ([]string, error) {
 	return argv, nil
 }
 
-// resolve returns the file to run for a program that is allowed.
-func (e Exec) resolve(name string) (string, error) {
-	if !slices.Contains(e.Allow, name) {
-		why := refuse("program %.100q is not in this node's exec.allow (%s)", name, strings.Join(e.Allow, ", "))
-		if strings.ContainsAny(name, ";|&<>$`(){}*?!~\"'\\\n =") {
-			why = refuse("%v; no shell is used: signs like ; | > $ are plain text", why)
-		}
-		return "", why
+// allows says why a program may not be run. Its word must stand in allow exactly: what is not a name or an absolute path
+// never does.
+func (e Exec) allows(name string) error {
+	if slices.Contains(e.Allow, name) {
+		return nil
 	}
-	file, err := findProgram(name, searchPath)
-	if err != nil {
-		return "", refuse("%v", err)
+	why := fmt.Sprintf("program %.100q is not in this node's exec.allow (%s)", name, strings.Join(e.Allow, ", "))
+	if strings.ContainsAny(name, ";|&<>$`(){}*?!~\"'\\\n =") {
+		why += "; no shell is used: signs like ; | > $ are plain text"
 	}
-	return file, nil
+	return refuse("%s", why)
 }
 
 // limit is the time that a command may take: what it asks for, if it may.

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -15,6 +14,8 @@ type Compose struct {
 	Dir     string        // of the application; where compose runs
 	File    string        // the compose file, below Dir unless it is absolute; default docker-compose.yml
 	Timeout time.Duration // of one command; default 10 minutes
+
+	path []string // where docker is looked for; nil: searchPath
 }
 
 func (p *Compose) String() string { return "docker compose (" + p.file() + ")" }
@@ -47,7 +48,7 @@ func (p *Compose) run(ctx context.Context, verbs ...[]string) (any, error) {
 	if !exists(p.file()) {
 		return nil, refuse("there is no compose file %s", p.file())
 	}
-	base, err := composeProgram(ctx)
+	base, err := composeProgram(ctx, p.path)
 	if err != nil {
 		return nil, err
 	}
@@ -56,25 +57,21 @@ func (p *Compose) run(ctx context.Context, verbs ...[]string) (any, error) {
 		argv := append(append([]string{}, base...), "--file", p.file())
 		runs = append(runs, append(argv, v...))
 	}
-	limit := p.Timeout
-	if limit == 0 {
-		limit = 10 * time.Minute
-	}
-	return sequence(ctx, p.Dir, limit, runs...)
+	return sequence(ctx, p.path, p.Dir, p.Timeout, runs...)
 }
 
 // composeProgram finds out how compose is called here, each time: it may be installed or upgraded meanwhile.
-func composeProgram(ctx context.Context) ([]string, error) {
-	const limit = 10 * time.Second
-	docker, err := findProgram("docker", searchPath)
-	if err == nil {
-		if _, err = (program{argv: []string{docker, "compose", "version"}, dir: "/", limit: limit}).run(ctx); err == nil {
-			return []string{"docker", "compose"}, nil
-		}
-		err = fmt.Errorf("docker compose version: %w", err)
+func composeProgram(ctx context.Context, path []string) ([]string, error) {
+	ask := func(argv ...string) error {
+		_, err := program{argv: append(argv, "version"), path: path, dir: "/", limit: 10 * time.Second}.run(ctx)
+		return err
 	}
-	if _, old := findProgram("docker-compose", searchPath); old == nil {
+	err := ask("docker", "compose")
+	if err == nil {
+		return []string{"docker", "compose"}, nil
+	}
+	if ask("docker-compose") == nil {
 		return []string{"docker-compose"}, nil
 	}
-	return nil, refuse("this node has neither docker compose nor docker-compose: %v", err)
+	return nil, refuse("this node has neither docker compose nor docker-compose: docker compose version: %v", err)
 }

@@ -15,6 +15,8 @@ import (
 type Systemd struct {
 	Unit    string        // like app.service
 	Timeout time.Duration // of one command; default 10 minutes
+
+	path []string // where systemctl and journalctl are looked for; nil: searchPath
 }
 
 func (p *Systemd) String() string { return "systemd (" + p.Unit + ")" }
@@ -51,9 +53,5 @@ func (p *Systemd) run(ctx context.Context, argv ...string) (any, error) {
 	if err := checkUnit(p.Unit); err != nil {
 		return nil, refuse("%v", err)
 	}
-	limit := p.Timeout
-	if limit == 0 {
-		limit = 10 * time.Minute
-	}
-	return sequence(ctx, "/", limit, argv)
+	return sequence(ctx, p.path, "/", p.Timeout, argv)
 }

@@ -17,7 +17,8 @@ import (
 
 // program is one run of a program on behalf of a command.
 type program struct {
-	argv  []string // the first is a path
+	argv  []string // the first is a name in path, or an absolute path
+	path  []string // also PATH of its environment; nil: searchPath
 	dir   string
 	as    *runAs // nil: as the agent
 	stdin io.Reader
@@ -26,11 +27,19 @@ type program struct {
 
 // run runs the program in a process group of its own, which is killed whole at the end of its time and of ctx. Its
 // environment is PATH, HOME, USER, LOGNAME and LANG, its input empty unless there is one, and of its output the head
-// and tail are kept while it comes. The result is not nil unless the program could not be started.
+// and tail are kept while it comes. The result is not nil unless the program could not be started: then the error is a
+// *Refusal.
 func (p program) run(ctx context.Context) (*Ran, error) {
+	if p.path == nil {
+		p.path = searchPath
+	}
+	file, err := findProgram(p.argv[0], p.path)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.limit)
 	defer cancel()
-	cmd := child(ctx, searchPath, p.argv)
+	cmd := child(ctx, p.path, append([]string{file}, p.argv[1:]...))
 	cmd.Dir, cmd.Stdin = p.dir, p.stdin
 	who := p.as
 	if who != nil {
@@ -41,9 +50,9 @@ func (p program) run(ctx context.Context) (*Ran, error) {
 	cmd.Env = append(cmd.Env, "HOME="+who.home, "USER="+who.name, "LOGNAME="+who.name, "LANG=C.UTF-8")
 	var stdout, stderr pool.Clip
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := runGroup(cmd)
+	err = runGroup(cmd)
 	if cmd.Process == nil {
-		return nil, fmt.Errorf("start %s: %w", p.argv[0], err)
+		return nil, refuse("start %s: %v", file, err)
 	}
 	ran := &Ran{ExitCode: -1, Stdout: stdout.String(), Stderr: stderr.String()}
 	var exit *exec.ExitError

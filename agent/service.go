@@ -81,9 +81,9 @@ func (s serviceCommands) choose() (service, error) {
 	cfg := s.a.rules.Load().Service
 	limit := time.Duration(cfg.Timeout)
 	if cfg.Systemd != nil {
-		return &Systemd{Unit: cfg.Systemd.Unit, Timeout: limit}, nil
+		return &Systemd{Unit: cfg.Systemd.Unit, Timeout: limit, path: s.a.path}, nil
 	}
-	p := &Compose{Dir: s.a.cfg.AppDir, File: s.a.cfg.ComposeFile, Timeout: limit}
+	p := &Compose{Dir: s.a.cfg.AppDir, File: s.a.cfg.ComposeFile, Timeout: limit, path: s.a.path}
 	if cfg.Compose != nil {
 		p.File, p.Dir = or(cfg.Compose.File, p.File), or(cfg.Compose.Dir, p.Dir)
 	}
@@ -107,16 +107,15 @@ func exists(file string) bool {
 
 // sequence runs programs one after another until one fails. The result holds the output of all, the failed one's exit
 // code.
-func sequence(ctx context.Context, dir string, limit time.Duration, runs ...[]string) (any, error) {
+func sequence(ctx context.Context, path []string, dir string, limit time.Duration, runs ...[]string) (any, error) {
+	if limit == 0 {
+		limit = 10 * time.Minute
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	all := &Ran{}
 	for _, argv := range runs {
-		file, err := findProgram(argv[0], searchPath)
-		if err != nil {
-			return nil, refuse("%v", err)
-		}
-		ran, err := program{argv: append([]string{file}, argv[1:]...), dir: dir, limit: limit}.run(ctx)
+		ran, err := program{argv: argv, path: path, dir: dir, limit: limit}.run(ctx)
 		if ran != nil {
 			all.ExitCode, all.Stdout, all.Stderr = ran.ExitCode, all.Stdout+ran.Stdout, all.Stderr+ran.Stderr
 		}
