@@ -175,7 +175,7 @@ func (s *Server) readRights(ctx context.Context, rdb redis.UniversalClient, p *P
 }
 
 // LBRights are the rules of an ACL user who may read the pool and write what a load balancer says of itself, and
-// nothing else: for ACL SETUSER.
+// nothing else, as in docs/redis.md: for ACL SETUSER.
 func LBRights(cfg Config) []string {
 	k := Keys{prefix: DefaultPrefix}
 	if cfg.KeyPrefix != "" {
@@ -186,10 +186,9 @@ func LBRights(cfg Config) []string {
 		channel = k.channel()
 	}
 	return []string{
-		"resetkeys", "resetchannels", "-@all", // whatever the user was before
 		"%R~" + k.rev(), "%R~" + k.prefix + ":nodes:*", "%R~" + k.nodeIPs(), "%R~" + k.heartbeat("*"), "%R~" + k.status("*"),
 		"%W~" + k.lbs(), "~" + k.lb("*"), "&" + channel,
-		"+ping", "+select", "+time", "+acl|whoami", "+subscribe", "+multi", "+exec", "+get", "+getrange", "+pttl", "+smembers",
-		"+sismember", "+scard", "+hget", "+hmget", "+hgetall", "+hstrlen", "+eval_ro", "+sadd", "+hset", "+pexpire", "+set",
+		"+ping", "+select", "+time", "+acl|whoami", "+subscribe", "+multi", "+exec", "+get", "+getrange", "+pttl", "+smembers", "+sismember",
+		"+scard", "+hget", "+hmget", "+hgetall", "+hstrlen", "+eval_ro", "+sadd", "+hset", "+pexpire", "+set",
 	}
 }
