@@ -136,6 +136,10 @@ func (b *beater) run(ctx context.Context) error {
 			if !b.news() {
 				continue
 			}
+		case rev := <-b.a.heard:
+			if rev == b.rev {
+				continue // it is our own word
+			}
 		case <-retry.C:
 		}
 		err := b.say(ctx)

@@ -32,12 +32,13 @@ type fakePool struct {
 	reg        pool.Registration // as last registered or updated
 	left       []string
 	fakeQueue
-	known *pool.Node // what Redis has of the node before it registers
-	drain func(context.Context, func([]pool.Blocker)) error
+	events chan pool.Event
+	known  *pool.Node // what Redis has of the node before it registers
+	drain  func(context.Context, func([]pool.Blocker)) error
 }
 
 func newFakePool() *fakePool {
-	return &fakePool{fakeQueue: newFakeQueue()}
+	return &fakePool{fakeQueue: newFakeQueue(), events: make(chan pool.Event)}
 }
 
 func (f *fakePool) set(fn func(*fakePool)) {
@@ -97,6 +98,17 @@ func (f *fakePool) WaitDrained(ctx context.Context, rev int64, ids []string, rep
 	wait := f.drain
 	f.mu.Unlock()
 	return wait(ctx, report)
+}
+
+func (f *fakePool) Watch(ctx context.Context, fn func(pool.Wake)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e := <-f.events:
+			fn(pool.Wake{Event: &e})
+		}
+	}
 }
 
 // LBs knows of one load balancer, once there is a drain to wait for.

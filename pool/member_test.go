@@ -98,3 +98,19 @@ func TestUpdateChangesWhatTheNodeRegisters(t *testing.T) {
 		}
 	})
 }
+
+// Another reason is shown, and changes nothing for a load balancer.
+func TestAnotherReasonIsNoChange(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		m := w.register(t, "web1")
+		first, err := m.SetHealth(t.Context(), "cpu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := m.SetHealth(t.Context(), "disk")
+		n := w.node(t, "web1")
+		if err != nil || st.Rev != first.Rev || n.Rev != first.Rev || n.Details != "disk" || n.SelfFreeze != "disk" {
+			t.Errorf("%+v after %+v, %v; node %+v", st, first, err, n)
+		}
+	})
+}

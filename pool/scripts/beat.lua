@@ -12,7 +12,8 @@ local bad = wrong('set', 'set', 'hash', 'string', 'hash', 'string', 'stream', 'h
 if bad then return bad end
 local function number(i) return tonumber(string.match(i or '', '^%d+')) or 0 end
 
-local was = redis.call('HMGET', KEYS[5], 'instance', 'is_frozen', 'address', 'port', 'weight', 'labels', 'rev', 'data_center')
+local was = redis.call('HMGET', KEYS[5], 'instance', 'is_frozen', 'address', 'port', 'weight', 'labels', 'rev', 'data_center',
+  'self_freeze')
 if not claim and was[1] and was[1] ~= instance and number(was[1]) > number(instance) then
   return {'superseded', was[1]}
 end
@@ -68,5 +69,7 @@ if event then
   rev = announce({rev = KEYS[6], status = KEYS[5], active = KEYS[2], events = KEYS[7]},
     {event = event, id = id, reason = reason, by = 'agent', now = ARGV[3], channel = ARGV[2],
       fields = fields, rev = raised, prev = prev})
+elseif not op and sick ~= '' and sick ~= was[9] then
+  redis.call('HSET', KEYS[5], 'status', 'frozen', 'details', sick) -- another reason is no other state
 end
 return {'ok', instance, rev, active and '1' or '0', op or '', was_all and '0' or '1'}

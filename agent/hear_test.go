@@ -1,0 +1,56 @@
+package agent
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+func TestFreezeIsHeardOfAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.start()
+		after(interval + time.Second)
+		beats := func() (n int) {
+			s.pool.set(func(f *fakePool) { n = len(f.beats) })
+			return n
+		}
+		for _, c := range []struct {
+			event pool.Event
+			more  int
+		}{
+			{pool.Event{Kind: pool.NodeFrozen, NodeID: "n1", Rev: 7, By: "ann"}, 1},
+			{pool.Event{Kind: pool.NodeUnfrozen, NodeID: "n1", Rev: 8}, 1},
+			{pool.Event{Kind: pool.NodeFrozen, NodeID: "n1", Rev: 1, By: "agent"}, 0}, // what it said itself
+			{pool.Event{Kind: pool.NodeFrozen, NodeID: "n2", Rev: 9}, 0},
+			{pool.Event{Kind: pool.NodeRemoved, NodeID: "n1", Rev: 9}, 0},
+		} {
+			was := beats()
+			s.pool.events <- c.event
+			after(time.Millisecond)
+			if n := beats() - was; n != c.more {
+				t.Errorf("%+v: %d heartbeats, want %d", c.event, n, c.more)
+			}
+		}
+		s.wantStop()
+	})
+}
+
+// With a heartbeat each half minute: only the event can tell so soon.
+func TestFreezeInRedisIsHeardOfAtOnce(t *testing.T) {
+	t.Parallel()
+	srv := serverstest.Redis(t)
+	k := dial(t, srv)
+	cfg := realConfig(srv.URL())
+	cfg.HeartbeatInterval, cfg.HeartbeatTTL = Duration(30*time.Second), Duration(time.Minute)
+	a := startReal(t, cfg)
+	a.wantLog(t, "node is active")
+	k.wait(`["bazbeans:lb_events",1]`, "PUBSUB", "NUMSUB", "bazbeans:lb_events")
+	if _, err := k.pool(srv.URL()).Freeze(t.Context(), "n1", "ann", "disk swap"); err != nil {
+		t.Fatal(err)
+	}
+	a.wantLog(t, "frozen by ann: disk swap")
+}
