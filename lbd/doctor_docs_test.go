@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/pool"
 )
 
 // Every code that the program can print is explained, and nothing else is.
@@ -54,5 +56,19 @@ func TestThePageExplainsEachCode(t *testing.T) {
 	}
 	if got, want := slices.Sorted(maps.Keys(explained)), slices.Sorted(maps.Keys(used)); !slices.Equal(got, want) {
 		t.Errorf("the page explains\n%v\nthe program has\n%v", got, want)
+	}
+}
+
+// The user that the doctor makes is that of docs/redis.md.
+func TestTheDoctorsUserIsThePages(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^user lbd on >SECRET (.*)$`).FindStringSubmatch(page(t, "redis.md"))
+	if line == nil {
+		t.Fatal("docs/redis.md has no user lbd")
+	}
+	want, got := strings.Fields(line[1]), pool.LBRights(pool.Config{})
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("the doctor's user has\n%v\nthe page's\n%v", got, want)
 	}
 }

@@ -124,7 +124,9 @@ func (d *doctor) checkLBs(ctx context.Context) {
 	defer cancel()
 	lbs, err := p.LBs(ctx)
 	if err != nil {
-		return // said of Redis already
+		d.add(finding{Code: "lbs", Level: levelNote, What: "the other load balancers can't be asked after: " + err.Error(),
+			Means: "lbd needs not know them; bbctl lbs shows them."})
+		return
 	}
 	var names []string
 	for _, lb := range lbs {

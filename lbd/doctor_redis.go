@@ -173,7 +173,7 @@ func (d *doctor) judgeRights(s *pool.Server) {
 
 // aclLine makes a Redis user that may read the pool and write what a load balancer says of itself.
 func (d *doctor) aclLine() string {
-	rules := append([]string{"on", ">PASSWORD"}, pool.LBRights(d.l.cfg.Redis)...)
+	rules := append([]string{"reset", "on", ">PASSWORD"}, pool.LBRights(d.l.cfg.Redis)...)
 	return "redis-cli ACL SETUSER lbd " + shellquote.Join(rules...) +
 		"\n# then in lbd's config: redis: {username: lbd, password_file: /etc/lbd/redis.password}"
 }

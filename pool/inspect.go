@@ -185,10 +185,14 @@ func LBRights(cfg Config) []string {
 	if channel == "" {
 		channel = k.channel()
 	}
-	return []string{
+	rules := []string{
 		"%R~" + k.rev(), "%R~" + k.prefix + ":nodes:*", "%R~" + k.nodeIPs(), "%R~" + k.heartbeat("*"), "%R~" + k.status("*"),
 		"%W~" + k.lbs(), "~" + k.lb("*"), "&" + channel,
 		"+ping", "+select", "+time", "+acl|whoami", "+subscribe", "+multi", "+exec", "+get", "+getrange", "+pttl", "+smembers", "+sismember",
 		"+scard", "+hget", "+hmget", "+hgetall", "+hstrlen", "+eval_ro", "+sadd", "+hset", "+pexpire", "+set",
 	}
+	if len(cfg.Cluster.Addrs) > 0 {
+		rules = append(rules, "+cluster|slots", "+command")
+	}
+	return rules
 }
