@@ -57,6 +57,7 @@ func (n *Node) start(ctx context.Context) error {
 		line.cut()
 		return errors.Join(fmt.Errorf("start node %s: %w", n.ID, err), backend.Close())
 	}
+	n.handle(a)
 	if n.backend != nil {
 		n.before += n.backend.Served()
 	}
@@ -78,6 +79,8 @@ func (n *Node) config(redis string) agent.Config {
 	c.HeartbeatInterval, c.HeartbeatTTL = agent.Duration(o.HeartbeatInterval), agent.Duration(o.HeartbeatTTL)
 	c.CPUThreshold, c.MemoryThreshold = 100, 100 // a busy laptop does not freeze its own demo
 	c.DrainTimeout = 0                           // the whole site ends with it: the guard would hold the last node
+	c.AllowUnsigned = deployable
+	c.DataCenter = fmt.Sprintf("dc%d", 2-n.Addr.Addr().As4()[3]%2)
 	c.AppDir, c.StateDir, c.Log = n.site.dir, n.site.dir, o.Log
 	return c
 }
