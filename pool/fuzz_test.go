@@ -103,3 +103,28 @@ func FuzzAck(f *testing.F) {
 		}
 	})
 }
+
+func FuzzCommand(f *testing.F) {
+	f.Add(`{"type":"exec","command":"ls -l","id":"A","by":"ann","issued":1.5,"expires":2.5,"signed":{"key":"k"}}`)
+	f.Add(`{"type":"freeze","reason":5,"id":["x"],"expires":"soon"}`)
+	f.Add(`{"type":"a","type":"b","expires":1e400}`)
+	f.Add(`[]`)
+	f.Fuzz(func(t *testing.T, raw string) {
+		taken := readTaken(raw)
+		var c Command
+		if json.Unmarshal([]byte(raw), &c) != nil || taken.Err != nil {
+			return
+		}
+		if c.Type == "" || len(c.ID) > textMost || len(c.By) > textMost || !utf8.ValidString(c.By) {
+			t.Errorf("%+v", c)
+		}
+		b, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again Command
+		if err := json.Unmarshal(b, &again); err != nil || again.Type != c.Type || again.ID != c.ID || !again.Expires.Equal(c.Expires) {
+			t.Errorf("%+v was %+v, %v", again, c, err)
+		}
+	})
+}
