@@ -48,14 +48,19 @@ func TestThePagesConfigIsTheDefault(t *testing.T) {
 	}
 }
 
-func TestThePageNamesAllMetrics(t *testing.T) {
+// allMetrics has a series of each metric.
+func allMetrics() *metrics {
 	m := newMetrics(func() Status { return Status{} })
 	m.took("test", 0)
 	m.asked("redis", 0, nil)
 	m.applies.WithLabelValues("applied")
 	m.nodes.WithLabelValues("active")
 	m.workers.WithLabelValues("serving")
-	families, err := m.registry.Gather()
+	return m
+}
+
+func TestThePageNamesAllMetrics(t *testing.T) {
+	families, err := allMetrics().registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

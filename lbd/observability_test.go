@@ -19,13 +19,7 @@ import (
 // exposed are the series that lbd shows.
 func exposed(t *testing.T) shownSeries {
 	t.Helper()
-	m := newMetrics(func() Status { return Status{} })
-	m.took("test", 0)
-	m.asked("redis", 0, nil)
-	m.applies.WithLabelValues("applied")
-	m.nodes.WithLabelValues("active")
-	m.workers.WithLabelValues("serving")
-	families, err := m.registry.Gather()
+	families, err := allMetrics().registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +120,9 @@ func TestTheRunbookHelps(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range regexp.MustCompile("(?m)(?:`|^)lbd ([a-z]+)").FindAllStringSubmatch(text, -1) {
+	commands := regexp.MustCompile("(?m)^lbd ([a-z]+)").FindAllStringSubmatch(strings.Join(blocks(t, "runbook.md", "sh"), ""), -1)
+	commands = append(commands, regexp.MustCompile("`lbd\\s+([a-z]+)").FindAllStringSubmatch(text, -1)...)
+	for _, m := range commands {
 		if !strings.Contains(usage, "\n  lbd "+m[1]) {
 			t.Errorf("the runbook says lbd %s, and there is no such command", m[1])
 		}

@@ -22,6 +22,7 @@ func TestInDebian(t *testing.T) {
 		{"nginx is started anew", restartNginx},
 		{"lbd ends", end},
 		{"lbd starts without redis", withoutRedis},
+		{"prometheus and the dashboard", prometheus},
 		{"the agent has no rights", agentRights},
 		{"the agent ends", agentEnds},
 		{"a hung agent is started again", agentHangs},

@@ -29,7 +29,7 @@ var (
 const soon = 20 * time.Second
 
 // packages are what the machine has beyond Debian's minimal base.
-const packages = "systemd,systemd-sysv,dbus,procps,nginx,libnginx-mod-http-lua,openssl,redis-server"
+const packages = "systemd,systemd-sysv,dbus,procps,nginx,libnginx-mod-http-lua,openssl,redis-server,prometheus"
 
 // base is the root of a Debian 12, made once and kept in the user's cache. Machines boot on a throw-away layer above it.
 func base(t *testing.T) string {
@@ -38,7 +38,7 @@ func base(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := filepath.Join(cache, "bazbeans", "bookworm-2")
+	root := filepath.Join(cache, "bazbeans", "bookworm-3")
 	if _, err := os.Stat(root); err == nil {
 		return root
 	}
