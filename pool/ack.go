@@ -63,7 +63,7 @@ func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) (before s
 		"refused", string(refused))
 	pipe.PExpire(ctx, p.keys.lb(a.ID), ttl)
 	pipe.Set(ctx, p.keys.lbLast(a.ID), "", lastWordTTL)
-	if _, err = pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	if err = told(pipe.Exec(ctx)); err != nil && !errors.Is(err, redis.Nil) {
 		return "", p.Explain(err)
 	}
 	return last.Val(), nil
@@ -126,7 +126,7 @@ func (p *Pool) ForgetLB(ctx context.Context, id string) error {
 	pipe := p.rdb.TxPipeline()
 	n := pipe.SRem(ctx, p.keys.lbs(), id)
 	pipe.Del(ctx, p.keys.lb(id), p.keys.lbLast(id))
-	if _, err := pipe.Exec(ctx); err != nil {
+	if err := told(pipe.Exec(ctx)); err != nil {
 		return p.Explain(err)
 	}
 	if n.Val() == 0 {

@@ -144,15 +144,19 @@ func secret(file, otherwise string) (string, error) {
 	return line, nil
 }
 
-// redacted shows a URL without its password, also when it does not parse.
+// redacted shows a URL without its password, also when it does not parse, and without what stands behind its ?.
 func redacted(raw string) string {
-	if u, err := url.Parse(raw); err == nil {
+	u, err := url.Parse(raw)
+	if err == nil && (u.User != nil || !strings.Contains(raw, "@")) {
+		u.RawQuery, u.Fragment = "", ""
 		return u.Redacted()
 	}
+	shown := raw
 	if i := strings.LastIndex(raw, "@"); i >= 0 {
-		return "…" + raw[i:]
+		shown = "…" + raw[i:]
 	}
-	return raw
+	shown, _, _ = strings.Cut(shown, "?")
+	return shown
 }
 
 // reason says what is wrong with a URL, and nothing that could be a part of its password.

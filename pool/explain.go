@@ -81,7 +81,7 @@ func unanswered(err error) (means, wayOut string) {
 	case late:
 		return "no answer in time", "is it stopped, overloaded or cut off?"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "it closed the connection", "has it restarted? a TLS port wants rediss://, and mostly a certificate in tls.cert and tls.key"
+		return "it closed the connection", "has it restarted, or reached its maxclients? a TLS port wants rediss://, and mostly a certificate in tls.cert and tls.key"
 	}
 	return "", ""
 }

@@ -107,6 +107,20 @@ type noRetry struct{ *redis.Cmd }
 
 func (noRetry) NoRetry() bool { return true }
 
+// told is what is wrong with a transaction. Of one that holds a command which it refuses Redis says at the end only that
+// nothing of it was done.
+func told(cmds []redis.Cmder, err error) error {
+	if !redis.HasErrorPrefix(err, "EXECABORT") {
+		return err
+	}
+	for _, cmd := range cmds {
+		if why := cmd.Err(); why != nil && !redis.HasErrorPrefix(why, "EXECABORT") {
+			return why
+		}
+	}
+	return err
+}
+
 // within returns what call returns, or ctx's error as soon as ctx ends: go-redis heeds a deadline, but while it waits
 // for an answer it does not see that ctx was canceled. call then ends by itself, within the time that a read may take.
 func within[T any](ctx context.Context, call func() (T, error)) (T, error) {

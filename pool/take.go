@@ -77,23 +77,22 @@ func (p *Pool) named(ctx context.Context, node string, t Taken) (Taken, error) {
 		return t, fmt.Errorf("encode command: %w", err)
 	}
 	key := p.keys.taken(node)
-	_, err = p.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	err = told(p.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		tx.LInsertBefore(ctx, key, t.raw, b)
 		tx.LRem(ctx, key, 1, t.raw)
 		return nil
-	})
+	}))
 	t.raw = string(b)
 	return t, p.Explain(err)
 }
 
 // GiveBack puts what was taken and not begun to the head of the queue again.
 func (p *Pool) GiveBack(ctx context.Context, node string, t Taken) error {
-	_, err := p.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	return p.Explain(told(p.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		tx.LRem(ctx, p.keys.taken(node), 1, t.raw)
 		tx.LPush(ctx, p.keys.commands(node), t.raw)
 		return nil
-	})
-	return p.Explain(err)
+	})))
 }
 
 // Begun is the answer to Begin.
