@@ -206,6 +206,7 @@ func (c *commander) judge(j *job) error {
 		return err
 	}
 	j.c, j.signer, j.keep = cmd, signer, remember(j.t, cmd, now)
+	j.t.By = cmd.By
 	if j.t.Signed != nil && cmd.Issued.Before(a.state.since) {
 		return refuse("it was issued before this agent started, which does not know whether it was run already: send it again (a state_dir remembers)")
 	}
@@ -225,11 +226,7 @@ func (c *commander) refuse(ctx context.Context, j job, err error) {
 }
 
 func (c *commander) resultOf(j job) pool.Result {
-	said := j.t.Command
-	if j.signer != "" {
-		said = j.c
-	}
-	return pool.Result{ID: j.t.ID, Node: c.a.cfg.NodeID, Type: j.t.Type, By: sender(said)}
+	return pool.Result{ID: j.t.ID, Node: c.a.cfg.NodeID, Type: j.t.Type, By: sender(j.t.Command)}
 }
 
 func (c *commander) has(id string) bool {

@@ -121,7 +121,10 @@ func (c *Command) UnmarshalJSON(b []byte) error {
 		}
 		c.Signed = s.Signed
 	}
-	return errors.Join(append(errs, c.check())...)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return c.check()
 }
 
 func (c *Command) check() error {

@@ -11,5 +11,6 @@ local state, instance = was[1] or '', was[2] or ''
 if state == 'running' and instance == ARGV[7] then return {'ok'} end -- asked again: the first answer was lost
 if state ~= '' and state ~= 'queued' then return {'before', state, instance} end
 remember(KEYS[2], KEYS[3], {id = ARGV[2], node = ARGV[3], type = ARGV[4], by = ARGV[5], now = ARGV[6], ttl = ARGV[8], most = ARGV[9]})
-redis.call('HSET', KEYS[2], 'state', 'running', 'started', ARGV[6], 'instance', ARGV[7])
+redis.call('HSET', KEYS[2], 'state', 'running', 'started', ARGV[6], 'instance', ARGV[7],
+  'by', ARGV[5]) -- as the agent knows it: a signature may say more than the sender
 return {'ok'}

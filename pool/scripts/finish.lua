@@ -14,6 +14,7 @@ local state = ARGV[10]
 if was == state or (was ~= '' and was ~= 'queued' and was ~= 'running' and was ~= 'interrupted') then return {'same'} end
 remember(KEYS[2], KEYS[3], {id = ARGV[2], node = ARGV[3], type = ARGV[4], by = ARGV[5], now = ARGV[6], ttl = ARGV[8], most = ARGV[9]})
 redis.call('HSET', KEYS[2], 'state', state)
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'by', ARGV[5]) end
 for i = 14, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 if redis.call('EXISTS', KEYS[4]) == 1 then -- a node that was forgotten stays so
   redis.call('HSET', KEYS[4], 'status', ARGV[12], 'details', ARGV[13], 'timestamp', ARGV[7])
