@@ -74,7 +74,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 					_ = os.Remove(name)
 				}
 			}
-			for i := range 12 {
+			for i := range 8 {
 				s.killAnLbd(opt)
 				if out, err := exec.Command("nginx", "-t", "-p", s.dir, "-c", s.nginx.Conf).CombinedOutput(); err != nil {
 					live, _ := os.ReadFile(s.out)

@@ -3,6 +3,7 @@ package nginx
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,7 +23,13 @@ import (
 	"github.com/bazbeans/bazbeans/step"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // these tests mostly wait for Nginx
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // site is a real Nginx whose answer tells which output it has read: the output is a map that sets $gen.
 type site struct {
