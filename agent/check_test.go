@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,49 @@ func TestCheckSettingsAreAllSaidAtOnce(t *testing.T) {
 	}
 	if len(lines) != 22 {
 		t.Errorf("%d lines, want 22:\n%v", len(lines), err)
+	}
+}
+
+// The operator's page has an example with every kind, which has to work, and names every key.
+func TestCheckDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/agent.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, page, _ := strings.Cut(string(text), "## Health checks\n\n```yaml\n")
+	example, page, found := strings.Cut(page, "```\n")
+	if !found {
+		t.Fatal("docs/agent.md has no example under Health checks")
+	}
+	c := Defaults()
+	c.NodeID = "n1"
+	if err := conf.Decode([]byte(example), &c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.check(); err == nil || err.Error() != "checks[2] queue: program: argv: stat /usr/local/bin/check_queue: no such file or directory" {
+		t.Errorf("the example: %v; only its program is not here", err)
+	}
+	shown := map[string]bool{}
+	for i := range c.Checks {
+		for name := range c.Checks[i].kinds() {
+			shown[name] = true
+		}
+	}
+	for f := range reflect.TypeFor[Check]().Fields() {
+		if f.Type.Kind() != reflect.Pointer {
+			continue
+		}
+		kind := f.Tag.Get("yaml")
+		if !shown[kind] {
+			t.Errorf("the example has no %s", kind)
+		}
+		_, row, _ := strings.Cut(page, "\n| `"+kind+"` |")
+		row, _, _ = strings.Cut(row, "\n")
+		for key := range f.Type.Elem().Fields() {
+			if name := key.Tag.Get("yaml"); !strings.Contains(row, "`"+name) {
+				t.Errorf("the row of %s does not name %s: %s", kind, name, row)
+			}
+		}
 	}
 }
 

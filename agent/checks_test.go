@@ -111,7 +111,9 @@ func TestReloadOfChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Nothing listens on port 1.
 		down := func(name string) Check { return Check{Name: name, TCP: &TCPCheck{Address: "127.0.0.1:1"}} }
-		good := func(name string) Check { return Check{Name: name, Disk: &DiskCheck{Path: "/", MinFree: Amount{Bytes: 1}}} }
+		good := func(name string) Check {
+			return Check{Name: name, Disk: &DiskCheck{Path: "/", MinFree: Amount{Bytes: 1}}}
+		}
 		s := newSite(t, func(c *Config) { c.Checks = []Check{down("gone"), good("stays")} })
 		sick := s.application()
 		s.start()
