@@ -78,7 +78,7 @@ func (d *doctor) checkModules() {
 	if lua {
 		says += "; Lua is there"
 	}
-	d.add(finding{Code: "nginx-modules", Level: levelNote, What: says})
+	d.ok("nginx-modules", "%s", says)
 }
 
 func (d *doctor) checkMaster(context.Context) {

@@ -59,6 +59,11 @@ func (d *doctor) checkGuard(context.Context) {
 				Means: "The guard holds what was served before without end, and no freeze applies any more.",
 				Where: inConfig, Fix: fmt.Sprintf("guard:\n  min_nodes: %d", max(up/2, 1))})
 		}
+		if len(want) > u.MaxNodes*4/5 {
+			d.add(finding{Code: "max-nodes", Level: levelWarning, What: fmt.Sprintf("upstream %s has %d of at most %d nodes", u.Name, len(want), u.MaxNodes),
+				Means: "Above max_nodes nobody new gets in, so that a flood of registrations takes no working node's place.",
+				Where: fmt.Sprintf("%s, at upstream %s", inConfig, u.Name), Fix: fmt.Sprintf("max_nodes: %d", 2*u.MaxNodes)})
+		}
 		if why := d.plan.Guard[u.Name].why; why != "" {
 			d.add(finding{Code: "held", Level: levelWarning, What: "upstream " + u.Name + ": " + why,
 				Means: "The guard keeps servers against the pool's word."})
@@ -88,6 +93,12 @@ func (d *doctor) checkGuard(context.Context) {
 		d.add(finding{Code: "min-interval", Level: levelWarning, What: "timing.min_interval is 0",
 			Means: "Each change is a reload of its own: a restart of the fleet leaves a heap of old workers.",
 			Where: inConfig, Fix: "timing:\n  min_interval: 1s"})
+	}
+	if p, err := d.l.pins.read(); err != nil {
+		d.add(finding{Code: "pinned", Level: levelWarning, What: err.Error(), Means: "A pin that can't be read does not count."})
+	} else if p != nil {
+		d.add(finding{Code: "pinned", Level: levelWarning, What: fmt.Sprintf("generation %d is pinned since %s", p.Generation, p.At.UTC().Format(time.RFC3339)),
+			Means: "What changes in the pool is not applied until the pin is ended.", Where: inShell, Fix: "lbd rollback --end"})
 	}
 	d.checkNetworks()
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 const (
 	slowPing  = 20 * time.Millisecond
 	largeSkew = 5 * time.Second
+	// oldestRedis is the first major version with EVAL_RO and key rights for reading alone; see docs/redis.md.
+	oldestRedis = 7
 )
 
 // checkRedis looks at the server that the pool is in: whether what is written there will last.
@@ -46,6 +49,13 @@ func (d *doctor) checkRedis(ctx context.Context) {
 
 // judgeRedis says what is to be thought of the server.
 func (d *doctor) judgeRedis(s *pool.Server) {
+	if major, _, _ := strings.Cut(s.Version, "."); s.Version != "" {
+		if n, err := strconv.Atoi(major); err == nil && n < oldestRedis {
+			d.add(finding{Code: "redis-version", Level: levelProblem, What: fmt.Sprintf("Redis is %s, older than %d", s.Version, oldestRedis),
+				Means: "It lacks commands that lbd needs when something very large is in the pool, and read-only rights.",
+				Where: "on Redis's host", Fix: "apt-get install --only-upgrade redis-server"})
+		}
+	}
 	d.judgeKeeping(s)
 	d.judgeMemory(s)
 	d.judgeRights(s)

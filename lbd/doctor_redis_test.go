@@ -134,6 +134,7 @@ func TestJudgeRedis(t *testing.T) {
 		level level
 		make  func(*pool.Server)
 	}{
+		{"redis-version", levelProblem, func(s *pool.Server) { s.Version = "6.2.14" }},
 		{"redis-latency", levelWarning, func(s *pool.Server) { s.Ping = time.Second }},
 		{"clock", levelWarning, func(s *pool.Server) { s.Skew = -time.Minute }},
 		{"redis-disk", levelProblem, func(s *pool.Server) { s.Failing = "rdb_last_bgsave_status is err" }},

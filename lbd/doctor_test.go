@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -137,6 +138,9 @@ func withCode(findings []finding, code string) *finding {
 	return nil
 }
 
+// plainUpstream is read without the defaults.
+type plainUpstream UpstreamConfig
+
 var place = regexp.MustCompile("^in (/\\S+) (outside all blocks|instead of line (\\d+)|inside `.*` of line (\\d+))$")
 
 // heal does what the finding says, to the letter.
@@ -162,6 +166,15 @@ func (p *patient) heal(f *finding) {
 			lines = slices.Insert(lines, at, f.Fix)
 		}
 		writeTestFile(p.t, m[1], strings.Join(lines, "\n"))
+	case strings.HasPrefix(f.Where, inConfig+", at upstream "):
+		if err := yaml.Unmarshal([]byte(f.Fix), (*plainUpstream)(&p.cfg.Upstreams[0])); err != nil {
+			p.t.Fatal(err)
+		}
+	case f.Fix == "lbd rollback --end":
+		var errs bytes.Buffer
+		if code := Main(p.t.Context(), []string{"rollback", "--end", "--state-dir", p.cfg.StateDir}, nil, io.Discard, &errs); code != cli.Done {
+			p.t.Fatal(errs.String())
+		}
 	case f.Where == inConfig:
 		dec := yaml.NewDecoder(strings.NewReader(f.Fix))
 		dec.KnownFields(true)
@@ -257,6 +270,10 @@ func TestEachFixHeals(t *testing.T) {
 		{"a reload for each change", "min-interval", levelWarning, func(p *patient) { p.cfg.Timing.MinInterval = 0 }},
 		{"more nodes wanted than there are", "min-nodes", levelProblem, func(p *patient) { p.cfg.Guard.MinNodes = 5 }},
 		{"any loss is believed", "guard-shrink", levelWarning, func(p *patient) { p.cfg.Guard.MaxShrink = 100 }},
+		{"a full upstream", "max-nodes", levelWarning, func(p *patient) { p.cfg.Upstreams[0].MaxNodes = 2 }},
+		{"an old generation is pinned", "pinned", levelWarning, func(p *patient) {
+			p.write("state/pin.json", `{"generation": 7, "by": "ann", "at": "2026-11-22T00:00:00Z"}`)
+		}},
 		{"a short hold", "guard-hold", levelWarning, func(p *patient) { p.cfg.Guard.Hold = 0 }},
 		{"a short window", "guard-window", levelWarning, func(p *patient) { p.cfg.Guard.Window = 0 }},
 		{"all networks", "allow-networks", levelWarning, func(p *patient) { p.cfg.AllowNetworks = []string{"0.0.0.0/0"} }},

@@ -3,6 +3,7 @@ package lbd
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -83,7 +84,7 @@ func (d *doctor) checkZone(u *upstream, block *nginx.Directive) {
 		}
 	}
 	const line = "zone {{.Name}} {{.ZoneSize}};"
-	where := fmt.Sprintf("in the template %s inside `upstream`", u.Template)
+	where := fmt.Sprintf("in the template %s inside `upstream`", filepath.Join(d.l.cfg.Templates, u.Template))
 	need := func(n int) int { return zoneBase + n*zoneServer }
 	switch {
 	case size == 0:
