@@ -17,6 +17,7 @@ type acks struct {
 	said time.Time
 	next time.Time
 
+	unseen bool      // it answered, and its processes could not be seen
 	master int       // nginx's master then
 	rival  error     // another lbd has our id
 	rivals time.Time // when it last wrote
@@ -42,7 +43,7 @@ func (l *LB) ack(ctx context.Context) {
 	state, blind := l.engine.State(ctx)
 	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
-		Blind: state.Master == 0 || !l.serving, Draining: state.Draining, Apply: "reload", Refused: l.refuses}
+		Blind: !state.Up() || !l.serving, Draining: state.Draining, Apply: "reload", Refused: l.refuses}
 	switch {
 	case l.acks.rival != nil:
 		a.Blind, a.Error = true, l.acks.rival.Error()
@@ -50,12 +51,12 @@ func (l *LB) ack(ctx context.Context) {
 		a.Error = l.lastErr.Error()
 	case blind != nil:
 		a.Error = "can't see nginx: " + blind.Error()
-	case state.Master == 0:
+	case !state.Up():
 		a.Error = "nginx is not running: " + state.Why
 	}
 	l.acks.next = now.Add(nginxPoll)
 	switch {
-	case state.Master == 0:
+	case !state.Up():
 		l.acks.next = now.Add(drainingSlow)
 	case state.Draining > 0:
 		l.acks.next = now.Add(drainingPoll)
@@ -83,19 +84,19 @@ func (l *LB) ack(ctx context.Context) {
 func (l *LB) seeNginx(state nginx.State, err error) {
 	l.board.nginx(state, err)
 	l.metrics.nginx(state)
-	if state.Master == 0 && err == nil {
+	if !state.Up() && err == nil {
 		err = errors.New(state.Why)
 	}
 	l.former = state.Former
-	if endless := state.Master != 0 && state.ShutdownTimeout == 0; endless != l.endless {
+	if endless := state.Up() && state.ShutdownTimeout == 0; endless != l.endless {
 		if l.endless = endless; endless {
 			l.log.Warn("worker_shutdown_timeout is not set: a worker of a former configuration lives as long as its longest connection, and no drain is done before that",
 				"fix", "worker_shutdown_timeout 60s; in "+l.cfg.Nginx.Conf+", beside worker_processes")
 		}
 	}
 	l.say.change("nginx", err, "nginx is not running, as far as lbd can see", "nginx runs")
-	if state.Master != l.acks.master {
-		l.acks.master, l.lastCheck = state.Master, time.Time{} // does it serve what it should?
+	if state.Master != l.acks.master || state.Unseen != l.acks.unseen {
+		l.acks.master, l.acks.unseen, l.lastCheck = state.Master, state.Unseen, time.Time{} // does it serve what it should?
 		l.own.is(state.Master)
 		l.agenda.now()
 	}

@@ -20,6 +20,7 @@ func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 	if p.hash != l.wanted.Hash {
 		l.wanted = generation{N: l.wanted.N + 1, Hash: p.hash}
 	}
+	p.generation = l.wanted.N
 	began := time.Now()
 	out, err := l.engine.Apply(ctx, p)
 	took := time.Since(began)

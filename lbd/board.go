@@ -75,6 +75,7 @@ type RedisStatus struct {
 type NginxStatus struct {
 	Running         bool       `json:"running"`
 	Master          int        `json:"master"`
+	Unseen          bool       `json:"unseen"` // it answers at nginx.proof, but its processes can't be seen
 	Workers         int        `json:"workers"`
 	Draining        int        `json:"draining"`         // workers of former configurations that have not ended
 	OldGenerations  int        `json:"old_generations"`  // how many configurations those are of
@@ -211,7 +212,7 @@ func (b *board) nginx(state nginx.State, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turned = time.Now()
-	b.status.Nginx = NginxStatus{Running: state.Master != 0, Master: state.Master, Workers: state.Workers, Draining: state.Draining,
+	b.status.Nginx = NginxStatus{Running: state.Up(), Unseen: state.Unseen, Master: state.Master, Workers: state.Workers, Draining: state.Draining,
 		OldGenerations: state.Former, ShutdownTimeout: state.ShutdownTimeout.Seconds(), Error: state.Why}
 	if !state.DrainingSince.IsZero() {
 		b.status.Nginx.DrainingSince = new(state.DrainingSince.UTC())
@@ -219,7 +220,7 @@ func (b *board) nginx(state nginx.State, err error) {
 	if err != nil {
 		b.status.Nginx.Error = err.Error()
 	}
-	if state.Master == 0 {
+	if !state.Up() {
 		b.status.Running = 0
 	}
 }

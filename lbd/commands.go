@@ -120,7 +120,7 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 	}
 	if cmd.diff {
 		differs := false
-		for _, f := range p.Files {
+		for _, f := range l.onDisk(p.Files) {
 			d, err := printDiff(stdout, f.Path, f.Data, "wanted")
 			if err != nil {
 				return trouble(err)

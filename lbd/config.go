@@ -2,7 +2,9 @@ package lbd
 
 import (
 	"errors"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bazbeans/bazbeans/conf"
+	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -35,9 +38,16 @@ type NginxConfig struct {
 	Conf   string `yaml:"conf"`   // main file; default /etc/nginx/nginx.conf
 	PID    string `yaml:"pid"`    // default /run/nginx.pid
 	Reload Argv   `yaml:"reload"` // "signal" (the default) or a command as a list of words
-	Proof  string `yaml:"proof"`  // not built yet: must be empty
+	Proof  string `yaml:"proof"`  // also ask new workers at this listener; default none. See nginx.Options
 	Apply  string `yaml:"apply"`  // reload (the default), or auto, which is reload until there is another engine
 	Live   string `yaml:"live"`   // auto (the default); without meaning until there is a live engine
+}
+
+// nginx is what the engine needs of the config.
+func (c *Config) nginx(log *slog.Logger) nginx.Options {
+	n := c.Nginx
+	return nginx.Options{Binary: n.Binary, Prefix: n.Prefix, Conf: n.Conf, PID: n.PID, Reload: n.Reload, Proof: n.Proof,
+		StateDir: filepath.Join(c.StateDir, "nginx"), Log: log}
 }
 
 // Argv is a command as a list of words; nil stands for "signal".

@@ -102,7 +102,7 @@ func TestBadConfig(t *testing.T) {
 		"nginx:\n  reload: systemctl reload nginx":                                        "nginx.reload",
 		"resolvers: [redis]":                                                              "want one resolver",
 		"nginx: {apply: live}":                                                            `nginx.apply "live" is not available`,
-		"nginx: {proof: '127.0.0.1:9181'}":                                                "nginx.proof is not available",
+		"nginx: {proof: '9181'}":                                                          `nginx: proof "9181" is neither`,
 		"nginx: {binari: x}":                                                              "nginx.binari: unknown key",
 	} {
 		if _, err := parseConfig(t, text); err == nil || !strings.Contains(err.Error(), want) {

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,7 +37,7 @@ type reloads struct{ *nginx.Nginx }
 
 func (r reloads) Test(ctx context.Context, p *Plan) error { return r.Nginx.Test(ctx, p.Files) }
 func (r reloads) Apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
-	return r.Nginx.Apply(ctx, p.Files, 0)
+	return r.Nginx.Apply(ctx, p.Files, p.generation)
 }
 
 // registry is what the loop needs of *pool.Pool: it reads the pool, and writes nothing but its own ack.
@@ -57,6 +56,7 @@ type LB struct {
 	pool      registry
 	chain     *resolvers.Chain
 	engine    Engine
+	onDisk    func([]nginx.File) []nginx.File // how a plan's files are written
 	upstreams []*upstream
 	host      string // for people
 	instance  string // which run of lbd this is
@@ -160,12 +160,11 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 		}
 		l.upstreams = append(l.upstreams, &upstream{UpstreamConfig: c, view: view})
 	}
-	engine, err := nginx.New(nginx.Options{Binary: cfg.Nginx.Binary, Prefix: cfg.Nginx.Prefix, Conf: cfg.Nginx.Conf, PID: cfg.Nginx.PID,
-		Reload: cfg.Nginx.Reload, StateDir: filepath.Join(cfg.StateDir, "nginx"), Log: log})
+	engine, err := nginx.New(cfg.nginx(log))
 	if err != nil {
 		return nil, err
 	}
-	l.engine = reloads{engine}
+	l.engine, l.onDisk = reloads{engine}, engine.OnDisk
 	p, err := pool.Open(cfg.Redis)
 	if err != nil {
 		return nil, err

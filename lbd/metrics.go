@@ -147,7 +147,7 @@ func (m *metrics) looked(p *Plan) {
 
 func (m *metrics) nginx(s nginx.State) {
 	up := 0.0
-	if s.Master != 0 {
+	if s.Up() {
 		up = 1
 	}
 	m.running.Set(up)

@@ -29,7 +29,8 @@ type Plan struct {
 	Pinned      *pin    // Files and Sets are those of this generation, whatever the facts are
 	Complete    bool    // every upstream is in Files as the facts want it, or held by the guard
 
-	hash string // of Files, names and all
+	hash       string // of Files, names and all
+	generation int64  // its number, once it is to be applied
 }
 
 // NodeStatus is a node in /status, and in a fixture of `lbd render`.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/lbd/nginx"
 )
 
 // rollback is `lbd rollback`: it pins a kept generation, or ends that. A running lbd does it; without one it is done
@@ -47,8 +48,16 @@ func rollback(ctx context.Context, cfg *Config, cmd command, arg string, make fu
 		return &cli.Error{Code: cli.Usage, Err: err}
 	}
 	if cmd.diff {
+		engine, err := nginx.New(cfg.nginx(nil))
+		if err != nil {
+			return &cli.Error{Code: cli.Usage, Err: err}
+		}
+		var files []nginx.File
 		for _, u := range g.Upstreams {
-			if _, err := printDiff(stdout, u.Output, u.Text, fmt.Sprintf("generation %d", n)); err != nil {
+			files = append(files, nginx.File{Path: u.Output, Data: u.Text})
+		}
+		for _, f := range engine.OnDisk(files) {
+			if _, err := printDiff(stdout, f.Path, f.Data, fmt.Sprintf("generation %d", n)); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/render"
 	"github.com/bazbeans/bazbeans/resolvers"
@@ -67,8 +68,8 @@ func (c *Config) complete() error {
 	if c.Nginx.Live != "auto" {
 		bad("nginx.live %q is not available in this version (there is: auto)", c.Nginx.Live)
 	}
-	if c.Nginx.Proof != "" {
-		bad("nginx.proof is not available in this version: leave it empty")
+	if _, err := nginx.New(c.nginx(nil)); err != nil {
+		bad("%w", err)
 	}
 	if c.Timing.Resync < 100*time.Millisecond {
 		bad("timing.resync %s is shorter than 100ms", c.Timing.Resync)

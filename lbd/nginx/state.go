@@ -27,6 +27,9 @@ type State struct {
 	ShutdownTimeout time.Duration
 }
 
+// Up reports whether Nginx runs, as far as anybody can tell.
+func (s State) Up() bool { return s.Master != 0 || s.Unseen }
+
 // State looks at the processes, and at nothing else once it knows the configuration. It does not wait for an Apply.
 func (n *Nginx) State(ctx context.Context) (State, error) {
 	b, err := n.build(ctx)
