@@ -131,7 +131,7 @@ func hostileRows() []Row {
 					}
 				}
 				s.converges(time.Now(), soon, s.but("web1")...)
-				s.outputHasNone("listen", "66", "{{", "\x1b")
+				s.outputHasNone("listen", "127.0.0.66", "{{", "\x1b")
 				s.unfreeze("web1")
 				s.converges(time.Now(), soon, s.all()...)
 			},
@@ -269,17 +269,37 @@ func (s *Site) refuses(entries []forged) {
 	s.converges(time.Now(), soon, s.all()...)
 }
 
-// forge writes an entry that lives for ten minutes.
-func (s *Site) forge(f forged) {
+// forge writes entries that live for ten minutes. They come into the pool all at one moment.
+func (s *Site) forge(entries ...forged) {
 	pipe := s.rdb.Pipeline()
-	for _, cmd := range f.commands() {
-		pipe.Do(s.ctx, cmd...)
+	var ids []any
+	for _, f := range entries {
+		for _, cmd := range f.commands() {
+			pipe.Do(s.ctx, cmd...)
+		}
+		ids = append(ids, f.id)
+	}
+	for _, set := range []string{"bazbeans:nodes:all", "bazbeans:nodes:active"} {
+		pipe.SAdd(s.ctx, set, ids...)
 	}
 	if _, err := pipe.Exec(s.ctx); err != nil {
-		s.fail("forge %.60q: %w", f.id, err)
+		s.fail("forge %d entries, the first of them %.60q: %w", len(entries), entries[0].id, err)
 	}
 }
 
+// unforge takes entries away without a trace.
+func (s *Site) unforge(entries ...forged) {
+	pipe := s.rdb.Pipeline()
+	for _, f := range entries {
+		pipe.SRem(s.ctx, "bazbeans:nodes:all", f.id)
+		pipe.SRem(s.ctx, "bazbeans:nodes:active", f.id)
+		pipe.Del(s.ctx, "bazbeans:node:"+f.id+":heartbeat", "bazbeans:node:"+f.id+":status")
+	}
+	_, err := pipe.Exec(s.ctx)
+	s.must(err)
+}
+
+// commands make the entry, but for the sets that have it in the pool.
 func (f forged) commands() (all [][]any) {
 	hash := map[string]string{"status": "active", "details": "", "timestamp": "1700000000.0", "data_center": "dc1", "is_frozen": "false", "is_active": "true"}
 	maps.Copy(hash, f.fields)
@@ -297,33 +317,7 @@ func (f forged) commands() (all [][]any) {
 	if f.agent == "" || f.ip != "" {
 		all = append(all, []any{"HSET", "bazbeans:node_ips", f.id, f.ip})
 	}
-	return append(all, set,
-		[]any{"SET", "bazbeans:node:" + f.id + ":heartbeat", beat, "EX", 600},
-		[]any{"SADD", "bazbeans:nodes:all", f.id}, []any{"SADD", "bazbeans:nodes:active", f.id})
-}
-
-// flood forges n entries in one go; it returns what takes them away.
-func (s *Site) flood(n int, entry func(int) forged) (drain func()) {
-	send := func(commands func(forged) [][]any) {
-		for from := 0; from < n; from += 1000 {
-			pipe := s.rdb.Pipeline()
-			for i := from; i < min(from+1000, n); i++ {
-				for _, cmd := range commands(entry(i)) {
-					pipe.Do(s.ctx, cmd...)
-				}
-			}
-			_, err := pipe.Exec(s.ctx)
-			s.must(err)
-		}
-		s.redisDo("PUBLISH", "bazbeans:lb_events", "{}")
-	}
-	send(forged.commands)
-	return func() {
-		send(func(f forged) [][]any {
-			return [][]any{{"SREM", "bazbeans:nodes:all", f.id}, {"SREM", "bazbeans:nodes:active", f.id},
-				{"DEL", "bazbeans:node:" + f.id + ":heartbeat", "bazbeans:node:" + f.id + ":status"}}
-		})
-	}
+	return append(all, set, []any{"SET", "bazbeans:node:" + f.id + ":heartbeat", beat, "EX", 600})
 }
 
 // outputHasNone wants none of the texts in lbd's file.

@@ -128,22 +128,35 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: 10,000 bogus registrations",
-		Does:     "somebody registers 10,000 nodes with living heartbeats at addresses where nobody is; later he forgets them",
-		MustHold: "more nodes than an upstream may have: the last good set stays, and lbd says so",
+		Does:     "10,000 nodes with living heartbeats, at addresses where nobody is, are there all at once; later they are forgotten",
+		MustHold: "more nodes than an upstream may have: the last good set stays, and lbd says so; a freeze arrives",
 		Run: func(s *Site) {
 			untouched := s.untouched()
-			drain := s.flood(10_000, func(i int) forged {
-				return forged{id: fmt.Sprintf("bogus%d", i), agent: "1.0", fields: map[string]string{"address": fmt.Sprintf("127.9.%d.%d", i/250, i%250+1), "port": "9"}}
-			})
-			s.looks(2)
+			all := crowd(10_000, bogus)
+			s.forge(all...)
+			s.redisDo("PUBLISH", "bazbeans:lb_events", "{}")
+			s.quarantined(soon, all[0].id, all[9999].id)
 			s.serves(3*time.Second, s.all()...)
 			untouched()
-			s.freeze("web1") // somebody's will goes in all the same
-			s.wait(soon, func() error { return s.inFile(s.but("web1")) })
-			s.answers(s.but("web1")...)
-			drain()
-			s.unfreeze("web1")
+			s.worksOn()
+			s.unforge(all...)
 			s.converges(time.Now(), soon, s.all()...)
+		},
+	}, {
+		Name:     "pool: bogus registrations one by one",
+		Does:     "max_nodes is 5, and 5 are served; 200 nodes register one after another at addresses where nobody is; one of the 5 is frozen",
+		MustHold: "nobody new gets in while more want to than may; the freeze and its end arrive",
+		Setup:    Setup{Upstreams: "upstreams: [{name: app_backend, output: CONF.D/upstream.conf, max_nodes: 5}]\n"},
+		Run: func(s *Site) {
+			untouched := s.untouched()
+			for i := range 200 {
+				s.forge(bogus(i))
+				s.redisDo("PUBLISH", "bazbeans:lb_events", "{}")
+				s.during(10*time.Millisecond, func() error { return s.inFile(s.all()) })
+			}
+			s.quarantined(soon, bogus(0).id, bogus(199).id)
+			untouched()
+			s.worksOn()
 		},
 	}, {
 		Name:     "pool: 10,000 registrations of rubbish",
@@ -151,15 +164,31 @@ func poolRows() []Row {
 		MustHold: "each is refused, the others are served, a freeze arrives",
 		Run: func(s *Site) {
 			untouched := s.untouched()
-			s.flood(10_000, func(i int) forged {
+			s.forge(crowd(10_000, func(i int) forged {
 				return forged{id: fmt.Sprintf("bogus%d", i), agent: "1.0", fields: map[string]string{"address": "unix:/var/run/docker.sock", "port": "9"}}
-			})
+			})...)
+			s.redisDo("PUBLISH", "bazbeans:lb_events", "{}")
 			s.quarantined(soon, "bogus0", "bogus9999")
 			s.serves(2*time.Second, s.all()...)
 			untouched()
 			s.worksOn()
 		},
 	}}
+}
+
+// crowd is n entries.
+func crowd(n int, entry func(i int) forged) []forged {
+	all := make([]forged, n)
+	for i := range all {
+		all[i] = entry(i)
+	}
+	return all
+}
+
+// bogus is one of many nodes at addresses of their own where nobody is.
+func bogus(i int) forged {
+	at := map[string]string{"address": fmt.Sprintf("127.9.%d.%d", i/250, i%250+1), "port": "9"}
+	return forged{id: fmt.Sprintf("bogus%d", i), agent: "1.0", fields: at}
 }
 
 // atLeast holds while lbd's file has so many nodes.

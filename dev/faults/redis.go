@@ -66,16 +66,7 @@ func redisRows() []Row {
 		Name:     "redis: FLUSHALL",
 		Does:     "somebody flushes it, three times, a second apart",
 		MustHold: "the last good set is served all the time; the agents register again",
-		Run: func(s *Site) {
-			untouched := s.untouched()
-			for range 3 {
-				s.redisDo("FLUSHALL")
-				s.serves(time.Second, s.all()...)
-			}
-			s.converges(time.Now(), soon, s.all()...)
-			untouched()
-			s.worksOn()
-		},
+		Run:      (*Site).flushed,
 	}, {
 		Name:     "redis: FLUSHALL while all agents are away",
 		Does:     "it is flushed, and no agent comes back before 3 guard holds have passed; lbd is restarted meanwhile",
@@ -216,6 +207,18 @@ func (s *Site) worksOn() {
 	s.converges(time.Now(), soon, s.but("web1")...)
 	s.unfreeze("web1")
 	s.converges(time.Now(), soon, s.all()...)
+}
+
+// flushed flushes Redis again and again, and wants that nothing moves.
+func (s *Site) flushed() {
+	untouched := s.untouched()
+	for range 3 {
+		s.redisDo("FLUSHALL")
+		s.serves(time.Second, s.all()...)
+	}
+	s.converges(time.Now(), soon, s.all()...)
+	untouched()
+	s.worksOn()
 }
 
 // killRedis kills Redis, starts it again after a while, and wants that nothing moves meanwhile nor afterwards.

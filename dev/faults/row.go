@@ -45,19 +45,20 @@ type Setup struct {
 
 // Result is what a row came to.
 type Result struct {
-	Name     string  `json:"name"`
-	Does     string  `json:"does"`
-	MustHold string  `json:"must_hold"`
-	Requests int64   `json:"requests"`
-	Failed   int64   `json:"failed"`
-	Control  int64   `json:"control_failed"` // failed at the control
-	More     int64   `json:"allowed_more"`
-	Repeated int64   `json:"repeated"` // requests that Nginx had to try at another node
-	Reloads  int64   `json:"reloads"`  // of lbd's Nginx
-	Converge float64 `json:"converge_s"`
-	Seconds  float64 `json:"seconds"` // the row took
-	Wrong    string  `json:"wrong"`   // "": all held
-	Skipped  string  `json:"skipped"` // why this machine can't play it; "": it was played
+	Name     string           `json:"name"`
+	Does     string           `json:"does"`
+	MustHold string           `json:"must_hold"`
+	Requests int64            `json:"requests"`
+	Failed   int64            `json:"failed"`
+	Control  int64            `json:"control_failed"` // failed at the control
+	Reasons  map[string]int64 `json:"failed_by_reason"`
+	More     int64            `json:"allowed_more"`
+	Repeated int64            `json:"repeated"` // requests that Nginx had to try at another node
+	Reloads  int64            `json:"reloads"`  // of lbd's Nginx
+	Converge float64          `json:"converge_s"`
+	Seconds  float64          `json:"seconds"` // the row took
+	Wrong    string           `json:"wrong"`   // "": all held
+	Skipped  string           `json:"skipped"` // why this machine can't play it; "": it was played
 }
 
 func allRows() []Row {
@@ -107,15 +108,22 @@ func (r *Row) play(ctx context.Context, o options, log io.Writer) Result {
 		fmt.Fprintf(log, "kept: %s\n", s.dir)
 	}
 	res.Seconds = seconds(time.Since(began))
+	res.judge(err)
+	return res
+}
+
+// judge says what became of the row, of which err is what did not hold.
+func (res *Result) judge(err error) {
 	switch {
 	case errors.Is(err, errCannot):
 		res.Skipped = err.Error()
 	case err != nil:
 		res.Wrong = err.Error()
-	case res.Failed > res.Control+r.More:
-		res.Wrong = fmt.Sprintf("%d requests failed, %d at the control (%d more are allowed): %v", res.Failed, res.Control, r.More, s.lb.counts().ByReason)
+	case res.Requests == 0:
+		res.Wrong = "no request was sent: nothing is proven"
+	case res.Failed > res.Control+res.More:
+		res.Wrong = fmt.Sprintf("%d requests failed, %d at the control (%d more are allowed): %v", res.Failed, res.Control, res.More, res.Reasons)
 	}
-	return res
 }
 
 // errCannot wraps why this machine can't play a row.

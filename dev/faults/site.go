@@ -223,7 +223,8 @@ func reconfigured(log string) int64 {
 func (s *Site) count(res *Result) (err error) {
 	s.unfollow()
 	err = errors.Join(s.lb.end(), s.control.end())
-	res.Requests = s.lb.counts().Sent
+	counts := s.lb.counts()
+	res.Requests, res.Reasons = counts.Sent, counts.ByReason
 	res.Failed, res.Control = s.lb.lost(), s.control.lost()
 	res.Reloads, res.Converge = s.reloads, s.converged
 	repeated, err2 := s.lb.repeated()
