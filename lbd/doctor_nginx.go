@@ -55,7 +55,7 @@ func (d *doctor) checkBinary(context.Context) {
 			Means: "Its `nginx -t` takes connections away from listeners with reuseport, and lbd runs it before each change.",
 			Where: inShell, Fix: "apt-get install --only-upgrade nginx"})
 	case len(lacks) > 0:
-		d.add(finding{Code: "nginx-version", Level: levelNote, What: "this version has not " + strings.Join(lacks, "; "),
+		d.add(finding{Code: "nginx-version", Level: levelNote, What: "this version lacks " + strings.Join(lacks, "; "),
 			Means: "lbd does without; a newer Nginx does better."})
 	default:
 		d.ok("nginx-version", "%s has all that lbd can use", dotted(in.Version))

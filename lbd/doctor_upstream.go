@@ -3,6 +3,7 @@ package lbd
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -154,10 +155,15 @@ func (d *doctor) checkProxying(context.Context) {
 
 // checkProxyLines looks at what holds at each proxy_pass to an upstream, each place once.
 func (d *doctor) checkProxyLines(u *upstream, uses []*nginx.Directive) {
-	said := map[string]bool{}
+	const most = 5 // of a kind: a site may have a hundred locations
+	said, count := map[finding]bool{}, map[string]int{}
 	once := func(f finding) {
-		if key := f.Code + f.Where; !said[key] {
-			said[key] = true
+		key := finding{Code: f.Code, Where: f.Where, Fix: f.Fix}
+		if said[key] {
+			return
+		}
+		said[key] = true
+		if count[f.Code]++; count[f.Code] <= most {
 			d.add(f)
 		}
 	}
@@ -192,6 +198,11 @@ func (d *doctor) checkProxyLines(u *upstream, uses []*nginx.Directive) {
 			once(finding{Code: "connect-timeout", Level: levelNote, What: fmt.Sprintf("%s: %s", at, timeouts[0]),
 				Means: "When a node's whole machine vanishes each request to it waits that long before the next node is tried.",
 				Where: instead(timeouts[0]), Fix: "proxy_connect_timeout 3s;"})
+		}
+	}
+	for _, code := range slices.Sorted(maps.Keys(count)) {
+		if more := count[code] - most; more > 0 {
+			d.add(finding{Code: code, Level: levelNote, What: fmt.Sprintf("and the same at %d more places", more)})
 		}
 	}
 }

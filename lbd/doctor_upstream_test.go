@@ -245,3 +245,22 @@ func TestDoctorChangesNothing(t *testing.T) {
 		t.Errorf("before\n%s\nafter\n%s", before, after)
 	}
 }
+
+// A site with many locations does not fill the screen.
+func TestDoctorOfManyLocations(t *testing.T) {
+	p := newPatient(t)
+	var locations strings.Builder
+	for i := range 8 {
+		fmt.Fprintf(&locations, "        location /%d {\n            proxy_pass http://app_backend;\n        }\n", i)
+	}
+	p.edit("nginx.conf", "        location / {", locations.String()+"        location / {")
+	n, more := 0, ""
+	for _, f := range p.judged(1022001, func(d *doctor) { d.checkProxying(t.Context()) }) {
+		if f.Code == "upstream-keepalive" {
+			n, more = n+1, f.What
+		}
+	}
+	if n != 6 || more != "and the same at 11 more places" { // two lines at each of eight
+		t.Errorf("%d findings, the last: %s", n, more)
+	}
+}
