@@ -63,7 +63,7 @@ func (n *Nginx) already(ctx context.Context, m process, gone *absence, outs []*o
 	}
 	conf, err := n.known(ctx)
 	if n.unseen() {
-		out.Running = p.holds(outs) && n.answers(ctx, p)
+		out.Running = p.holds(outs) && n.answers(ctx, p) == nil
 		out.Draining = p.maybe(conf.shutdown)
 		return out.Running, err
 	}
@@ -121,7 +121,7 @@ func (n *Nginx) change(ctx context.Context, s setup, outs []*output, generation 
 	m, run, err := n.master(s.build) // asked again: it may have come or gone during the test
 	gone := new(absence)
 	unseen := errors.As(err, &gone) && n.unseen()
-	there := m != process{} || unseen && n.answers(ctx, n.lastProof())
+	there := m != process{} || unseen && n.answers(ctx, n.lastProof()) == nil
 	if err == nil || unseen {
 		err = n.reload(ctx, s, m, t, w, out)
 	}
@@ -141,8 +141,7 @@ func (n *Nginx) change(ctx context.Context, s setup, outs []*output, generation 
 		return &step.Error{Step: step.Verify, Err: err, Hint: "the new files stay; see what holds these workers up, and end them if need be"}
 	case ctx.Err() != nil: // lbd stops: nothing is known to be wrong, and the next lbd proves it
 	case !there: // as far as we know, nobody serves the former files either
-		return &step.Error{Step: step.Of(err), Err: fmt.Errorf("nginx, if it runs, can't be shown to serve the new files: %w", err),
-			Hint: "they have passed its test and stay"}
+		return unshown(err)
 	case len(changed) > 0:
 		return n.back(ctx, s, m, run, t, outs, out, err)
 	}

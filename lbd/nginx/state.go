@@ -3,6 +3,7 @@ package nginx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -44,7 +45,11 @@ func (n *Nginx) State(ctx context.Context) (State, error) {
 	if a := new(absence); errors.As(err, &a) {
 		st := State{Why: conf.why(a), ShutdownTimeout: conf.shutdown}
 		if p := n.lastProof(); n.unseen() {
-			st.Unseen, st.Draining = n.answers(ctx, p), p.maybe(conf.shutdown)
+			err := n.answers(ctx, p)
+			st.Unseen, st.Draining = err == nil, p.maybe(conf.shutdown)
+			if err != nil {
+				st.Why = fmt.Sprintf("%v, and %s", err, st.Why)
+			}
 		}
 		return st, nil
 	}

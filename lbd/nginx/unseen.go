@@ -2,8 +2,10 @@ package nginx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bazbeans/bazbeans/step"
@@ -15,13 +17,26 @@ import (
 // unseen tells whether Nginx may be there though no process of it is to be seen.
 func (n *Nginx) unseen() bool { return n.listener.network != "" && n.opt.Reload != nil }
 
-// answers tells whether the witness of p still answers.
-func (n *Nginx) answers(ctx context.Context, p proof) bool {
+// answers returns nil if the witness of p still answers.
+func (n *Nginx) answers(ctx context.Context, p proof) error {
 	if p.Answer == "" {
-		return false
+		return errors.New("no proof listener was installed yet")
 	}
 	answer, err := n.listener.ask(ctx, p.Asked)
-	return err == nil && answer == p.Answer
+	if err == nil && answer != p.Answer {
+		err = fmt.Errorf("%s answers %q, not %q", p.Asked, answer, p.Answer)
+	}
+	return err
+}
+
+// unshown is a reload that nobody has answered for, the former files neither: Nginx may be down, and then the new files
+// are what it is to start with.
+func unshown(err error) error {
+	at, hint := step.Of(err), ""
+	if e := new(step.Error); errors.As(err, &e) {
+		err, hint = e.Err, e.Hint+"; "
+	}
+	return step.Errorf(at, strings.TrimPrefix(hint, "; ")+"the new files have passed nginx's test and stay", "nginx can't be shown to serve the new files, if it runs: %w", err)
 }
 
 // maybe is how many workers are said to drain where they can't be seen, p being the last proof: one as long as there may

@@ -154,7 +154,7 @@ func TestProcessesUnseen(t *testing.T) {
 			s.n = s.open(opt)
 			a.stop()
 			unseen(false)
-			out = s.refuses(step.Reload, []File{{Path: s.out, Data: gen("g4")}}, "if it runs", "have passed its test and stay")
+			out = s.refuses(step.Reload, []File{{Path: s.out, Data: gen("g4")}}, "if it runs", "have passed nginx's test and stay")
 			if !out.Changed || out.Running {
 				t.Errorf("outcome %+v", out)
 			}
