@@ -55,7 +55,7 @@ func (c *commander) begin(ctx context.Context, j *job) bool {
 		c.refuse(ctx, *j, err)
 		return false
 	case b.Before == pool.Running:
-		j.result.State, j.result.Error = pool.Interrupted, fmt.Sprintf("begun by another run of this node's agent (instance %s), which did not say what came of it", b.Instance)
+		j.result.State, j.result.Ended, j.result.Error = pool.Interrupted, time.Now(), fmt.Sprintf("begun by another run of this node's agent (instance %s), which did not say what came of it", b.Instance)
 		c.ended(ctx, *j)
 		return false
 	case b.Before == pool.Unknown:

@@ -42,12 +42,14 @@ func (p *Pool) Finish(ctx context.Context, t Taken, r Result) error {
 	}
 	k := p.keys
 	rfc, unix := stamp()
+	args := []any{t.raw, r.ID, r.Node, r.Type, cut(r.By), rfc, unix, resultTTL.Milliseconds(), recentMost, string(r.State),
+		cut(r.Type + " " + said), "executed_" + r.Type, details,
+		"error", r.Error, "exit_code", code, "stdout", r.Stdout, "stderr", r.Stderr, "output", string(r.Output), "ended", clock(r.Ended)}
+	if r.State != Interrupted || !r.Started.IsZero() { // who did not begin it does not know when that was
+		args = append(args, "started", clock(r.Started))
+	}
 	_, err = p.run(ctx, "write result", finishScript,
-		[]string{k.taken(r.Node), k.command(r.ID), k.recent(r.Node), k.status(r.Node), k.events()},
-		t.raw, r.ID, r.Node, r.Type, cut(r.By), rfc, unix, resultTTL.Milliseconds(), recentMost, string(r.State),
-		cut(r.Type+" "+said), "executed_"+r.Type, details,
-		"error", r.Error, "exit_code", code, "stdout", r.Stdout, "stderr", r.Stderr, "output", string(r.Output),
-		"started", clock(r.Started), "ended", clock(r.Ended))
+		[]string{k.taken(r.Node), k.command(r.ID), k.recent(r.Node), k.status(r.Node), k.events()}, args...)
 	return p.Explain(err)
 }
 
