@@ -18,10 +18,14 @@ type crew struct {
 	since   time.Time
 }
 
-// retire notes that a reload is to replace workers. If it fails they are noted once more at the next one.
+// retire notes that a reload is to replace workers, which take connections still: a reload that they were noted for
+// before has failed.
 func (n *Nginx) retire(workers []process) {
 	n.seenMu.Lock()
 	defer n.seenMu.Unlock()
+	n.retired = slices.DeleteFunc(n.retired, func(c crew) bool {
+		return slices.ContainsFunc(c.workers, func(p process) bool { return slices.Contains(workers, p) })
+	})
 	n.retired = append(n.retired, crew{workers, time.Now()})
 }
 

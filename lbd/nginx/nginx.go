@@ -3,7 +3,7 @@
 //
 // It does not render the files, does not decide when to apply, never starts or stops Nginx, and never writes
 // anything of the operator's own configuration. It knows Nginx from outside: its configuration as text, its binary
-// as the judge, its processes in /proc, its error log.
+// as the judge, its processes in /proc, its error log, and what new workers answer if it is told to ask them.
 package nginx
 
 import (
@@ -32,8 +32,8 @@ type Options struct {
 	// can be seen. The socket's folder must be one that a reboot leaves in place.
 	Proof string
 
-	// StateDir is a folder for this Nginx alone: originals of files taken over, the last proof, shadow copies
-	// during a test. Default "/var/lib/lbd".
+	// StateDir is a folder for this Nginx alone: originals of files taken over, the last proof and the files that it is
+	// about, shadow copies during a test. Default "/var/lib/lbd".
 	StateDir string
 	Log      *slog.Logger // default: none
 

@@ -111,15 +111,9 @@ func (s status) hangup(name string) bool {
 	return err == nil && set&(1<<(unix.SIGHUP-1)) != 0
 }
 
-// hangupPending tells whether a SIGHUP sent to p waits to be taken: Nginx's master takes signals only when it has
-// finished what it is doing.
-func (p process) hangupPending() bool {
-	s, err := p.status()
-	return err == nil && s.hangup("ShdPnd")
-}
-
-// busy tells whether the master p does anything, as far as can be seen: it blocks SIGHUP but for the moments in which
-// it waits for signals (sigsuspend in ngx_master_process_cycle). The kernel gives both sets of one moment.
+// busy tells whether the master p does anything or is about to, as far as can be seen: it blocks SIGHUP but for the
+// moments in which it waits for signals (sigsuspend in ngx_master_process_cycle), and takes one that was sent meanwhile
+// right then. The kernel gives both sets of one moment.
 func (p process) busy() bool {
 	s, err := p.status()
 	return err == nil && (s.hangup("SigBlk") || s.hangup("ShdPnd"))

@@ -43,7 +43,7 @@ const (
 
 // OnDisk returns files as they are written: with Options.Proof the first one ends with an include.
 func (n *Nginx) OnDisk(files []File) []File {
-	i := first(files)
+	i := slices.IndexFunc(files, func(f File) bool { return !f.Remove })
 	if n.listener.network == "" || i < 0 {
 		return files
 	}
@@ -60,11 +60,17 @@ func (n *Nginx) OnDisk(files []File) []File {
 	return files
 }
 
-// first is the index of the first file that is to be, -1 when there is none.
-func first(files []File) int {
-	return slices.IndexFunc(files, func(f File) bool { return !f.Remove })
+// seat is the output that includes the witness, as OnDisk says; nil when there is none.
+func seat(outs []*output) *output {
+	for _, o := range outs {
+		if !o.Remove {
+			return o
+		}
+	}
+	return nil
 }
 
+// witnessFile is the witness's file, the seat being at real.
 func witnessFile(real string) string {
 	return filepath.Join(filepath.Dir(real), dotPrefix(real)+witnessMark)
 }
@@ -77,10 +83,10 @@ func witnessInclude(real string) string {
 		`include "` + quoter.Replace(pattern) + `";` + "\n"
 }
 
-// witness returns the witness of a reload to generation; nil when there shall be none, or outs give no place to one.
+// witness returns the witness of a reload to generation; nil when there shall be none, or outs give no seat to one.
 func (n *Nginx) witness(generation int64, outs []*output) (*witness, error) {
-	i := slices.IndexFunc(outs, func(o *output) bool { return !o.Remove })
-	if n.listener.network == "" || i < 0 {
+	o := seat(outs)
+	if n.listener.network == "" || o == nil {
 		return nil, nil
 	}
 	w := &witness{listener: n.listener, address: n.listener.at(generation), answer: fmt.Sprintf("%s%d %s", answerPrefix, generation, random())}
@@ -92,19 +98,17 @@ func (n *Nginx) witness(generation int64, outs []*output) (*witness, error) {
 		at = "unix:" + at
 	}
 	text := fmt.Sprintf("server {\n    listen \"%s\";\n    access_log off;\n    location / { return 200 \"%s\\n\"; }\n}\n", quoter.Replace(at), w.answer)
-	real := outs[i].real
 	var err error
-	w.out, err = look(File{Path: witnessFile(real), Data: []byte(text)})
+	w.out, err = look(File{Path: witnessFile(o.real), Data: []byte(text)})
 	if err != nil {
-		return nil, step.Errorf(step.Install, wayOut(err, real), "write beside %s: %w", real, err)
+		return nil, step.Errorf(step.Install, wayOut(err, o.real), "write beside %s: %w", o.real, err)
 	}
 	return w, nil
 }
 
 // witnessOf is witness for files that were put back, if they know of one. Its file is in place.
 func (n *Nginx) witnessOf(generation int64, outs []*output, content func(*output) []byte) (*witness, error) {
-	i := slices.IndexFunc(outs, func(o *output) bool { return !o.Remove })
-	if i < 0 || !bytes.Contains(content(outs[i]), []byte(witnessInclude(outs[i].real))) {
+	if o := seat(outs); o == nil || !bytes.Contains(content(o), []byte(witnessInclude(o.real))) {
 		return nil, nil
 	}
 	w, err := n.witness(generation, outs)

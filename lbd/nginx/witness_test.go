@@ -83,7 +83,7 @@ func TestProofListener(t *testing.T) {
 	for _, kind := range []string{"tcp", "unix", "one unix socket"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, "include conf.d/*.conf; access_log DIR/access.log;", map[string]string{"conf.d/out.conf": string(gen("g0"))})
+			s := newSite(t, "include conf.d/*.conf; access_log DIR/access.log; deny all; auth_basic x;", map[string]string{"conf.d/out.conf": string(gen("g0"))})
 			s.layoutDir()
 			s.start()
 			proof := s.proofAt(kind)
