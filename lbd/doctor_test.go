@@ -319,7 +319,7 @@ func TestTheDoctorIsContent(t *testing.T) {
 	p.start()
 	p.cfg.Redis.URL, p.nodes = serverstest.Redis(t, "--appendonly", "yes").URL(), nil
 	for _, f := range hurting(p.examine()) {
-		if f.Code != "redis-rights" { // the user default, who may do everything
+		if f.Code != "redis-rights" && f.Code != "redis-latency" { // the user default may do everything; and machines are busy
 			t.Errorf("%+v", f)
 		}
 	}
@@ -345,6 +345,11 @@ func TestDoctorCommand(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
+	args[len(args)-1] = serverstest.Redis(t).URL() // all that is left are warnings
+	if code, out, errs := runLBD(t, args...); code != cli.Done || errs != "" || !strings.Contains(out, "  warning  redis-persistence: ") {
+		t.Errorf("exit %d, stderr %q\n%s", code, errs, out)
+	}
+	args[len(args)-1] = "redis://127.0.0.1:1"
 	code, out, _ = runLBD(t, append(args, "-o", "json")...)
 	var all []finding
 	if err := json.Unmarshal([]byte(out), &all); err != nil || code != cli.Failed || withCode(all, "redis") == nil {
