@@ -81,6 +81,36 @@ func TestCommandsDir(t *testing.T) {
 	}
 }
 
+// The program that docs/commands.md shows does what the page says.
+func TestCommandsDirExample(t *testing.T) {
+	page, err := os.ReadFile("../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(page), "```sh\n#!/bin/sh\n")
+	text, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatal("docs/commands.md shows no program")
+	}
+	dir, cache := t.TempDir(), t.TempDir()
+	s := newSite(t, func(c *Config) { c.CommandsDir = dir })
+	for _, err := range []error{os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(cache, "pages"), 0o700), os.Mkdir(filepath.Join(cache, "posts"), 0o700),
+		os.WriteFile(filepath.Join(dir, "clear_cache"), []byte("#!/bin/sh\n"+strings.ReplaceAll(text, "/var/cache/app", cache)), 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := carriedOut(t, s, command(t, "clear_cache", `{"what":"pages"}`)); got != `succeeded code=0 {"cleared":"pages"}` {
+		t.Error(got)
+	}
+	if got := carriedOut(t, s, command(t, "clear_cache", `{"what":"../.."}`)); !strings.HasPrefix(got, "failed: exit code") {
+		t.Error(got)
+	}
+	if left, _ := os.ReadDir(cache); len(left) != 1 || left[0].Name() != "posts" {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestCommandsDirOfAnother(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give files away")

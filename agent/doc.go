@@ -2,6 +2,6 @@
 // machine is doing, freezes itself while it is unwell, takes commands and leaves with an event. A program of its own
 // can import it to add health checks and handlers; the binary is Main.
 //
-// It decides nothing about traffic beyond its own node, never asks an outside host who it is, and has no commands yet
-// that touch the application (start, stop, exec, deploy_file): a Plugin brings them.
+// A command is judged by the node's own Policy before anything is done: Redis is not trusted to run anything (package
+// trust). It decides nothing about traffic beyond its own node, never asks an outside host who it is, and runs no shell.
 package agent
