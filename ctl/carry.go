@@ -140,18 +140,18 @@ func (c *carrying) paint() {
 	if more := len(at) - most; more > 0 {
 		at = append(at[:most], fmt.Sprintf("  … and %d more", more))
 	}
-	head := fmt.Sprintf("%s %s %d of %s, %s", c.verb, gauge(done, len(c.order)), done, plural(len(c.order), "node"), short(time.Since(c.began)))
+	head := fmt.Sprintf("%s %s %d of %s, %s", c.verb, c.s.gauge(done, len(c.order)), done, plural(len(c.order), "node"), short(time.Since(c.began)))
 	c.live.paint(append([]string{head}, at...))
 }
 
 // gauge is how much of it is done: ████····.
-func gauge(done, of int) string {
+func (s *session) gauge(done, of int) string {
 	const wide = 20
 	n := wide
 	if of > 0 {
 		n = wide * done / of
 	}
-	return strings.Repeat("█", n) + strings.Repeat("·", wide-n)
+	return s.paint(green, strings.Repeat("█", n)) + strings.Repeat("·", wide-n)
 }
 
 // tally counts outcomes by result: "11 succeeded, 1 failed (web3)".

@@ -69,7 +69,7 @@ func whyNot(r pool.Result) string {
 	switch r.State {
 	case pool.Refused:
 		if strings.Contains(r.Error, "sign") {
-			text += " (sign it: --key FILE, or signing_key in the context; bbctl keygen makes a key)"
+			text += " (sign it with --key FILE, or signing_key in the context)"
 		}
 	case pool.Interrupted:
 		text += " (its agent ended meanwhile: a part may be done, look before you try again)"

@@ -70,8 +70,11 @@ func (out outcome) python(verb, details string, took time.Duration) outcome {
 		return out.fail(string(pool.Failed), "unhealthy")
 	}
 	out.Result, out.text = string(pool.Succeeded), fmt.Sprintf("%s succeeded (%.1f s)", verb, took.Seconds())
-	if out.Type == "health_check" {
+	switch {
+	case out.Type == "health_check":
 		out.text = "healthy"
+	case out.ExitCode == nil:
+		out.text = fmt.Sprintf("%s was carried out (%.1f s); a Python agent does not say how it went", verb, took.Seconds())
 	}
 	return out
 }

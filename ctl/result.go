@@ -91,10 +91,7 @@ func (s *session) resultText(w *bytes.Buffer, r pool.Result) {
 			fmt.Fprintf(w, "%-13s%s\n", key, cli.Printable(text, 1000))
 		}
 	}
-	state := string(r.State)
-	if s.colour {
-		state = resultColour(r.State).paint(state)
-	}
+	state := s.paint(resultColour(r.State), string(r.State))
 	line("command", r.ID)
 	line("node", r.Node)
 	line("type", r.Type)

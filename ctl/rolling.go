@@ -120,9 +120,9 @@ func (p *rolling) paint() {
 		return
 	}
 	total := len(p.r.plan.todo)
-	head := fmt.Sprintf("update %s  %s  %d of %d", p.r.plan.run, gauge(p.done, total), p.done, total)
+	head := fmt.Sprintf("update %s  %s  %d of %d", p.r.plan.run, p.r.s.gauge(p.done, total), p.done, total)
 	if n := len(p.r.failed); n > 0 {
-		head += fmt.Sprintf(", %d failed", n)
+		head += p.r.s.paint(red, fmt.Sprintf(", %d failed", n))
 	}
 	if left := p.left(total); left != "" {
 		head += ", " + left

@@ -138,7 +138,7 @@ func (r *rollout) node(ctx context.Context, n planned) (out outcome) {
 	case err == nil:
 		out.Result, out.text = updated, fmt.Sprintf("updated (%.1f s)%s", out.Seconds, n.after())
 	case ctx.Err() != nil:
-		out = out.fail(string(pool.Interrupted), "interrupted while %s; %s", at, leftIn(at, n.keep))
+		out = out.fail(string(pool.Interrupted), "interrupted while %s; %s", at, leftIn(at, n.keep, err))
 	default:
 		out = r.failedAt(out, n, at, err)
 	}
@@ -233,7 +233,7 @@ func (r *rollout) failedAt(out outcome, n planned, at string, err error) outcome
 			why = fmt.Sprintf("not served everywhere within %s: %s", r.u.drainTimeout, why)
 		}
 	}
-	left := leftIn(at, n.keep)
+	left := leftIn(at, n.keep, err)
 	if !n.keep && at != serving && at != freezing {
 		// Bounded, and without the command line's ctx: the node has to say why it is out.
 		ctx, cancel := context.WithTimeout(context.Background(), r.s.timeout)
@@ -249,19 +249,22 @@ func (r *rollout) failedAt(out outcome, n planned, at string, err error) outcome
 	return out
 }
 
-// leftIn says in what state a node is that did not get past a stage.
-func leftIn(at string, keep bool) string {
+// errNotBegun says that a node's update was not begun.
+var errNotBegun = errors.New("not begun")
+
+// leftIn says in what state a node is that did not get past a stage, because of err.
+func leftIn(at string, keep bool, err error) string {
 	var now string
-	switch at {
-	case freezing:
+	switch {
+	case at == freezing:
 		return "look whether it is frozen: bbctl status NODE"
-	case draining:
-		now = "its update was not sent"
-	case doing:
+	case at == draining, errors.Is(err, errNotBegun):
+		now = "its update was not begun"
+	case at == doing:
 		now = "its update may be done in part, or still go on: see bbctl status NODE"
-	case checking, thawing:
+	case at == checking, at == thawing:
 		now = "its update is done"
-	case serving:
+	case at == serving:
 		return "it is updated and unfrozen"
 	}
 	if keep {

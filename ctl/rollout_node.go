@@ -53,9 +53,17 @@ func (r *rollout) judge(ctx context.Context, got outcome) error {
 		return ctx.Err()
 	case got.Result == string(pool.Succeeded):
 		return nil
+	case got.Result == string(pool.Refused), got.Result == string(pool.Expired), got.Command == "":
+		return &notBegun{got.text}
 	}
 	return errors.New(got.text)
 }
+
+// notBegun is errNotBegun with the reason.
+type notBegun struct{ why string }
+
+func (e *notBegun) Error() string        { return e.why }
+func (e *notBegun) Is(target error) bool { return target == errNotBegun }
 
 // well waits until the node's health checks pass and it is not frozen by itself any more: after an update an
 // application takes its time.

@@ -176,7 +176,7 @@ func TestSigned(t *testing.T) {
 	if r := s.run("exec", "web1", "--key", key, "--seal", "--", "no"); r.code != 1 || !strings.Contains(r.stderr, "its key has changed: "+fp+" is pinned") || len(ran) != 3 {
 		t.Errorf("%+v", r)
 	}
-	if r := s.run("exec", "web1", "--", "ls"); r.code != 1 || !strings.Contains(r.stderr, "sign it: --key FILE") {
+	if r := s.run("exec", "web1", "--", "ls"); r.code != 1 || !strings.Contains(r.stderr, "sign it with --key FILE") {
 		t.Errorf("%+v", r)
 	}
 	if err := os.Chmod(key, 0o644); err != nil {

@@ -98,10 +98,7 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 		}
 	}
 	free := func(text string) string { return cli.Printable(text, 1000) }
-	state := string(v.State)
-	if s.colour {
-		state = stateColour(v.State).paint(state)
-	}
+	state := s.paint(stateColour(v.State), string(v.State))
 	if v.Since != nil {
 		state += ", for " + age(now, v.Since)
 	}
@@ -110,7 +107,7 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 	line("why", free(v.Why))
 	line("traffic", yesNo(v.Traffic))
 	if v.lbs > 0 {
-		line("served by", strings.TrimSpace(v.served()+" load balancers: "+dash(strings.Join(v.ServedBy, " "))))
+		line("served by", strings.TrimSuffix(v.served()+" load balancers: "+strings.Join(v.ServedBy, " "), ": "))
 	}
 	for _, b := range v.HeldBy {
 		line("held by", b+": its guard goes on serving it")

@@ -164,3 +164,11 @@ func (c colour) paint(text string) string {
 	}
 	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
 }
+
+// paint colours a text where stdout is a terminal that wants it.
+func (s *session) paint(c colour, text string) string {
+	if !s.colour || text == "" {
+		return text
+	}
+	return c.paint(text)
+}

@@ -64,11 +64,7 @@ func (s *session) watchNodes(cmd *cobra.Command, l listing) error {
 func (s *session) frame(f *fleet, l listing, err error, height int) string {
 	var b bytes.Buffer
 	if err != nil {
-		text := cut(cli.Printable(err.Error(), 1000), s.width)
-		if s.colour {
-			text = red.paint(text)
-		}
-		fmt.Fprintln(&b, text)
+		fmt.Fprintln(&b, s.paint(red, cut(cli.Printable(err.Error(), 1000), s.width)))
 	}
 	if f != nil {
 		views := f.views(l.filter, l.states)
