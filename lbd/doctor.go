@@ -45,13 +45,13 @@ const (
 type doctor struct {
 	l     *LB
 	facts *facts            // never nil; empty without Redis
+	away  error             // why Redis can't be looked at
+	plan  *Plan             // what lbd would do
 	files []nginx.File      // one for each upstream
-	plan  *Plan             //
+	state nginx.State       // what a running lbd would see of Nginx
 	site  *nginx.Inspection // nil without a binary
-	state nginx.State
-	noBin error // why there is none
-	away  error // why Redis can't be looked at
-	uid   int   // who we are
+	noBin error             // why there is none
+	uid   int               // who we are
 
 	group    string
 	findings []finding

@@ -148,9 +148,13 @@ func (d *doctor) checkErrorLog(context.Context) {
 			why = unreadable
 		}
 	}
+	file := d.site.ErrorLog
+	if !filepath.IsAbs(file) {
+		file = "/var/log/nginx/error.log"
+	}
 	f := finding{Code: "error-log", Level: levelWarning, What: why,
 		Means: "lbd reads there why Nginx refused a reload: without it a refusal is noticed late and nobody can say why.",
-		Where: d.outside(), Fix: "error_log /var/log/nginx/error.log notice;"}
+		Where: d.outside(), Fix: "error_log " + file + " notice;"}
 	if log := d.last("error_log"); log != nil {
 		f.Where = instead(log)
 	}

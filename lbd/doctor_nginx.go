@@ -150,9 +150,12 @@ func (d *doctor) checkWorkers(context.Context) {
 	case m.Draining == 0:
 		d.ok("old-workers", "none is left of former configurations")
 	case m.Draining > 2*max(m.Workers, 1):
-		d.add(finding{Code: "old-workers", Level: levelWarning, What: text,
-			Means: "Each reload leaves more of them, and they go on sending to nodes that were taken out.",
-			Where: d.outside(), Fix: "worker_shutdown_timeout 60s;"})
+		f := finding{Code: "old-workers", Level: levelWarning, What: text,
+			Means: "Each reload leaves more of them, and they go on sending to nodes that were taken out."}
+		if d.last("worker_shutdown_timeout") == nil {
+			f.Where, f.Fix = d.outside(), "worker_shutdown_timeout 60s;"
+		}
+		d.add(f)
 	default:
 		d.add(finding{Code: "old-workers", Level: levelNote, What: text, Means: "They finish their requests; a drain waits for them."})
 	}

@@ -21,6 +21,8 @@ type Inspection struct {
 	Built   []string // the arguments of configure, such as --with-http_ssl_module
 	Prefix  string
 	Conf    string // the main configuration file
+	// ErrorLog is the log that is built in, for configurations that name none: a path, or "stderr".
+	ErrorLog string
 
 	Master  *Master  // the master that the pid file names, if that is the master of Conf; nil: see Why
 	Why     string   // why there is no Master
@@ -59,9 +61,16 @@ func (n *Nginx) Inspect(ctx context.Context, files []File) (*Inspection, error) 
 		return nil, err
 	}
 	in := &Inspection{Binary: s.path, Version: s.version, Prefix: s.prefix, Conf: s.conf, Reached: map[string][]Context{}}
+	if in.ErrorLog = s.errorLog; s.errorLog != "stderr" {
+		in.ErrorLog = under(s.prefix, s.errorLog)
+	}
+	in.PIDFile.Configured = under(s.prefix, "logs/nginx.pid") // as in Nginx's auto/configure
 	if said, err := exec.CommandContext(ctx, s.path, "-V").CombinedOutput(); err == nil {
-		for _, m := range argRE.FindAllString(string(said), -1) {
-			in.Built = append(in.Built, strings.TrimSpace(m))
+		for _, m := range argRE.FindAllStringSubmatch(string(said), -1) {
+			in.Built = append(in.Built, strings.TrimSpace(m[0]))
+			if m[1] == "pid-path" {
+				in.PIDFile.Configured = under(s.prefix, m[2]+m[3])
+			}
 		}
 	}
 	n.inspectProcesses(s.build, in)
@@ -79,8 +88,12 @@ func (n *Nginx) Inspect(ctx context.Context, files []File) (*Inspection, error) 
 		in.Broken = fmt.Sprintf("%s: %v", t.broken.name, t.broken.err)
 	}
 	in.Main = (&expansion{in: in}).source(t.main, nil)
-	in.PIDFile.Configured = pidPath(s, in.Main)
-	in.Logs = logPaths(s, in.Main)
+	for _, d := range in.Main {
+		if d.Name == "pid" && len(d.Args) == 1 {
+			in.PIDFile.Configured = under(s.prefix, d.Args[0])
+		}
+	}
+	in.Logs = in.logPaths(s)
 	return in, nil
 }
 
@@ -126,21 +139,10 @@ func (n *Nginx) Rehearse(ctx context.Context, files []File) error {
 	return err
 }
 
-// pidPath is where Nginx writes its process id.
-func pidPath(s setup, main []*Directive) string {
-	path := ""
-	for _, d := range main {
-		if d.Name == "pid" && len(d.Args) == 1 {
-			path = under(s.prefix, d.Args[0])
-		}
-	}
-	return path
-}
-
 // logPaths lists the error logs of the main context: those decide whether a refused reload leaves a trace.
-func logPaths(s setup, main []*Directive) []string {
+func (in *Inspection) logPaths(s setup) []string {
 	var paths []string
-	for _, d := range main {
+	for _, d := range in.Main {
 		if d.Name != "error_log" || len(d.Args) == 0 {
 			continue
 		}
@@ -151,7 +153,7 @@ func logPaths(s setup, main []*Directive) []string {
 		paths = append(paths, path)
 	}
 	if paths == nil {
-		paths = append(paths, under(s.prefix, s.errorLog))
+		paths = append(paths, in.ErrorLog)
 	}
 	return slices.Compact(paths)
 }

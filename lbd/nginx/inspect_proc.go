@@ -32,11 +32,11 @@ func (n *Nginx) inspectProcesses(b build, in *Inspection) {
 	if info, err := os.Stat(n.opt.PID); err == nil && info.Size() == 0 {
 		in.PIDFile.Empty = true
 	}
-	ours, _, err := n.master(b)
-	if a := new(absence); errors.As(err, &a) {
+	ours, _, why := n.master(b)
+	if a := new(absence); errors.As(why, &a) {
 		in.Why = a.why
-	} else if err != nil {
-		in.Why = err.Error()
+	} else if why != nil {
+		in.Why = why.Error()
 	}
 	names, _ := readNames("/proc") // without it there is nothing to see
 	for _, name := range names {
@@ -50,7 +50,7 @@ func (n *Nginx) inspectProcesses(b build, in *Inspection) {
 		}
 		m := p.inspect(b)
 		in.Masters = append(in.Masters, m)
-		if err == nil && p == ours {
+		if why == nil && p == ours {
 			in.Master = &m
 		}
 	}

@@ -67,7 +67,7 @@ func TestInspectReadsWhatNginxReads(t *testing.T) {
 	if top := in.Named("worker_processes"); len(top) != 1 || top[0].Context().String() != "the main context" {
 		t.Errorf("%v", top)
 	}
-	if !slices.Equal(in.Logs, []string{s.dir + "/error.log"}) || in.PIDFile.Configured != s.dir+"/nginx.pid" {
+	if !slices.Equal(in.Logs, []string{s.dir + "/error.log"}) || in.PIDFile.Configured != s.dir+"/nginx.pid" || in.ErrorLog == "" {
 		t.Errorf("logs %v, pid file %+v", in.Logs, in.PIDFile)
 	}
 }
@@ -77,6 +77,11 @@ func TestInspectOfABrokenConfiguration(t *testing.T) {
 	s := newSite(t, "include conf.d/*.conf;", map[string]string{"conf.d/a.conf": "include conf.d/a.conf;\nserver { listen 1;", "conf.d/b.conf": "map $a $b {}\n"})
 	in := inspect(t, s)
 	if !strings.Contains(in.Broken, "a.conf: line 2: unexpected end of file") || len(in.Named("map")) != 1 {
+		t.Errorf("%+v", in)
+	}
+	// Without a pid line it is the one that is built in.
+	s.write("nginx.conf", "events {}\n")
+	if in := inspect(t, s); !filepath.IsAbs(in.PIDFile.Configured) || strings.HasPrefix(in.PIDFile.Configured, s.dir+"/nginx") || !slices.Equal(in.Logs, []string{in.ErrorLog}) {
 		t.Errorf("%+v", in)
 	}
 	if err := os.Remove(filepath.Join(s.dir, "nginx.conf")); err != nil {
