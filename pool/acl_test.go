@@ -151,21 +151,6 @@ func dump(t *testing.T, admin world) string {
 	return strings.Join(all, "\n")
 }
 
-// What lbd doctor suggests is the user of the page.
-func TestSuggestedRightsAreTheDocumentedOnes(t *testing.T) {
-	line := ""
-	for l := range strings.Lines(blocks(t, "acl", "user lbd")[0]) {
-		if strings.HasPrefix(l, "user lbd ") {
-			line = l
-		}
-	}
-	want := strings.Fields(line)[4:] // after "user lbd on >SECRET"
-	got := pool.LBRights(pool.Config{})
-	if !slices.Equal(got, want) {
-		t.Errorf("pool.LBRights\n%v\ndocs/redis.md\n%v", got, want)
-	}
-}
-
 func TestDocumentedUsersInACluster(t *testing.T) {
 	lines := strings.ReplaceAll(blocks(t, "acl", "user lbd")[0], "~bazbeans:", "~{bazbeans}:")
 	lines = strings.ReplaceAll(lines, "&bazbeans:", "&{bazbeans}:")

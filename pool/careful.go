@@ -17,7 +17,7 @@ const (
 	carefulFor  = time.Minute
 	memberMost  = 256      // bytes of a member of a set; an id has 128
 	membersMost = 100_000  // members of a set; reading them takes Redis some 40 ms
-	valueMost   = 16 << 10 // bytes of a field; labels may have 12 kB
+	valueMost   = 16 << 10 // bytes of a field; labels may have 12 kB. Texts for people are shown up to textMost
 	hashesOnce  = 50       // hashes in one run of a script, so that each takes about 1 ms
 	fieldsOnce  = 500      // fields of one hash in one run
 )
@@ -82,12 +82,18 @@ func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string) e
 		ids[i], keys[i] = id, p.keys.status(id)
 		ttls[i], beats[i] = p.readBeat(ctx, pipe, id)
 	}
-	statuses := carefulFields(ctx, pipe, keys, fields)
-	freezes := carefulFields(ctx, pipe, []string{p.keys.frozen()}, ids)
+	strict, forPeople := fields[:len(statusFields)], fields[len(statusFields):]
+	statuses := carefulFields(ctx, pipe, keys, strict, valueMost)
+	texts := carefulFields(ctx, pipe, keys, forPeople, textMost)
+	freezes := carefulFields(ctx, pipe, []string{p.keys.frozen()}, ids, valueMost)
 	if _, err := pipe.Exec(ctx); err != nil && !ofOneCommand(err) {
 		return err
 	}
 	hashes, err := statuses()
+	if err != nil {
+		return err
+	}
+	said, err := texts()
 	if err != nil {
 		return err
 	}
@@ -111,16 +117,16 @@ func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string) e
 			continue
 		}
 		n.decodeHeartbeat(ttls[i].Val(), beats[i].Val(), now)
-		n.decodeStatus(fields, h.values)
+		n.decodeStatus(fields, slices.Concat(h.values, said[i].values))
 		for field, size := range h.large {
-			switch said := fmt.Sprintf("%s holds %d bytes", field, size); {
-			case field == "details":
-				n.Details = said
-			case slices.Contains(textFields, field):
-				n.Status = said
-			default:
-				n.Fault = said + ", more than " + fmt.Sprint(valueMost)
+			n.Fault = fmt.Sprintf("%s holds %d bytes, more than %d", field, size, valueMost)
+		}
+		for field, size := range said[i].large {
+			into := &n.Status
+			if field == "details" {
+				into = &n.Details
 			}
+			*into = fmt.Sprintf("%d bytes", size)
 		}
 	}
 	return nil
@@ -133,9 +139,9 @@ type bounded struct {
 	large  map[string]int64
 }
 
-// carefulFields puts the reading of fields of hashes into a pipeline. The function it returns gives the answers, one
-// for each key, once that has run.
-func carefulFields(ctx context.Context, pipe redis.Pipeliner, keys, fields []string) func() ([]bounded, error) {
+// carefulFields puts the reading of fields of hashes, up to most bytes of each, into a pipeline. The function it returns
+// gives the answers, one for each key, once that has run.
+func carefulFields(ctx context.Context, pipe redis.Pipeliner, keys, fields []string, most int) func() ([]bounded, error) {
 	type run struct {
 		cmd  *redis.Cmd
 		from int // first of its keys
@@ -143,7 +149,7 @@ func carefulFields(ctx context.Context, pipe redis.Pipeliner, keys, fields []str
 	var runs []run
 	for from := 0; from < len(keys); from += hashesOnce {
 		for names := range slices.Chunk(fields, fieldsOnce) {
-			args := []any{valueMost}
+			args := []any{most}
 			for _, f := range names {
 				args = append(args, f)
 			}
@@ -178,7 +184,7 @@ func carefulFields(ctx context.Context, pipe redis.Pipeliner, keys, fields []str
 
 func (p *Pool) carefulIPs(ctx context.Context, ids []string) (map[string]string, error) {
 	pipe := p.rdb.Pipeline()
-	read := carefulFields(ctx, pipe, []string{p.keys.nodeIPs()}, ids)
+	read := carefulFields(ctx, pipe, []string{p.keys.nodeIPs()}, ids, textMost)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 		if len(c.Sentinel.Addrs) == 0 {
 			wrong("sentinel: addrs is empty: name the Sentinels as host:port")
 		}
-		o.Addrs, o.MasterName, o.SentinelUsername = c.Sentinel.Addrs, c.Sentinel.Master, c.Sentinel.Username
+		o.Addrs, o.MasterName, o.SentinelUsername = slices.Clone(c.Sentinel.Addrs), c.Sentinel.Master, c.Sentinel.Username
 		if o.SentinelPassword, err = secret(c.Sentinel.PasswordFile, ""); err != nil {
 			wrong("sentinel password_file: %w", err)
 		}
@@ -79,7 +79,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 		if o.DB != 0 {
 			wrong("cluster: there is no database %d: a cluster has only 0", o.DB)
 		}
-		o.Addrs, o.IsClusterMode = c.Cluster.Addrs, true
+		o.Addrs, o.IsClusterMode = slices.Clone(c.Cluster.Addrs), true // go-redis appends to it
 	}
 	if secure, err = c.TLS.config(secure); err != nil {
 		wrong("tls: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -56,10 +57,14 @@ const keepAlive = 15 * time.Second
 
 // ErrTooLarge says that an answer of Redis was not read to its end. Whoever may write to Redis can put 512 MB into one
 // field; that is no reason to run out of memory here.
-var ErrTooLarge = fmt.Errorf("an answer of more than %d MB is not read: somebody has put something very large into Redis", answerMost>>20)
+var ErrTooLarge = errors.New("the answer is too large to be read: somebody has put something very large into Redis")
 
-// answerMost bounds the answer to one command or one pipeline, in bytes. A look at 10,000 nodes is about 6 MB.
-const answerMost = 64 << 20
+// answerMost bounds the answer to one command or one pipeline, in bytes; one that has not come to its end in time is too
+// large from answerLate on. A look at 10,000 nodes is about 6 MB.
+const (
+	answerMost = 64 << 20
+	answerLate = 8 << 20
+)
 
 // boundedConn is a connection that fails when one answer is too large. go-redis sets the deadline anew before it reads
 // an answer, a pipeline's answers, or a message: that is where the count begins.
@@ -84,6 +89,9 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(b)
 	c.read += n
+	if c.read > answerLate && errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, ErrTooLarge
+	}
 	return n, err
 }
 
