@@ -106,3 +106,19 @@ func TestNoGraceWithoutAReason(t *testing.T) {
 		}
 	})
 }
+
+// What one node's heartbeat says of itself concerns no other node.
+func TestGraceIsEachNodesOwn(t *testing.T) {
+	now := time.Now()
+	var s sight
+	s.seen(now, &pool.Snapshot{Rev: 1, Taken: now, Nodes: []pool.Node{
+		{ID: "web1", Alive: true, Expires: now.Add(3 * time.Second)},
+		{ID: "liar", Alive: true, Expires: now.Add(24 * time.Hour)},
+		{ID: "forever", Alive: true},
+	}})
+	for id, want := range map[string]time.Duration{"web1": 3 * time.Second, "liar": ttlMost, "forever": ttlUnknown, "never-seen": ttlUnknown} {
+		if got := s.grace(id).Sub(s.since); got != want {
+			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+	}
+}
