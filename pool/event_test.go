@@ -1,12 +1,9 @@
 package pool_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -74,64 +71,18 @@ func TestEventJSON(t *testing.T) {
 	})
 }
 
-// startWatch runs Watch until stop is called.
-func startWatch(t *testing.T, p *pool.Pool, wakes chan<- pool.Wake, ended chan<- error) (stop func()) {
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { ended <- p.Watch(ctx, func(w pool.Wake) { wakes <- w }) }()
-	return cancel
-}
-
-// collect runs Watch until the test ends and returns what came so far.
-func collect(t *testing.T, p *pool.Pool) func() []string {
-	var mu sync.Mutex
-	var got []string
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() {
-		done <- p.Watch(ctx, func(w pool.Wake) {
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case w.Deaf != nil: // while Redis is away, as often as it is asked
-			case w.Subscribed:
-				got = append(got, "subscribed")
-			case w.Event == nil:
-				got = append(got, "rubbish")
-			default:
-				got = append(got, w.Event.Kind)
-			}
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("watch ended with %v", err)
-		}
-	})
-	return func() []string { mu.Lock(); defer mu.Unlock(); return append([]string{}, got...) }
-}
-
 func TestWatchTellsOfEverySubscription(t *testing.T) {
 	srv := serverstest.Redis(t)
 	w := open(t, srv.Addr())
-	got := collect(t, w.Pool)
-	wait := func(want string) {
-		t.Helper()
-		serverstest.Eventually(t, 20*time.Second, func() error {
-			if g := fmt.Sprint(got()); g != want {
-				return fmt.Errorf("got %s, want %s", g, want)
-			}
-			return nil
-		})
-	}
-	wait("[subscribed]")
+	heard := listen(t, w.Pool)
+	heard.wait(t, "subscribed")
 	w.rdb.Publish(t.Context(), "bazbeans:lb_events", "{not json")
 	w.register(t, "web1")
-	wait("[subscribed rubbish node_registered]")
+	heard.wait(t, "rubbish", "node_registered")
 	if err := srv.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wait("[subscribed rubbish node_registered subscribed]")
+	heard.wait(t, "subscribed")
 }
 
 func TestQueuedFreezes(t *testing.T) {

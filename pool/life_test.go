@@ -203,7 +203,9 @@ func listen(t *testing.T, p *pool.Pool) *ears {
 				e.deaf = append(e.deaf, w.Deaf)
 			case w.Subscribed:
 				e.heard = append(e.heard, "subscribed")
-			case w.Event != nil:
+			case w.Event == nil:
+				e.heard = append(e.heard, "rubbish")
+			default:
 				e.heard = append(e.heard, w.Event.Kind)
 			}
 		})
@@ -228,6 +230,21 @@ func (e *ears) wait(t *testing.T, want ...string) {
 		}
 		e.seen += len(want)
 		return nil
+	})
+}
+
+// waitDeaf waits until Watch has said that there is no subscription, in these words.
+func (e *ears) waitDeaf(t *testing.T, parts ...string) {
+	t.Helper()
+	serverstest.Eventually(t, 10*time.Second, func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, err := range e.deaf {
+			if contains(err.Error(), parts...) {
+				return nil
+			}
+		}
+		return fmt.Errorf("deaf: %v", errors.Join(e.deaf...))
 	})
 }
 

@@ -1,7 +1,6 @@
 package pool_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -148,21 +147,8 @@ func TestWatchSaysThatItIsDeaf(t *testing.T) {
 	acl("on", ">x", "~*", "+@all", "resetchannels")
 	p := pool.New(redis.NewClient(&redis.Options{Addr: srv.Addr(), Username: "lbd", Password: "x"}), "", "")
 	defer p.Close()
-	wakes := make(chan pool.Wake, 100)
-	ended := make(chan error, 1)
-	stop := startWatch(t, p, wakes, ended)
-	first := <-wakes
-	if first.Deaf == nil || !strings.Contains(first.Deaf.Error(), "NOPERM") {
-		t.Errorf("first %+v", first)
-	}
+	heard := listen(t, p)
+	heard.waitDeaf(t, "NOPERM", "docs/redis.md")
 	acl("&bazbeans:lb_events")
-	for w := range wakes {
-		if w.Subscribed {
-			break
-		}
-	}
-	stop()
-	if err := <-ended; !errors.Is(err, ctx.Err()) && err == nil {
-		t.Errorf("ended with %v", err)
-	}
+	heard.wait(t, "subscribed")
 }

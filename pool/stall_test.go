@@ -87,14 +87,7 @@ func TestHalfOpenConnectionIsNoticed(t *testing.T) {
 
 	r.silent.Store(true)
 	direct.register(t, "web2") // nobody hears of it
-	serverstest.Eventually(t, 10*time.Second, func() error {
-		heard.mu.Lock()
-		defer heard.mu.Unlock()
-		if len(heard.deaf) == 0 {
-			return errors.New("not noticed")
-		}
-		return nil
-	})
+	heard.waitDeaf(t, "no answer")
 	r.silent.Store(false)
 	heard.wait(t, "subscribed")
 	direct.register(t, "web3")
