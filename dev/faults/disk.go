@@ -13,12 +13,14 @@ import (
 func diskRows() []Row {
 	return []Row{{
 		Name:     "disk: full where Nginx's files are",
+		Short:    true,
 		Does:     "the folder's file system is filled to the last byte; a node is frozen; later there is room",
 		MustHold: "the old file stays whole, nothing is reloaded, lbd says so; the freeze is served when there is room",
 		Setup:    Setup{Mounts: []string{"conf.d"}},
 		Run:      func(s *Site) { s.fullDisk(filepath.Dir(s.lb.file()), "no space left") },
 	}, {
 		Name:     "disk: full where lbd's state is",
+		Short:    true,
 		Does:     "the file system of state_dir is filled to the last byte; a node is frozen; later there is room",
 		MustHold: "traffic goes on, lbd says so; the freeze is served when there is room at the latest",
 		Setup:    Setup{Mounts: []string{"../lbd/state"}},
@@ -54,6 +56,7 @@ func diskRows() []Row {
 		},
 	}, {
 		Name:     "disk: the output becomes a link",
+		Short:    true,
 		Does:     "the operator moves lbd's file elsewhere and leaves a link; a node is frozen",
 		MustHold: "the link stays, the file that it names is kept in step",
 		Run: func(s *Site) {
@@ -99,6 +102,7 @@ func diskRows() []Row {
 		},
 	}, {
 		Name:     "disk: the output is removed",
+		Short:    true,
 		Does:     "somebody deletes lbd's file while Nginx runs",
 		MustHold: "lbd writes it again by itself; traffic goes on",
 		Run: func(s *Site) {
@@ -107,6 +111,7 @@ func diskRows() []Row {
 		},
 	}, {
 		Name:     "disk: the output is cut short",
+		Short:    true,
 		Does:     "somebody writes half a directive into lbd's file while Nginx runs",
 		MustHold: "lbd writes it again by itself; traffic goes on",
 		Run: func(s *Site) {
@@ -116,6 +121,7 @@ func diskRows() []Row {
 		},
 	}, {
 		Name:     "disk: lbd's memory is rubbish",
+		Short:    true,
 		Does:     "lbd is killed, every file of its state folder is overwritten with rubbish, Redis is empty; lbd starts",
 		MustHold: "the last good set is served all the time: Nginx's own file is believed",
 		Run: func(s *Site) {

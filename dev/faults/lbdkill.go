@@ -18,6 +18,7 @@ const twoFiles = "upstreams:\n  - {name: app_backend, output: CONF.D/upstream.co
 func lbdRows() []Row {
 	return []Row{{
 		Name:     "lbd: kill -9 in a loop",
+		Short:    true,
 		Does:     "200 times (30 in a short run): nodes are frozen and unfrozen, lbd of two files is killed at a random moment of what follows and started again",
 		MustHold: "after each kill nginx -t passes, after each tenth a fresh Nginx starts; after the last start it serves what is wanted",
 		Setup:    Setup{Upstreams: twoFiles},
@@ -42,6 +43,7 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: kill -9 just after its start",
+		Short:    true,
 		Does:     "50 times (10 in a short run): the pool has changed while lbd was away; it is killed 0 to 150 ms after its start",
 		MustHold: "after each kill nginx -t passes; after the last start it serves what is wanted",
 		Setup:    Setup{Upstreams: twoFiles},
@@ -77,6 +79,7 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: started while Redis is away",
+		Short:    true,
 		Does:     "lbd is killed -9, Redis too; lbd starts, Redis comes back empty after two heartbeat TTLs",
 		MustHold: "the last good set is served all the time, from lbd's own memory",
 		Run: func(s *Site) {
@@ -92,6 +95,7 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: started while heartbeats are missing",
+		Short:    true,
 		Does:     "lbd is restarted while 2 of 5 agents are cut off; they are back within a heartbeat TTL after its start",
 		MustHold: "all 5 are served all the time: what is merely missing after a start is kept for one heartbeat TTL",
 		Run: func(s *Site) {
@@ -108,6 +112,7 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: heartbeats missing after a reconnect",
+		Short:    true,
 		Does:     "Redis refuses lbd for a while; when it is back, 2 of 5 heartbeats have just ended; their agents are back within a TTL",
 		MustHold: "all 5 are served all the time",
 		Run: func(s *Site) {
@@ -137,6 +142,7 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: two on one host",
+		Short:    true,
 		Does:     "a second lbd is started with the same settings, and one with the same state folder alone",
 		MustHold: "each ends at once and says why; the first goes on",
 		Run: func(s *Site) {
@@ -191,6 +197,7 @@ func lbdRows() []Row {
 		More: beyondAll,
 	}, {
 		Name:     "lbd: rollback",
+		Short:    true,
 		Does:     "a node is frozen; an operator says lbd rollback, kills lbd -9 and starts it, freezes another node, ends the rollback",
 		MustHold: "the former generation is served until the end of the rollback, whatever the pool says; then what is wanted",
 		Run: func(s *Site) {
@@ -209,11 +216,13 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: template broken",
+		Short:    true,
 		Does:     "a template that can't be read is put in its folder; a node is frozen; the template is removed",
 		MustHold: "the version proven before is used, lbd says so, the freeze arrives",
 		Run:      func(s *Site) { s.badTemplate("{{range .Servers}}", "upstream.conf.tmpl") },
 	}, {
 		Name:     "lbd: template that Nginx refuses",
+		Short:    true,
 		Does:     "a template that makes a directive unknown to Nginx; a node is frozen; the template is removed",
 		MustHold: "the version proven before is used, lbd says so, the freeze arrives",
 		Run: func(s *Site) {
@@ -221,6 +230,7 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: template that puts in more servers",
+		Short:    true,
 		Does:     "a template writes a server that is no node's; a node is frozen; the template is removed",
 		MustHold: "the output is read again before Nginx sees it: refused, and the version proven before is used",
 		Run: func(s *Site) {

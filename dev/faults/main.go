@@ -34,7 +34,7 @@ func faults(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		_, err := io.WriteString(stdout, help)
 		return err
 	}
-	rows, err := choose(allRows(), o.only)
+	rows, leftOut, err := choose(allRows(), o)
 	if err != nil {
 		return err
 	}
@@ -42,6 +42,7 @@ func faults(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		return writeList(stdout, rows)
 	}
 	results := play(ctx, o, rows, stderr)
+	results.LeftOut = leftOut
 	if err := results.show(o, stdout); err != nil {
 		return err
 	}

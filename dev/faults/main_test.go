@@ -59,3 +59,41 @@ func TestListNamesEveryRow(t *testing.T) {
 		}
 	}
 }
+
+func TestChoose(t *testing.T) {
+	rows := []Row{{Name: "redis: a", Short: true}, {Name: "redis: b"}, {Name: "lbd: c"}}
+	for args, want := range map[string]string{
+		"":                      "redis: a, redis: b, lbd: c; ",
+		"--short":               "redis: a; redis: b, lbd: c",
+		"--only ^redis":         "redis: a, redis: b; ",
+		"--only ^lbd --short":   "lbd: c; ", // who names a row gets it
+		"--only nobody --short": "; ",
+	} {
+		o, _, err := parse(append(strings.Fields(args), "--list"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		chosen, leftOut, err := choose(rows, o)
+		var names []string
+		for _, r := range chosen {
+			names = append(names, r.Name)
+		}
+		got := strings.Join(names, ", ") + "; " + strings.Join(leftOut, ", ")
+		if got != want || (err != nil) != (len(chosen) == 0) {
+			t.Errorf("%s: %s, %v; want %s", args, got, err, want)
+		}
+	}
+}
+
+func TestTheTableSaysWhatWasLeftOut(t *testing.T) {
+	res := results{Short: true, LeftOut: []string{"redis: b", "lbd: c"}, Rows: []Result{{Name: "redis: a", Requests: 100}, {Name: "disk: d", Wrong: "it fell"}, {Name: "disk: e", Skipped: "no disk"}}}
+	var table strings.Builder
+	if err := res.writeTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"3 rows, 1 failed; 100 requests", "2 rows are left out", "left out: redis: b\n", "left out: lbd: c\n", "FAILED disk: d: it fell\n", "not played: disk: e: no disk\n"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("no %q in:\n%s", want, &table)
+		}
+	}
+}

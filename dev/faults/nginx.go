@@ -23,6 +23,7 @@ const retry = 20 * time.Second
 func nginxRows() []Row {
 	return []Row{{
 		Name:     "nginx: kill -9",
+		Short:    true,
 		Does:     "master and workers are killed, and started again by the operator 500 ms later; three times, a node is frozen meanwhile",
 		MustHold: "Nginx starts with what is on disk; then it serves what is wanted",
 		More:     30, // 0.2 s of the load, for three starts
@@ -40,6 +41,7 @@ func nginxRows() []Row {
 		},
 	}, {
 		Name:     "nginx: kill -9, lbd: kill -9, /run emptied",
+		Short:    true,
 		Does:     "as when the machine lost power: all is killed, the folder of the pid file is emptied, Nginx starts before lbd",
 		MustHold: "Nginx starts without lbd and serves the last good set; lbd goes on from there",
 		More:     30,
@@ -60,6 +62,7 @@ func nginxRows() []Row {
 		},
 	}, {
 		Name:     "nginx: stopped and started during an apply",
+		Short:    true,
 		Does:     "a node is frozen or unfrozen and, 0 to 300 ms later, Nginx killed -9 and started again; 20 times (6 in a short run)",
 		MustHold: "Nginx starts each time; after the last time it serves what is wanted",
 		More:     100, // 0.67 s of the load, for 20 starts
@@ -78,6 +81,7 @@ func nginxRows() []Row {
 		},
 	}, {
 		Name:     "nginx: the operator reloads, too",
+		Short:    true,
 		Does:     "a node is frozen, and the operator reloads at the same moment; ten times",
 		MustHold: "each freeze and unfreeze is served",
 		Run: func(s *Site) {
@@ -93,6 +97,7 @@ func nginxRows() []Row {
 		},
 	}, {
 		Name:     "nginx: port taken at reload",
+		Short:    true,
 		Does:     "the operator adds a listen on a port that another program has; a node is frozen; later the port is free",
 		MustHold: "lbd does not take the reload for done, says why, and freezes the node when the port is free",
 		Run: func(s *Site) {
@@ -115,6 +120,7 @@ func nginxRows() []Row {
 		},
 	}, {
 		Name:     "nginx: the operator's own file is broken",
+		Short:    true,
 		Does:     "nginx -t fails because of a file that is not lbd's; a node is frozen; 4 s later the file is mended",
 		MustHold: "lbd changes nothing, says which file and line, and freezes the node when the file is mended",
 		Run: func(s *Site) {
@@ -153,6 +159,7 @@ func nginxRows() []Row {
 		},
 	}, {
 		Name:     "nginx: a second one starts from lbd's file",
+		Short:    true,
 		Does:     "nothing goes wrong: 0 to 300 ms after nodes are frozen and unfrozen, a fresh Nginx is started on the same files; 20 times (6 in a short run)",
 		MustHold: "it starts and serves each time",
 		Run: func(s *Site) {

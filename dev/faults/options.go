@@ -38,7 +38,7 @@ func parse(args []string) (o options, help string, err error) {
 	fs.Usage = func() {}
 	only := fs.String("only", "", "rows whose name matches this `pattern`, like '^redis'")
 	fs.BoolVar(&o.list, "list", false, "say what the rows are, and do nothing")
-	fs.BoolVar(&o.short, "short", false, "less of what only takes time: for every push")
+	fs.BoolVar(&o.short, "short", false, "less of what only takes time, and some rows are left out unless --only names them: for every push")
 	fs.StringVar(&o.out, "out", "", "`folder` for faults.json and faults.md")
 	fs.StringVar(&o.bin, "bin", "bin", "`folder` with the binaries lbd and bbagent")
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder of a row that failed, and say where it is")
@@ -50,8 +50,10 @@ func parse(args []string) (o options, help string, err error) {
 	if fs.NArg() > 0 {
 		return o, "", cli.Usagef("%q is one word too many (see --help)", fs.Arg(0))
 	}
-	if o.only, err = regexp.Compile(*only); err != nil {
-		return o, "", cli.Usagef("--only: %w", err)
+	if *only != "" {
+		if o.only, err = regexp.Compile(*only); err != nil {
+			return o, "", cli.Usagef("--only: %w", err)
+		}
 	}
 	return o, "", o.check()
 }

@@ -22,6 +22,7 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: 9 of 10 heartbeats end at one moment",
+		Short:    true,
 		Does:     "9 agents are cut off and their heartbeats deleted in Redis; back before the guard's hold is over",
 		MustHold: "all 10 are served all the time",
 		Setup:    Setup{Nodes: 10},
@@ -38,6 +39,7 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: 9 of 10 agents cut off one by one",
+		Short:    true,
 		Does:     "an agent is cut off every 300 ms, no two heartbeats end together; then all are back",
 		MustHold: "never fewer than half of the nodes are served, and none that is kept goes while others come back",
 		Setup:    Setup{Nodes: 10},
@@ -67,6 +69,7 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: one node dies",
+		Short:    true,
 		Does:     "an application and its agent are killed",
 		MustHold: "Nginx tries the next node until lbd takes the dead one out",
 		Run: func(s *Site) {
@@ -76,6 +79,7 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: mass freeze",
+		Short:    true,
 		Does:     "all nodes but one are frozen as quickly as it goes, then unfrozen",
 		MustHold: "freezes are somebody's will: all of them are applied; no request is lost",
 		Setup:    Setup{Nodes: 10},
@@ -98,6 +102,7 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: sets deleted",
+		Short:    true,
 		Does:     "nodes:all and nodes:active are deleted; the agents put themselves back with their next heartbeat",
 		MustHold: "the last good set is served all the time",
 		Run: func(s *Site) {
@@ -110,6 +115,7 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: flapping",
+		Short:    true,
 		Does:     "a node is frozen and unfrozen 100 times (30 in a short run) as quickly as it goes",
 		MustHold: "reloads stay within their budget of one each 200 ms; the last word counts",
 		Run: func(s *Site) {
@@ -128,6 +134,7 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: 10,000 bogus registrations",
+		Short:    true,
 		Does:     "10,000 nodes with living heartbeats, at addresses where nobody is, are there all at once; later they are forgotten",
 		MustHold: "more nodes than an upstream may have: the last good set stays, and lbd says so; a freeze arrives",
 		Run: func(s *Site) {

@@ -22,6 +22,7 @@ var persistent = []string{"--appendonly", "yes", "--appendfsync", "always"}
 func redisRows() []Row {
 	return []Row{{
 		Name:     "redis: stands still",
+		Short:    true,
 		Does:     "SIGSTOP for 60 s (12 s in a short run), then SIGCONT: no connection breaks, and every heartbeat has ended when it goes on",
 		MustHold: "the last good set is served all the time",
 		Run: func(s *Site) {
@@ -56,6 +57,7 @@ func redisRows() []Row {
 		},
 	}, {
 		Name:     "redis: kill -9, restart empty, real agents",
+		Short:    true,
 		Does:     "the same with bin/bbagent on each node, Redis away for 2 s",
 		MustHold: "the last good set is served all the time; the agents register again",
 		Setup:    Setup{Agents: true},
@@ -64,6 +66,7 @@ func redisRows() []Row {
 		},
 	}, {
 		Name:     "redis: FLUSHALL",
+		Short:    true,
 		Does:     "somebody flushes it, three times, a second apart",
 		MustHold: "the last good set is served all the time; the agents register again",
 		Run:      (*Site).flushed,
@@ -105,6 +108,7 @@ func redisRows() []Row {
 		},
 	}, {
 		Name:     "redis: Sentinel failover",
+		Short:    true,
 		Does:     "the master is killed, a real Sentinel makes the replica master",
 		MustHold: "the last good set is served all the time; a freeze after it arrives",
 		Setup:    Setup{Sentinel: true},
@@ -147,6 +151,7 @@ func redisRows() []Row {
 		},
 	}, {
 		Name:     "redis: connections cut",
+		Short:    true,
 		Does:     "every connection is reset each 300 ms, for 10 s (4 s in a short run), lbd's and the agents'",
 		MustHold: "the last good set is served all the time",
 		Run: func(s *Site) {
@@ -186,6 +191,7 @@ func redisRows() []Row {
 		},
 	}, {
 		Name:     "redis: memory full",
+		Short:    true,
 		Does:     "maxmemory is reached and nothing may be evicted: no heartbeat is written for 3 TTLs",
 		MustHold: "the last good set is served all the time",
 		Run: func(s *Site) {

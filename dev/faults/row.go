@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -20,6 +19,7 @@ type Row struct {
 	Name     string // who is hit, colon, by what
 	Does     string // what is done
 	MustHold string // beside: no more failed requests than at the control
+	Short    bool   // it is played in a short run, too: one row at least for each mechanism
 	Setup    Setup  // of the site that it is done to
 
 	// More is how many more requests than at the control may fail, where both lose some by the fault itself and chance
@@ -65,19 +65,27 @@ func allRows() []Row {
 	return slices.Concat(redisRows(), nginxRows(), lbdRows(), diskRows(), poolRows(), hostileRows())
 }
 
-// choose returns the rows whose name matches.
-func choose(rows []Row, only *regexp.Regexp) ([]Row, error) {
-	rows = slices.DeleteFunc(rows, func(r Row) bool { return !only.MatchString(r.Name) })
-	if len(rows) == 0 {
-		return nil, cli.Usagef("no row is called %s (see --list)", only)
+// choose returns the rows to play: those whose name is asked for, or without that all of them, or those of a short run.
+func choose(rows []Row, o options) (chosen []Row, leftOut []string, err error) {
+	for _, r := range rows {
+		switch {
+		case o.only != nil && !o.only.MatchString(r.Name): // nobody asked for it
+		case o.only == nil && o.short && !r.Short:
+			leftOut = append(leftOut, r.Name)
+		default:
+			chosen = append(chosen, r)
+		}
 	}
-	return rows, nil
+	if len(chosen) == 0 {
+		err = cli.Usagef("no row is called %s (see --list)", o.only)
+	}
+	return chosen, leftOut, err
 }
 
 // play plays the rows one after another: side by side they would take the time from each other. When ctx ends, so do
 // the rows. Progress goes to log.
 func play(ctx context.Context, o options, rows []Row, log io.Writer) *results {
-	res := newResults(o)
+	res := &results{At: time.Now().UTC().Truncate(time.Second), Short: o.short}
 	for _, r := range rows {
 		if ctx.Err() != nil {
 			res.Interrupted = true

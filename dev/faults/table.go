@@ -16,10 +16,7 @@ type results struct {
 	Short       bool      `json:"short"`
 	Interrupted bool      `json:"interrupted"`
 	Rows        []Result  `json:"rows"`
-}
-
-func newResults(o options) *results {
-	return &results{At: time.Now().UTC().Truncate(time.Second), Short: o.short}
+	LeftOut     []string  `json:"left_out"` // rows that a short run does not play
 }
 
 func (res *results) failed() (n int) {
@@ -95,6 +92,9 @@ func (res *results) writeTable(w io.Writer) error {
 			t.line("not played: " + r.Name + ": " + r.Skipped)
 		}
 	}
+	for _, name := range res.LeftOut {
+		t.line("left out: " + name)
+	}
 	return t.err
 }
 
@@ -108,7 +108,7 @@ func (res *results) sum() string {
 	text := fmt.Sprintf("%d rows, %d failed; %d requests through lbd's Nginx, %d of them failed, and %d of as many at the control; %.0f s.",
 		len(res.Rows), res.failed(), requests, failed, control, took)
 	if res.Short {
-		text += " A short run."
+		text += fmt.Sprintf(" A short run: %d rows are left out, and waits are shorter.", len(res.LeftOut))
 	}
 	if res.Interrupted {
 		text += " Interrupted."
