@@ -43,7 +43,7 @@ func (d *doctor) checkIncluded(o nginx.Output) {
 			Where: inside(http), Fix: "include " + o.Path + ";"})
 	case len(wrong) > 0:
 		d.add(finding{Code: "output-included", Level: levelProblem, What: fmt.Sprintf("%s is included in %s", o.Path, wrong[0]),
-			Means: "An upstream may stand right inside http {} only.",
+			Means: "An upstream may stand right inside http {} only: take that include away, and put this one there.",
 			Where: inside(http), Fix: "include " + o.Path + ";"})
 	case len(at) > 1:
 		d.add(finding{Code: "output-included", Level: levelProblem, What: fmt.Sprintf("%s is included %d times", o.Path, len(at)),
