@@ -63,7 +63,7 @@ func (s *site) proofAt(kind string) string {
 		}
 	})
 	if kind == "unix" {
-		stem += "-" + generationMark
+		return "unix:" + stem + "-" + generationMark
 	}
 	return "unix:" + stem
 }
