@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func (b *beater) drain(ctx context.Context) error {
 	waited := make(chan error, 1)
 	go func() {
 		defer done()
-		waited <- a.pool.WaitDrained(ctx, rev, []string{a.cfg.NodeID}, a.reportDrain())
+		waited <- a.pool.WaitDrained(ctx, rev, []string{a.cfg.NodeID}, a.followDrain(done))
 	}()
 	err = b.run(ctx)
 	done()
@@ -76,10 +77,19 @@ func (b *beater) beginDrain(ctx context.Context) (rev int64, err error) {
 	return b.rev, nil
 }
 
-// reportDrain returns what tells the log and the service manager whom the drain waits for, when that has changed.
-func (a *Agent) reportDrain() func([]pool.Blocker) {
-	last := ""
+// heldMost is how long a drain goes on when all that is missing is guards that hold the node, as one of the last.
+const heldMost = 5 * time.Second
+
+// followDrain returns what tells the log and the service manager whom the drain waits for, when that has changed, and
+// gives up after heldMost.
+func (a *Agent) followDrain(giveUp func()) func([]pool.Blocker) {
+	last, held := "", time.Now()
 	return func(blockers []pool.Blocker) {
+		if slices.ContainsFunc(blockers, func(b pool.Blocker) bool { return !b.Holds }) {
+			held = time.Now()
+		} else if time.Since(held) > heldMost {
+			giveUp()
+		}
 		whom := make([]string, len(blockers))
 		for i, b := range blockers {
 			whom[i] = strings.TrimPrefix(b.LB+": "+b.Why, ": ")

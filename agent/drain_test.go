@@ -74,6 +74,34 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A guard that holds one of the last nodes will not let go of it soon.
+func TestDrainOfALastNodeIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.pool.drain = func(ctx context.Context, report func([]pool.Blocker)) error {
+			began := time.Now()
+			blockers := []pool.Blocker{{LB: "lb1", Why: "holds n1", Holds: true}, {LB: "lb2", Why: "silent"}}
+			for ctx.Err() == nil {
+				report(blockers)
+				time.Sleep(250 * time.Millisecond)
+				if time.Since(began) > 10*time.Second {
+					blockers = blockers[:1]
+				}
+			}
+			return &pool.WaitError{Blockers: blockers, Err: ctx.Err()}
+		}
+		s.start()
+		after(time.Second)
+		took, err := s.stop()
+		if err != nil || took < 15*time.Second || took > 16*time.Second {
+			t.Errorf("left after %v, error %v; want 10 s for the silent one and %v more", took, err, heldMost)
+		}
+		if s.log.count("lb1: holds n1") != 1 {
+			t.Errorf("log:\n%s", s.log)
+		}
+	})
+}
+
 func TestNoDrain(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(s *site)

@@ -16,6 +16,9 @@ var ErrNoLB = errors.New("no load balancer is known to this redis")
 type Blocker struct {
 	LB  string // "" when Redis itself did not answer
 	Why string // for people; may hold foreign text
+	// Holds says that its guard goes on serving a node against the pool's word, as it does with the last ones: to wait
+	// longer helps only if others come back.
+	Holds bool
 }
 
 // WaitError is a wait that ended before it was done.
@@ -47,50 +50,50 @@ func (e *WaitError) Unwrap() error { return e.Err }
 func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report func([]Blocker)) error {
 	// Old workers of a later reload never knew the nodes: once none was left, later ones do not count.
 	ended := map[string]bool{}
-	return p.waitLBs(ctx, report, func(b *LB) string {
+	return p.waitLBs(ctx, report, func(b *LB) (why string, holds bool) {
 		switch {
 		case b.Silent:
-			return silence(b) + ", its Nginx may still send"
+			return silence(b) + ", its Nginx may still send", false
 		case b.Blind:
 			delete(ended, b.ID)
-			return "can't see its Nginx, which may still send" + lastError(b)
+			return "can't see its Nginx, which may still send" + lastError(b), false
 		case b.Rev < rev:
 			delete(ended, b.ID) // also after a roll back
-			return behind(b)
+			return behind(b), false
 		}
 		if i := slices.IndexFunc(ids, func(id string) bool { return slices.Contains(b.Held, id) }); i >= 0 {
 			delete(ended, b.ID)
-			return fmt.Sprintf("holds %s: its guard goes on serving it", ids[i])
+			return fmt.Sprintf("holds %s: its guard goes on serving it", ids[i]), true
 		}
 		if b.Draining == 0 {
 			ended[b.ID] = true
 		}
 		if !ended[b.ID] {
-			return fmt.Sprintf("%s still draining", plural(b.Draining, "old worker"))
+			return fmt.Sprintf("%s still draining", plural(b.Draining, "old worker")), false
 		}
-		return ""
+		return "", false
 	})
 }
 
 // WaitServed is WaitDrained for a change that adds: it returns nil once every load balancer serves revision rev or a
 // later one.
 func (p *Pool) WaitServed(ctx context.Context, rev int64, report func([]Blocker)) error {
-	return p.waitLBs(ctx, report, func(b *LB) string {
+	return p.waitLBs(ctx, report, func(b *LB) (why string, holds bool) {
 		switch {
 		case b.Silent:
-			return silence(b)
+			return silence(b), false
 		case b.Blind:
-			return "can't see its Nginx" + lastError(b)
+			return "can't see its Nginx" + lastError(b), false
 		case b.Rev < rev:
-			return behind(b)
+			return behind(b), false
 		}
-		return ""
+		return "", false
 	})
 }
 
 // waitLBs looks until why has nothing ("") to say of any load balancer. Acks are not announced by an event, so it
 // looks every 20 ms for a second, in which most reloads are over, and less and less often later, down to every 250 ms.
-func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB) string) error {
+func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB) (why string, holds bool)) error {
 	var blockers []Blocker
 	began, pause := time.Now(), 20*time.Millisecond
 	for {
@@ -121,10 +124,10 @@ func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB
 	}
 }
 
-func blocking(lbs []LB, why func(*LB) string) (blockers []Blocker) {
+func blocking(lbs []LB, why func(*LB) (why string, holds bool)) (blockers []Blocker) {
 	for i := range lbs {
-		if w := why(&lbs[i]); w != "" {
-			blockers = append(blockers, Blocker{LB: lbs[i].ID, Why: w})
+		if w, holds := why(&lbs[i]); w != "" {
+			blockers = append(blockers, Blocker{LB: lbs[i].ID, Why: w, Holds: holds})
 		}
 	}
 	return blockers

@@ -77,7 +77,7 @@ func TestWaitDrained(t *testing.T) {
 		silent := pool.Blocker{LB: "lb3", Why: "silent, its Nginx may still send"}
 		wait.want(t, pool.Blocker{LB: "lb1", Why: "still serves rev 99, its last error: test: no"}, silent)
 		w.ack(t, pool.Ack{ID: "lb1", Rev: 100, Held: []string{"web2", "web3"}})
-		wait.want(t, pool.Blocker{LB: "lb1", Why: "holds web3: its guard goes on serving it"}, silent)
+		wait.want(t, pool.Blocker{LB: "lb1", Why: "holds web3: its guard goes on serving it", Holds: true}, silent)
 		w.ack(t, pool.Ack{ID: "lb1", Rev: 101, Draining: 2})
 		wait.want(t, pool.Blocker{LB: "lb1", Why: "2 old workers still draining"}, silent)
 		w.ack(t, pool.Ack{ID: "lb1", Rev: 101})
@@ -125,7 +125,7 @@ func TestWaitDrainedDeadline(t *testing.T) {
 		if !errors.As(err, &we) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
-		if got := fmt.Sprint(we.Blockers); got != "[{lb1 still serves rev 99}]" {
+		if got := fmt.Sprint(we.Blockers); got != "[{lb1 still serves rev 99 false}]" {
 			t.Error(got)
 		}
 		if got := err.Error(); got != "lb1: still serves rev 99 (context deadline exceeded)" {
