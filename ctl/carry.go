@@ -22,7 +22,7 @@ func (s *session) carry(ctx context.Context, snd *sending, o order, ids []string
 	if s.parallel > 0 && !snd.given.Changed {
 		parallel = s.parallel
 	}
-	targets, err := s.targets(ctx, ids, snd.seal)
+	targets, err := s.targets(ctx, ids, sign)
 	if err != nil {
 		return err
 	}

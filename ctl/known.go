@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/bazbeans/bazbeans/trust"
 )
@@ -14,11 +13,9 @@ import (
 // pins are the keys of nodes as they were seen first: a file known_nodes in the folder of the config, with a line
 // "SITE NODE KEY" each. Whoever may write to Redis could put a key of his own in a node's place; here it shows.
 type pins struct {
-	path string
-	site string // context, or address of Redis
-	say  func(format string, args ...any)
-
-	mu    sync.Mutex
+	path  string
+	site  string // context, or address of Redis
+	say   func(format string, args ...any)
 	lines []string
 }
 
@@ -48,8 +45,6 @@ func (p *pins) key(node, line string) (*trust.SealKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for i, l := range p.lines {
 		f := strings.SplitN(l, " ", 3)
 		if len(f) != 3 || f[0] != p.site || f[1] != node {

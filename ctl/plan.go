@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/pool"
@@ -234,12 +235,20 @@ func sentBy(ctx context.Context, pl *pool.Pool, run string, nodes []*pool.Node) 
 }
 
 func eachUpdate(ctx context.Context, pl *pool.Pool, nodes []*pool.Node, fn func(run string, r pool.Result)) error {
-	for _, n := range nodes {
-		last, err := pl.LastCommands(ctx, n.ID, 50)
-		if err != nil {
+	all := make([][]pool.Result, len(nodes))
+	var g errgroup.Group
+	g.SetLimit(8) // Redis may be far away
+	for i, n := range nodes {
+		g.Go(func() (err error) {
+			all[i], err = pl.LastCommands(ctx, n.ID, 50)
 			return err
-		}
-		for _, r := range last {
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, n := range nodes {
+		for _, r := range all[i] {
 			if m := idRule.FindStringSubmatch(r.ID); m != nil && r.Type == "update" && r.Node == n.ID {
 				fn(m[1], r)
 			}

@@ -21,6 +21,7 @@ type rollout struct {
 	u    *updating
 	plan *plan
 	sign *signer
+	to   map[string]target
 
 	news    chan stage
 	picture *rolling
@@ -31,6 +32,17 @@ type rollout struct {
 
 // run updates batch after batch. ctx's end, the first Ctrl-C, lets the batch at hand finish.
 func (r *rollout) run(ctx context.Context) error {
+	targets, err := r.s.targets(ctx, r.plan.ids(), r.sign)
+	if err != nil {
+		return err
+	}
+	r.to = map[string]target{}
+	for _, t := range targets {
+		if t.cant != nil {
+			return &cli.Error{Code: cli.Refused, Err: fmt.Errorf("%s: %w; nothing was done", t.id, t.cant)}
+		}
+		r.to[t.id] = t
+	}
 	hard, release := secondSignal(ctx)
 	defer release()
 	r.picture = newRolling(r)

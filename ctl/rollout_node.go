@@ -24,27 +24,16 @@ func (r *rollout) order(ctx context.Context, n planned, out *outcome) error {
 	}
 	args := map[string]any{"run": r.plan.run}
 	o := order{verb: "update", kind: "update", args: args, for_: r.u.deadline, id: func() string { return r.plan.run + "-" + rand.Text() }}
-	got, err := r.ask(ctx, n, o)
+	got := r.ask(ctx, n, o)
 	out.Command, out.Type, out.ExitCode, out.Stdout, out.Stderr, out.Output = got.Command, got.Type, got.ExitCode, got.Stdout, got.Stderr, got.Output
-	if err == nil {
-		err = r.judge(ctx, got)
-	}
-	return err
+	return r.judge(ctx, got)
 }
 
 // ask sends one command to the node, as any verb does.
-func (r *rollout) ask(ctx context.Context, n planned, o order) (outcome, error) {
-	t := target{id: n.ID, python: n.Agent == ""}
-	if r.sign.pins != nil {
-		caps, err := r.s.pool.Capabilities(ctx, n.ID)
-		if err != nil {
-			return outcome{}, err
-		}
-		t.seal = caps[0].SealKey
-	}
-	return r.s.one(ctx, r.sign, o, t, false, func(res pool.Result) {
+func (r *rollout) ask(ctx context.Context, n planned, o order) outcome {
+	return r.s.one(ctx, r.sign, o, r.to[n.ID], false, func(res pool.Result) {
 		r.news <- stage{id: n.ID, detail: o.verb + " " + string(res.State)}
-	}), nil
+	})
 }
 
 func (r *rollout) judge(ctx context.Context, got outcome) error {
@@ -73,10 +62,7 @@ func (r *rollout) well(ctx context.Context, n planned) error {
 	const again = time.Second
 	why := ""
 	for {
-		got, err := r.ask(wait, n, order{verb: "health check", kind: "health_check", for_: min(30*time.Second, r.u.healthTimeout)})
-		if err == nil {
-			err = r.judge(wait, got)
-		}
+		err := r.judge(wait, r.ask(wait, n, order{verb: "health check", kind: "health_check", for_: min(30*time.Second, r.u.healthTimeout)}))
 		if err == nil {
 			var now *pool.Node
 			if now, err = r.s.pool.Node(wait, n.ID); err == nil && now.SelfFreeze != "" {

@@ -92,11 +92,13 @@ type target struct {
 	id     string
 	python bool
 	dead   *time.Time // its last sign of life; nil: it lives
-	seal   string     // its own word for its key
+	to     *trust.SealKey
+	cant   error // why nothing can be sealed to it
 }
 
-// targets looks at the nodes. Those that are not there are returned as well: Send finds out.
-func (s *session) targets(ctx context.Context, ids []string, seal bool) ([]target, error) {
+// targets looks at the nodes, before any is sent anything. Those that are not there are returned as well: Send finds
+// out.
+func (s *session) targets(ctx context.Context, ids []string, sign *signer) ([]target, error) {
 	all := make([]target, len(ids))
 	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) error {
 		snap, err := p.Snapshot(ctx)
@@ -116,12 +118,16 @@ func (s *session) targets(ctx context.Context, ids []string, seal bool) ([]targe
 				}
 			}
 		}
-		if !seal {
+		if sign.pins == nil {
 			return nil
 		}
 		caps, err := p.Capabilities(ctx, ids...)
 		for i := range caps {
-			all[i].seal = caps[i].SealKey
+			if t := &all[i]; t.python {
+				t.cant = errors.New("a Python agent can't read what is sealed: leave out --seal")
+			} else {
+				t.to, t.cant = sign.pins.key(t.id, caps[i].SealKey)
+			}
 		}
 		return err
 	})
@@ -134,20 +140,10 @@ func (sign *signer) command(o order, t target) (pool.Command, error) {
 	if o.id != nil {
 		c.ID = o.id()
 	}
-	if sign.key == nil || t.python {
-		if sign.pins != nil {
-			return c, errors.New("a Python agent can't read what is sealed: leave out --seal")
-		}
-		return c, nil
+	if t.cant != nil || sign.key == nil || t.python {
+		return c, t.cant
 	}
-	var to *trust.SealKey
-	if sign.pins != nil {
-		var err error
-		if to, err = sign.pins.key(t.id, t.seal); err != nil {
-			return c, err
-		}
-	}
-	return c.Sign(t.id, *sign.key, to)
+	return c.Sign(t.id, *sign.key, t.to)
 }
 
 // send sends a command once more when the answer to the first time was lost: that changes nothing.
