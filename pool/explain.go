@@ -49,7 +49,9 @@ func (p *Pool) Explain(err error) error {
 	switch means, wayOut := unanswered(err); {
 	case means != "":
 		return fmt.Errorf("redis at %s: %s: %w (%s)", p.where, means, err, wayOut)
-	case isAnswer(err), errors.Is(err, ErrTooLarge):
+	case errors.Is(err, ErrTooLarge):
+		return fmt.Errorf("redis at %s: %w (find it: redis-cli --bigkeys)", p.where, err)
+	case isAnswer(err):
 		return fmt.Errorf("redis at %s: %w", p.where, err)
 	}
 	return fmt.Errorf("redis at %s: %w (is it running? set --redis-url, or redis.url in the config)", p.where, err)
