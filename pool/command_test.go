@@ -281,6 +281,36 @@ func TestGiveBackIsTakenFirst(t *testing.T) {
 	})
 }
 
+// What is larger than any answer that is read must not stand in the way of what comes after it.
+func TestMonsterInTheQueue(t *testing.T) {
+	w := open(t, serverstest.Redis(t).Addr())
+	ctx := t.Context()
+	w.register(t, "web1")
+	w.rdb.RPush(ctx, queue, strings.Repeat("x", 65<<20))
+	if taken, ok, err := w.Next(ctx, "web1", time.Second); err == nil {
+		t.Fatalf("taken: %v, %t", taken.Err, ok)
+	}
+	hand, err := w.InHand(ctx, "web1", 10)
+	if err != nil || len(hand) != 1 || hand[0].Err == nil || !strings.Contains(hand[0].Err.Error(), "68157440 bytes") {
+		t.Fatalf("in hand: %+v, %v", hand, err)
+	}
+	if err := w.Drop(ctx, "web1", hand[0], "too large"); err != nil {
+		t.Fatal(err)
+	}
+	c := w.send(t, "exec", nil)
+	if taken := w.next(t); taken.ID != c.ID {
+		t.Errorf("taken %+v", taken)
+	}
+	// Many large ones are told a few at a time.
+	for range 5 {
+		w.rdb.RPush(ctx, queue, `{"type":"exec","id":"A","content":"`+strings.Repeat("x", 7<<20)+`"}`)
+		w.next(t)
+	}
+	if hand, err = w.InHand(ctx, "web1", 10); err != nil || len(hand) != 3 {
+		t.Errorf("%d in hand, %v", len(hand), err)
+	}
+}
+
 // An operator's word removes older ones about the same, in hand or not.
 func TestFreezeRemovesAnUnfreezeInHand(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {

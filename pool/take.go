@@ -14,6 +14,7 @@ import (
 var (
 	beginScript = script("begin.lua")
 	dropScript  = script("drop.lua")
+	handScript  = script("hand.lua")
 )
 
 // Taken is what an agent took off its queue. It stays in Redis, in hand of the node, until Finish, Drop or GiveBack:
@@ -39,13 +40,17 @@ func (p *Pool) Next(ctx context.Context, node string, wait time.Duration) (t Tak
 	return t, err == nil, err
 }
 
-// InHand returns the first n of what the node has in hand, oldest first: of this run of its agent, and what an earlier
-// one left.
+// handMost bounds one answer of InHand, in bytes: two commands of the greatest size.
+const handMost = 2 * commandMost
+
+// InHand returns the first of what the node has in hand, oldest first: of this run of its agent, and what an earlier one
+// left. It returns n at most, and fewer when they are large.
 func (p *Pool) InHand(ctx context.Context, node string, n int) ([]Taken, error) {
-	raws, err := p.rdb.LRange(ctx, p.keys.taken(node), 0, int64(n)-1).Result()
+	raws, err := p.run(ctx, "look at commands in hand", handScript, []string{p.keys.taken(node)}, n, commandMost, handMost)
 	if err != nil {
-		return nil, p.Explain(fmt.Errorf("look at commands in hand: %w", err))
+		return nil, p.Explain(err)
 	}
+	raws = raws[1:] // the word
 	all := make([]Taken, len(raws))
 	for i, raw := range raws {
 		if all[i], err = p.named(ctx, node, readTaken(raw)); err != nil {
