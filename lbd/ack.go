@@ -51,6 +51,8 @@ func (l *LB) ack(ctx context.Context) {
 		a.Error = l.lastErr.Error()
 	case blind != nil:
 		a.Error = "can't see nginx: " + blind.Error()
+	case state.Unseen && state.Draining > 0 && state.ShutdownTimeout == 0:
+		a.Error = "nginx's processes can't be seen, and worker_shutdown_timeout is not set: nobody can say when old workers have ended"
 	case !state.Up():
 		a.Error = "nginx is not running: " + state.Why
 	}
@@ -88,11 +90,13 @@ func (l *LB) seeNginx(state nginx.State, err error) {
 		err = errors.New(state.Why)
 	}
 	l.former = state.Former
-	if endless := state.Up() && state.ShutdownTimeout == 0; endless != l.endless {
-		if l.endless = endless; endless {
+	if state.Up() {
+		endless := state.ShutdownTimeout == 0
+		if endless && !l.endless {
 			l.log.Warn("worker_shutdown_timeout is not set: a worker of a former configuration lives as long as its longest connection, and no drain is done before that",
 				"fix", "worker_shutdown_timeout 60s; in "+l.cfg.Nginx.Conf+", beside worker_processes")
 		}
+		l.endless = endless
 	}
 	l.say.change("nginx", err, "nginx is not running, as far as lbd can see", "nginx runs")
 	if state.Master != l.acks.master || state.Unseen != l.acks.unseen {

@@ -165,6 +165,9 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 		return nil, err
 	}
 	l.engine, l.onDisk = reloads{engine}, engine.OnDisk
+	if proof, err := netip.ParseAddrPort(cfg.Nginx.Proof); err == nil { // a unix socket is no node's
+		l.own.add(proof)
+	}
 	p, err := pool.Open(cfg.Redis)
 	if err != nil {
 		return nil, err
@@ -203,7 +206,7 @@ func (l *LB) Run(ctx context.Context) error {
 	l.log.Info("lbd keeps nginx in step", "id", l.cfg.ID, "redis", l.pool.Where(), "resolvers", l.chain.Names(),
 		"upstreams", len(l.upstreams), "nginx_conf", l.cfg.Nginx.Conf, "status", l.cfg.Status.Listen)
 	if ln != nil {
-		l.own.status = netip.MustParseAddrPort(ln.Addr().String())
+		l.own.add(netip.MustParseAddrPort(ln.Addr().String()))
 	}
 	// All parts end with ctx, in any order: none needs another to end well.
 	g, ctx := errgroup.WithContext(ctx)

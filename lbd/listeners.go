@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 // listeners are the addresses and ports at which this Nginx and lbd itself take connections. A node that claims one of
 // them would make Nginx send requests to itself, or to lbd.
 type listeners struct {
-	status netip.AddrPort // lbd's own; zero: none
-	master chan int       // Nginx is another one: its process id
+	ours   []netip.AddrPort // lbd's own, and nginx.proof's also where Nginx's can't be seen
+	master chan int         // Nginx is another one: its process id
 	seen   atomic.Pointer[[]netip.AddrPort]
 }
 
@@ -51,16 +52,23 @@ func (l *listeners) look(master int) {
 	}
 	var at []netip.AddrPort
 	for _, a := range listening(master) {
-		if !a.Addr().IsUnspecified() {
-			at = append(at, a)
-			continue
-		}
+		at = append(at, everywhere(a)...)
+	}
+	l.seen.Store(&at)
+}
+
+// add notes a listener of ours; call it before the loop runs.
+func (l *listeners) add(a netip.AddrPort) { l.ours = append(l.ours, everywhere(a)...) }
+
+// everywhere is a, and if that is all addresses of this host also each of them.
+func everywhere(a netip.AddrPort) []netip.AddrPort {
+	at := []netip.AddrPort{a}
+	if a.Addr().IsUnspecified() {
 		for _, local := range localAddrs() {
 			at = append(at, netip.AddrPortFrom(local, a.Port()))
 		}
-		at = append(at, a)
 	}
-	l.seen.Store(&at)
+	return at
 }
 
 func localAddrs() (local []netip.Addr) {
@@ -78,9 +86,9 @@ func localAddrs() (local []netip.Addr) {
 
 // check returns an error for an address and port that is one of them.
 func (l *listeners) check(node netip.AddrPort) error {
-	at := []netip.AddrPort{l.status}
+	at := l.ours
 	if seen := l.seen.Load(); seen != nil {
-		at = append(at, *seen...)
+		at = slices.Concat(at, *seen)
 	}
 	for _, own := range at {
 		// A listener on all addresses has all of loopback, too.

@@ -22,7 +22,8 @@ func TestListeners(t *testing.T) {
 
 	var l listeners
 	l.look(os.Getpid())
-	l.status = netip.MustParseAddrPort("127.0.0.9:9180")
+	l.add(netip.MustParseAddrPort("127.0.0.9:9180"))
+	l.add(netip.MustParseAddrPort("[::]:9181"))
 	for _, c := range []struct {
 		addr string
 		port uint16
@@ -37,9 +38,23 @@ func TestListeners(t *testing.T) {
 		{"127.0.0.1", 1, false},
 		{"127.0.0.9", 9180, true}, // lbd's
 		{"127.0.0.1", 9180, false},
+		{"127.0.0.1", 9181, true}, // at every address of this host
+		{hostAddr(t), 9181, true},
+		{hostAddr(t), 9180, false},
 	} {
 		if err := l.check(netip.AddrPortFrom(netip.MustParseAddr(c.addr), c.port)); (err != nil) != c.own {
 			t.Errorf("%s:%d: %v", c.addr, c.port, err)
 		}
 	}
+}
+
+// hostAddr is an address of this host other than loopback, or else loopback.
+func hostAddr(t *testing.T) string {
+	for _, a := range localAddrs() {
+		if !a.IsLoopback() && a.Zone() == "" {
+			return a.String()
+		}
+	}
+	t.Log("this host has loopback addresses only")
+	return "127.0.0.1"
 }
