@@ -79,7 +79,6 @@ func lbdRows() []Row {
 		},
 	}, {
 		Name:     "lbd: started while Redis is away",
-		Short:    true,
 		Does:     "lbd is killed -9, Redis too; lbd starts, Redis comes back empty after two heartbeat TTLs",
 		MustHold: "the last good set is served all the time, from lbd's own memory",
 		Run: func(s *Site) {
@@ -197,7 +196,6 @@ func lbdRows() []Row {
 		More: beyondAll,
 	}, {
 		Name:     "lbd: rollback",
-		Short:    true,
 		Does:     "a node is frozen; an operator says lbd rollback, kills lbd -9 and starts it, freezes another node, ends the rollback",
 		MustHold: "the former generation is served until the end of the rollback, whatever the pool says; then what is wanted",
 		Run: func(s *Site) {

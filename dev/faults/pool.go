@@ -22,7 +22,6 @@ func poolRows() []Row {
 		},
 	}, {
 		Name:     "pool: 9 of 10 heartbeats end at one moment",
-		Short:    true,
 		Does:     "9 agents are cut off and their heartbeats deleted in Redis; back before the guard's hold is over",
 		MustHold: "all 10 are served all the time",
 		Setup:    Setup{Nodes: 10},
