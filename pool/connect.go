@@ -59,6 +59,18 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 	if secure != nil && several {
 		secure.ServerName = "" // the URL's host is none of theirs
 	}
+	c.several(o, wrong)
+	if secure, err = c.TLS.config(secure); err != nil {
+		wrong("tls: %w", err)
+	} else if secure != nil && !several && u.Network == "unix" {
+		wrong("tls: a unix socket has none: write rediss://, or leave tls out")
+	}
+	o.Dialer = dialer(secure)
+	return o, errors.Join(errs...)
+}
+
+// several sets where Redis is when Sentinels or a Cluster know that.
+func (c Config) several(o *redis.UniversalOptions, wrong func(format string, args ...any)) {
 	switch {
 	case c.Sentinel.Master != "" && len(c.Cluster.Addrs) > 0:
 		wrong("sentinel and cluster exclude each other: keep the one that this Redis is")
@@ -67,8 +79,11 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 			wrong("sentinel: addrs is empty: name the Sentinels as host:port")
 		}
 		o.Addrs, o.MasterName, o.SentinelUsername = slices.Clone(c.Sentinel.Addrs), c.Sentinel.Master, c.Sentinel.Username
+		var err error
 		if o.SentinelPassword, err = secret(c.Sentinel.PasswordFile, ""); err != nil {
 			wrong("sentinel password_file: %w", err)
+		} else if o.SentinelUsername != "" && o.SentinelPassword == "" {
+			wrong("sentinel: username %s has no password: set its password_file", o.SentinelUsername)
 		}
 	case len(c.Sentinel.Addrs) > 0:
 		wrong("sentinel: master is empty: it is the name after `sentinel monitor` in their configuration")
@@ -81,13 +96,6 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 		}
 		o.Addrs, o.IsClusterMode = slices.Clone(c.Cluster.Addrs), true // go-redis appends to it
 	}
-	if secure, err = c.TLS.config(secure); err != nil {
-		wrong("tls: %w", err)
-	} else if secure != nil && !several && u.Network == "unix" {
-		wrong("tls: a unix socket has none: write rediss://, or leave tls out")
-	}
-	o.Dialer = dialer(secure)
-	return o, errors.Join(errs...)
 }
 
 // clusterAge is how old a process's map of the cluster may grow before the next call asks for a new one. go-redis asks

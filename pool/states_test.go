@@ -210,6 +210,7 @@ func TestSettingsThatExcludeOneAnother(t *testing.T) {
 		{pool.Config{KeyPrefix: "{b}", Sentinel: pool.Sentinel{Master: "m", Addrs: addrs}, Cluster: pool.Cluster{Addrs: addrs}}, []string{"exclude each other"}},
 		{pool.Config{Username: "lbd"}, []string{"username lbd has no password"}},
 		{pool.Config{URL: "redis://lbd@h"}, []string{"username lbd has no password"}},
+		{pool.Config{Sentinel: pool.Sentinel{Master: "m", Addrs: addrs, Username: "ops"}}, []string{"username ops has no password"}},
 		{pool.Config{PasswordFile: empty}, []string{"password_file", "first line is empty"}},
 		{pool.Config{PasswordFile: "/no/such/file"}, []string{"password_file", "no such file"}},
 		{pool.Config{URL: "redis://h?pool_size=3&read_timeout=1s"}, []string{"pool_size, read_timeout", "not read"}},
