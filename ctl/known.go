@@ -55,8 +55,8 @@ func (p *pins) key(node, line string) (*trust.SealKey, error) {
 		case err != nil:
 			return nil, fmt.Errorf("%s:%d: %w", p.path, i+1, err)
 		case was.Fingerprint() != now.Fingerprint():
-			return nil, fmt.Errorf("its key has changed: %s is pinned, redis says %s; somebody may want to read along. If the agent was set up anew, "+
-				"compare with the fingerprint in its log, then remove line %d of %s", was.Fingerprint(), now.Fingerprint(), i+1, p.path)
+			return nil, fmt.Errorf("its key has changed: %s is pinned, redis says %s; somebody may want to read along. If the agent's state_dir was made anew, "+
+				"remove line %d of %s", was.Fingerprint(), now.Fingerprint(), i+1, p.path)
 		}
 		return now, nil
 	}

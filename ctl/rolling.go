@@ -75,6 +75,10 @@ func (p *rolling) hear(news stage) {
 		p.live.above(func() { p.r.s.showOutcome(*news.out) })
 		return
 	}
+	if news.note != "" {
+		p.live.above(func() { p.r.s.say("%s: %s", news.id, cli.Printable(news.note, 300)) })
+		return
+	}
 	if i < 0 {
 		i = len(p.nodes)
 		p.nodes = append(p.nodes, &rollingNode{id: news.id})

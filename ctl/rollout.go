@@ -119,9 +119,10 @@ func (r *rollout) batch(soft, hard context.Context, batch []planned) (all outcom
 	return outs
 }
 
-// stage is news of one node: what is done now, what is said of it meanwhile, or in the end the outcome.
+// stage is news of one node: what is done now, what is said of it meanwhile, a note, or in the end the outcome.
 type stage struct {
 	id, name, detail string
+	note             string // to be said for good
 	out              *outcome
 }
 
@@ -194,7 +195,11 @@ func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(
 	step(serving)
 	ctx, cancel := context.WithTimeout(ctx, r.u.drainTimeout)
 	defer cancel()
-	return p.WaitServed(ctx, c.Rev, r.report(n.ID))
+	err = p.WaitServed(ctx, c.Rev, r.report(n.ID))
+	if errors.Is(err, pool.ErrNoLB) && r.u.force {
+		return nil
+	}
+	return err
 }
 
 func (r *rollout) mark(text string) string { return "update " + r.plan.run + ": " + text }
@@ -218,7 +223,7 @@ func (r *rollout) drain(ctx context.Context, id string, rev int64) error {
 	defer cancel()
 	err := r.s.pool.WaitDrained(wait, rev, []string{id}, r.report(id))
 	if err != nil && r.u.force && ctx.Err() == nil {
-		r.news <- stage{id: id, detail: "goes on by --force, not drained: " + waited(err)}
+		r.news <- stage{id: id, note: "goes on by --force, not drained: " + waited(err)}
 		return nil
 	}
 	return err

@@ -123,9 +123,11 @@ func (s *session) targets(ctx context.Context, ids []string, sign *signer) ([]ta
 		}
 		caps, err := p.Capabilities(ctx, ids...)
 		for i := range caps {
-			if t := &all[i]; t.python {
+			switch t := &all[i]; {
+			case nodes[t.id] == nil: // Send says so
+			case t.python:
 				t.cant = errors.New("a Python agent can't read what is sealed: leave out --seal")
-			} else {
+			default:
 				t.to, t.cant = sign.pins.key(t.id, caps[i].SealKey)
 			}
 		}

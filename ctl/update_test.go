@@ -188,6 +188,10 @@ func TestUpdateGuards(t *testing.T) {
 		}
 	}
 	none(5, "no load balancer is known to this redis: nobody can say when a node is drained (--force goes on without)")
+	if r := s.update("--force"); r.code != 0 || !strings.Contains(r.stderr, "goes on by --force, not drained: no load balancer is known") {
+		t.Errorf("%+v", r)
+	}
+	log.take()
 	s.ack(pool.Ack{ID: "lb2", Rev: late})
 	s.do(s.rdb.Del(t.Context(), "bazbeans:lb:lb2"))
 	none(5, "load balancer lb2 is silent")

@@ -268,3 +268,27 @@ func TestCommandsOfAPythonNode(t *testing.T) {
 	py1.wantStatus("status", "executed_exec")
 	s.bbctlExit(4, "exec", "py9", "py2", "--yes", "--deadline", "1ms", "--", "ls").want(t, 4, "no such node")
 }
+
+// The Python CLI has our agents run commands where their own config lets it: it signs nothing.
+func TestPythonCLICommandsOurs(t *testing.T) {
+	t.Parallel()
+	s := newMixedSite(t, options{})
+	file := filepath.Join(s.dir, "agent.yaml")
+	write(t, file, fmt.Sprintf("allow_unsigned: [exec, deploy_file]\nfiles: {roots: [%q]}\n", s.dir))
+	n := s.node("web1", "--config", file)
+	s.wantServers("web1")
+	write(t, filepath.Join(s.dir, "local"), "größe\n")
+	s.pythonCLI("deploy-file", "web1", filepath.Join(s.dir, "local"), filepath.Join(s.dir, "deployed"))
+	n.wantStatus("status", "executed_deploy_file")
+	if got := read(t, filepath.Join(s.dir, "deployed")); got != "größe\n" {
+		t.Errorf("deployed %q", got)
+	}
+	s.pythonCLI("exec", "web1", "cat '"+filepath.Join(s.dir, "deployed")+"'")
+	n.wantStatus("status", "executed_exec")
+	if out := s.pythonCLI("status", "web1"); !strings.Contains(out, "gr") || !strings.Contains(out, "completed") {
+		t.Errorf("the Python CLI shows:\n%s", out)
+	}
+	s.pythonCLI("restart", "web1")
+	n.wantStatus("status", "executed_restart")
+	s.bbctlExit(0, "status", "web1").want(t, 0, "exec", "succeeded", "restart", "refused", "needs a signature")
+}
