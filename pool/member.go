@@ -148,7 +148,7 @@ func (m *Member) Leave(ctx context.Context, reason string) error {
 	k, id := m.p.keys, m.reg.ID
 	rfc, unix := stamp()
 	r, err := m.p.run(ctx, "leave", leaveScript,
-		[]string{k.active(), k.heartbeat(id), k.status(id), k.rev(), k.events()},
+		[]string{k.active(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.frozen()},
 		id, m.p.channel, rfc, unix, m.instance, cut(reason))
 	if err != nil {
 		return m.p.Explain(err)

@@ -114,3 +114,33 @@ func TestAnotherReasonIsNoChange(t *testing.T) {
 		}
 	})
 }
+
+// A node that drained, or was unwell, and left in order is gone by its own will: a guard must not take it for a dead one.
+func TestLeaveOfANodeThatFrozeItself(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		m := w.register(t, "web1")
+		if _, err := m.SetHealth(ctx, "drains"); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Leave(ctx, "stopped"); err != nil {
+			t.Fatal(err)
+		}
+		n := w.node(t, "web1")
+		wantState(t, n, pool.Inactive)
+		if !n.Left || n.IsFrozen {
+			t.Errorf("node %+v", n)
+		}
+		m = w.register(t, "web1")
+		if _, err := w.Freeze(ctx, "web1", "ann", "swap"); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Leave(ctx, "stopped"); err != nil {
+			t.Fatal(err)
+		}
+		if n = w.node(t, "web1"); !n.IsFrozen {
+			t.Error("an operator's freeze ends with the agent")
+		}
+		wantState(t, n, pool.Frozen)
+	})
+}
