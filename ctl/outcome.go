@@ -2,7 +2,6 @@ package ctl
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -34,10 +33,8 @@ func (out outcome) read(verb string, r pool.Result, err error) outcome {
 		out = out.fail(out.Result, "%s was sent, its result is not known: %v%s", verb, err, see)
 	case r.State == pool.Succeeded:
 		out.text = fmt.Sprintf("%s succeeded (%s)", verb, took(r))
-		if why := unwell(r); why != "" {
-			out = out.fail(string(pool.Failed), "unhealthy: %s", why)
-		} else if r.Type == "health_check" {
-			out.text = "healthy"
+		if r.Type == "health_check" {
+			out = out.health(r.Output)
 		}
 	default:
 		out = out.fail(out.Result, "%s %s", verb, whyNot(r))
@@ -77,22 +74,4 @@ func whyNot(r pool.Result) string {
 		text = "has an unknown end: redis has lost its record; look at the node before you try again"
 	}
 	return text
-}
-
-// unwell is what a health check found wrong; "": nothing, or it was no health check.
-func unwell(r pool.Result) string {
-	if r.Type != "health_check" || len(r.Output) == 0 {
-		return ""
-	}
-	var report struct {
-		Healthy *bool  `json:"healthy"`
-		Reason  string `json:"reason"`
-	}
-	if json.Unmarshal(r.Output, &report) != nil || report.Healthy == nil || *report.Healthy {
-		return ""
-	}
-	if report.Reason == "" {
-		return "no reason given"
-	}
-	return report.Reason
 }

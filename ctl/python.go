@@ -52,7 +52,6 @@ func (out outcome) python(verb, details string, took time.Duration) outcome {
 		Stderr     string `json:"stderr"`
 		ReturnCode *int   `json:"returncode"`
 		ExitCode   *int   `json:"exit_code"`
-		Healthy    *bool  `json:"healthy"`
 	}
 	if err := json.Unmarshal([]byte(details), &d); err != nil {
 		return out.fail(string(pool.Failed), "%s was carried out, its report can't be read: %v", verb, err)
@@ -66,14 +65,12 @@ func (out outcome) python(verb, details string, took time.Duration) outcome {
 		return out.fail(string(pool.Failed), "%s failed: %s", verb, d.Error)
 	case out.ExitCode != nil && *out.ExitCode != 0:
 		return out.fail(string(pool.Failed), "%s failed: exit code %d", verb, *out.ExitCode)
-	case d.Healthy != nil && !*d.Healthy:
-		return out.fail(string(pool.Failed), "unhealthy")
+	case out.Type == "health_check":
+		out.Result = string(pool.Succeeded)
+		return out.health(out.Output)
 	}
 	out.Result, out.text = string(pool.Succeeded), fmt.Sprintf("%s succeeded (%.1f s)", verb, took.Seconds())
-	switch {
-	case out.Type == "health_check":
-		out.text = "healthy"
-	case out.ExitCode == nil:
+	if out.ExitCode == nil {
 		out.text = fmt.Sprintf("%s was carried out (%.1f s); a Python agent does not say how it went", verb, took.Seconds())
 	}
 	return out

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/bazbeans/bazbeans/cli"
@@ -204,40 +200,6 @@ func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(
 
 func (r *rollout) mark(text string) string { return "update " + r.plan.run + ": " + text }
 
-// report hands on what a wait for load balancers says.
-func (r *rollout) report(id string) func([]pool.Blocker) {
-	return func(blockers []pool.Blocker) { r.news <- stage{id: id, detail: blocking(blockers)} }
-}
-
-func blocking(blockers []pool.Blocker) string {
-	var parts []string
-	for _, b := range blockers {
-		parts = append(parts, strings.TrimPrefix(b.LB+": "+b.Why, ": "))
-	}
-	return strings.Join(parts, "; ")
-}
-
-// drain waits until no load balancer sends to the node; with --force, no longer than the time for it.
-func (r *rollout) drain(ctx context.Context, id string, rev int64) error {
-	wait, cancel := context.WithTimeout(ctx, r.u.drainTimeout)
-	defer cancel()
-	err := r.s.pool.WaitDrained(wait, rev, []string{id}, r.report(id))
-	if err != nil && r.u.force && ctx.Err() == nil {
-		r.news <- stage{id: id, note: "goes on by --force, not drained: " + waited(err)}
-		return nil
-	}
-	return err
-}
-
-// waited says what a wait for load balancers ended with.
-func waited(err error) string {
-	var we *pool.WaitError
-	if errors.As(err, &we) && len(we.Blockers) > 0 {
-		return blocking(we.Blockers)
-	}
-	return err.Error()
-}
-
 // failedAt leaves the node frozen with the reason, and says so.
 func (r *rollout) failedAt(out outcome, n planned, at string, err error) outcome {
 	why := waited(err)
@@ -288,25 +250,4 @@ func leftIn(at string, keep bool, err error) string {
 		return now + ", it was frozen before and stays so"
 	}
 	return "it stays frozen, " + now
-}
-
-// secondSignal returns a context that the second SIGINT or SIGTERM ends, and not the first, which ends ctx.
-func secondSignal(ctx context.Context) (context.Context, func()) {
-	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		for n := 0; n < 2; n++ {
-			select {
-			case <-signals:
-			case <-hard.Done():
-				return
-			}
-		}
-		cancel()
-	}()
-	return hard, func() {
-		signal.Stop(signals)
-		cancel()
-	}
 }

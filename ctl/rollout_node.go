@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/bazbeans/bazbeans/pool"
@@ -85,4 +86,38 @@ func (r *rollout) well(ctx context.Context, n planned) error {
 		case <-time.After(again):
 		}
 	}
+}
+
+// report hands on what a wait for load balancers says.
+func (r *rollout) report(id string) func([]pool.Blocker) {
+	return func(blockers []pool.Blocker) { r.news <- stage{id: id, detail: blocking(blockers)} }
+}
+
+func blocking(blockers []pool.Blocker) string {
+	var parts []string
+	for _, b := range blockers {
+		parts = append(parts, strings.TrimPrefix(b.LB+": "+b.Why, ": "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// drain waits until no load balancer sends to the node; with --force, no longer than the time for it.
+func (r *rollout) drain(ctx context.Context, id string, rev int64) error {
+	wait, cancel := context.WithTimeout(ctx, r.u.drainTimeout)
+	defer cancel()
+	err := r.s.pool.WaitDrained(wait, rev, []string{id}, r.report(id))
+	if err != nil && r.u.force && ctx.Err() == nil {
+		r.news <- stage{id: id, note: "goes on by --force, not drained: " + waited(err)}
+		return nil
+	}
+	return err
+}
+
+// waited says what a wait for load balancers ended with.
+func waited(err error) string {
+	var we *pool.WaitError
+	if errors.As(err, &we) && len(we.Blockers) > 0 {
+		return blocking(we.Blockers)
+	}
+	return err.Error()
 }

@@ -23,7 +23,7 @@ func TestCommandIsWaitedFor(t *testing.T) {
 	s.agent("web1", succeed)
 	s.agent("web2", fail("restart", "compose \x1b[2Jfailed"))
 	s.agent("web3", func(c pool.Command) *pool.Result {
-		return &pool.Result{State: pool.Succeeded, Output: json.RawMessage(`{"healthy":false,"reason":"disk full"}`)}
+		return &pool.Result{State: pool.Succeeded, Output: json.RawMessage(`{"healthy":false,"reason":"disk full","checks":{"disk":"99 %","app":"ok"}}`)}
 	})
 	r := s.run("restart", "web1")
 	if r.code != 0 || figure(r.stdout) != "web1: restart succeeded (T)\n" || r.stderr != "" {
@@ -40,7 +40,7 @@ func TestCommandIsWaitedFor(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	s.want(0, "web1: healthy\n", "", "health-check", "web1")
-	s.want(1, "", "bbctl: web3: unhealthy: disk full\n", "health-check", "web3")
+	s.want(1, "", "bbctl: web3: unhealthy: disk full\nweb3:   app: ok\nweb3:   disk: 99 %\n", "health-check", "web3")
 
 	r = s.run("restart", "web1", "web2", "--yes", "-o", "json")
 	var got []struct {

@@ -36,25 +36,6 @@ waits and shows what came of it. Traffic to the node goes on meanwhile, other th
 const sendingCodes = `Exit codes: 0 done · 1 failed on a node, or its end is not known · 3 a node does not exist ·
 4 --deadline passed`
 
-func (s *session) healthCheckCmd() *cobra.Command {
-	var o sending
-	cmd := &cobra.Command{
-		Use: "health-check NODE...", GroupID: act,
-		Short: "Have nodes' agents run their health checks now.",
-		Long: `What they find counts as if it had been their time: a node may freeze itself, or come back.
-
-` + sendingCodes,
-		Example:           "  bbctl health-check web3\n  bbctl health-check --all --as deploy",
-		ValidArgsFunction: s.completeNodes,
-		PreRunE:           o.check,
-	}
-	cmd.RunE = s.onChoice(&o.choice, func(ctx context.Context, ids []string) error {
-		return s.carry(ctx, &o, order{verb: "health check", kind: "health_check"}, ids, s.showOutcome)
-	})
-	o.bind(s, cmd, 30*time.Second)
-	return cmd
-}
-
 // showOutcome says one node's outcome: what went well on stdout, what did not on stderr with the last that it printed.
 func (s *session) showOutcome(out outcome) {
 	if out.code == cli.Done {
