@@ -84,10 +84,11 @@ func (c *boundedConn) SetReadDeadline(t time.Time) error {
 }
 
 func (c *boundedConn) Read(b []byte) (int, error) {
-	if c.read > answerMost {
+	left := answerMost - c.read
+	if left <= 0 {
 		return 0, ErrTooLarge
 	}
-	n, err := c.Conn.Read(b)
+	n, err := c.Conn.Read(b[:min(len(b), left)])
 	c.read += n
 	if c.read > answerLate && errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, ErrTooLarge
