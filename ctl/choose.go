@@ -23,6 +23,7 @@ type filter struct {
 func (f *filter) bind(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.dc, "dc", nil, "only nodes of this data `center` (repeatable: any of them)")
 	cmd.Flags().StringToStringVar(&f.labels, "label", nil, "only nodes with this label `k=v` (repeatable: all must match)")
+	cmd.Flags().Lookup("label").DefValue = "" // none, and not []
 }
 
 func (f *filter) on() bool { return len(f.dc) > 0 || len(f.labels) > 0 }

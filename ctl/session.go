@@ -56,7 +56,8 @@ func (s *session) bind(root *cobra.Command) {
 	f.StringVar(&s.context, "context", "", "`name` of the site in the config; see bbctl context")
 	f.DurationVar(&s.timeout, "timeout", 10*time.Second, "most time to spend on Redis")
 	f.VarP(&s.output, "output", "o", "table, wide, json or yaml")
-	f.StringVar(&s.as, "as", operator(), "`name` of who does it, for the record")
+	f.StringVar(&s.as, "as", operator(), "`name` of who does it, for the record (default user@host)")
+	f.Lookup("as").DefValue = "" // the text says it
 	complete(root, "output", formats...)
 	completeFlag(root, "context", s.completeContexts)
 }
