@@ -16,6 +16,7 @@ type acks struct {
 	last pool.Ack
 	said time.Time
 	next time.Time
+	due  bool // to be said though nothing is new
 
 	unseen bool      // it answered, and its processes could not be seen
 	master int       // nginx's master then
@@ -66,15 +67,16 @@ func (l *LB) ack(ctx context.Context) {
 			l.acks.next = now.Add(drainingSlow)
 		}
 	}
-	if same(a, l.acks.last) && now.Sub(l.acks.said) < l.ackTTL()/3 || l.lookFails.n > 0 {
+	if !l.acks.due && same(a, l.acks.last) && now.Sub(l.acks.said) < l.ackTTL()/3 || l.lookFails.n > 0 {
 		return
 	}
+	l.acks.due = false
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	before, err := l.pool.WriteAck(ctx, a, l.ackTTL())
 	l.metrics.acked(time.Since(now))
 	l.say.change("ack", err, "can't say in redis what is served", "redis knows again what is served")
-	if err != nil {
+	if l.sight.refuses = pool.RefusesWrites(err); err != nil {
 		l.acks.next = now.Add(time.Second)
 		return
 	}

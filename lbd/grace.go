@@ -1,14 +1,15 @@
 package lbd
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
 	"github.com/bazbeans/bazbeans/pool"
 )
 
-// After a start, after a reconnection and after a look that took long, Redis may know less than is true: agents have
-// not been able to say that they live, or to say it again to a Redis that forgot them. For one heartbeat TTL, what is
+// After a start, after a reconnection, after a look that took long and while no write is taken, Redis may know less than
+// is true: agents have not been able to say that they live, or to say it again to a Redis that forgot them. For one heartbeat TTL, what is
 // merely missing or expired stays.
 
 const (
@@ -23,10 +24,12 @@ const (
 type sight struct {
 	turned atomic.Pointer[time.Time] // when events were last heard no more, or heard again; written by hear
 
-	since time.Time                // since when it is in view without a break; zero: not seen yet
-	lost  bool                     // the last look failed
-	rev   int64                    // of the last look
-	ttl   map[string]time.Duration // by node: the longest that its heartbeat had left when it was looked at
+	since time.Time // since when it is in view without a break; zero: not seen yet
+	lost  bool      // the last look failed
+	// refuses: Redis took no write when lbd last tried one, so it takes no heartbeat either, however well it answers.
+	refuses bool
+	rev     int64                    // of the last look
+	ttl     map[string]time.Duration // by node: the longest that its heartbeat had left when it was looked at
 }
 
 // failed notes a look that failed.
@@ -37,7 +40,7 @@ func (s *sight) seen(began time.Time, snap *pool.Snapshot) {
 	now := time.Now()
 	turned := s.turned.Load()
 	switch {
-	case s.since.IsZero(), s.lost, now.Sub(began) > slowLook,
+	case s.since.IsZero(), s.lost, s.refuses, now.Sub(began) > slowLook,
 		snap.Rev < s.rev: // Redis forgot: it was flushed, restarted empty, or a lagging replica took over
 		s.since = now
 	case turned != nil && turned.After(s.since):
@@ -50,6 +53,28 @@ func (s *sight) seen(began time.Time, snap *pool.Snapshot) {
 	for i := range snap.Nodes {
 		if n := &snap.Nodes[i]; n.Alive && !n.Expires.IsZero() {
 			s.ttl[n.ID] = min(max(s.ttl[n.ID], n.Expires.Sub(snap.Taken)), ttlMost)
+		}
+	}
+}
+
+// probe writes our ack when a node that is served is about to be given up because it is missing: full, read-only or unable
+// to save, Redis answers looks and takes no heartbeat.
+func (l *LB) probe(ctx context.Context, f *facts) {
+	index := make(map[string]*fact, len(f.nodes))
+	for i := range f.nodes {
+		index[f.nodes[i].ID] = &f.nodes[i]
+	}
+	now := time.Now()
+	for _, u := range l.upstreams {
+		for id := range u.history.newest() {
+			if !index[id].lostSight() || now.Before(l.sight.grace(id)) {
+				continue
+			}
+			l.acks.due = true
+			if l.ack(ctx); l.sight.refuses {
+				l.sight.since = now
+			}
+			return
 		}
 	}
 }

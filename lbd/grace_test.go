@@ -122,3 +122,49 @@ func TestGraceIsEachNodesOwn(t *testing.T) {
 		}
 	}
 }
+
+// saidByRedis is an error that Redis itself answered.
+type saidByRedis string
+
+func (s saidByRedis) Error() string { return string(s) }
+func (saidByRedis) RedisError()     {}
+
+// A Redis that takes no write takes no heartbeat: what is missing from it proves nothing.
+func TestGraceWhileNoWriteIsTaken(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
+		settled(f)
+		f.mu.Lock()
+		f.full = saidByRedis("OOM command not allowed when used memory > 'maxmemory'.")
+		f.mu.Unlock()
+		for _, id := range strings.Fields("web1 web2 web3 web4 - - - - - -") { // one after another, and fewer than max_shrink
+			if id != "-" {
+				f.change(id, func(n *pool.Node) { n.Expires = time.Now() })
+				f.wakes <- pool.Wake{Event: &pool.Event{Rev: 1}}
+			}
+			time.Sleep(10 * time.Second)
+			for _, id := range strings.Fields("web0 web5 web6 web7 web8 web9") {
+				f.change(id, func(n *pool.Node) { n.Expires = time.Now().Add(30 * time.Second) })
+			}
+		}
+		synctest.Wait()
+		if got := serversIn(e.live); got != "web0,web1,web2,web3,web4,web5,web6,web7,web8,web9" {
+			t.Fatalf("served while redis is full: %s", got)
+		}
+		f.mu.Lock()
+		f.full = nil
+		f.mu.Unlock()
+		f.set("web1", "web2", "web0", "web5", "web6", "web7", "web8", "web9")
+		time.Sleep(20 * time.Second)
+		if got := serversIn(e.live); got != "web0,web1,web2,web3,web4,web5,web6,web7,web8,web9" {
+			t.Errorf("served in the grace after it: %s", got)
+		}
+		f.ages(30 * time.Second)
+		f.change("web3", func(n *pool.Node) { n.Expires = time.Now() })
+		f.change("web4", func(n *pool.Node) { n.Expires = time.Now() })
+		time.Sleep(25 * time.Second)
+		synctest.Wait()
+		if got := serversIn(e.live); got != "web0,web1,web2,web5,web6,web7,web8,web9" {
+			t.Errorf("served in the end: %s", got)
+		}
+	})
+}

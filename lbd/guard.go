@@ -92,11 +92,18 @@ func judge(cfg GuardConfig, now time.Time, h *history, want []render.Server, q a
 			v.heldSince = now
 		}
 		tooFew := len(up) < cfg.MinNodes
+		if tooFew {
+			v.heldSince = now // its hold begins when somebody is there: the first to come back must not take out the others
+		}
 		if tooFew || now.Sub(v.heldSince) < cfg.Hold {
 			v.until = v.heldSince.Add(cfg.Hold)
 			v.why = fmt.Sprintf("%d of %d nodes went within %s, more than max_shrink %g%%: kept until %s have passed",
 				missing, len(base), cfg.Window, float64(cfg.MaxShrink), cfg.Hold)
-			if tooFew {
+			switch {
+			case float64(missing) <= limit && !tooFew:
+				v.why = fmt.Sprintf("%s not back of those that went, %d of %d are missing: kept until %s have passed since",
+					counted(len(goneNow), "node is", "nodes are"), missing, len(base), cfg.Hold)
+			case tooFew:
 				v.until = time.Time{}
 				v.why = fmt.Sprintf("%d of %d nodes went, and fewer than min_nodes %d would be left: kept until the facts change",
 					missing, len(base), cfg.MinNodes)

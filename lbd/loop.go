@@ -52,6 +52,7 @@ func (l *LB) turn(ctx context.Context) {
 		return
 	}
 	l.lookFails.reset()
+	l.probe(ctx, f)
 	now := time.Now()
 	p := l.plan(f, l.usable(now), now)
 	if l.refused != nil {

@@ -31,6 +31,7 @@ type fakePool struct {
 	looks int
 	rival string        // another instance that writes our ack
 	slow  time.Duration // what a look takes
+	full  error         // what every write is answered with
 	ttl   time.Duration // of heartbeats; default an hour
 }
 
@@ -69,6 +70,9 @@ func (f *fakePool) Watch(ctx context.Context, fn func(pool.Wake)) error {
 func (f *fakePool) WriteAck(_ context.Context, a pool.Ack, _ time.Duration) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.full != nil {
+		return "", f.full
+	}
 	f.acks = append(f.acks, a)
 	return f.rival, f.away
 }
@@ -313,8 +317,12 @@ func TestEmptyNeverReplacesGood(t *testing.T) {
 			t.Errorf("ack %+v", a)
 		}
 		f.set("web1")
-		time.Sleep(70 * time.Second) // the fleet is believed to be one, now that somebody is there
-		e.want(t, "0s ", "1.1s web1,web2", "10m2s web1")
+		time.Sleep(50 * time.Second) // the hold begins when somebody is there
+		e.want(t, "0s ", "1.1s web1,web2")
+		time.Sleep(20 * time.Second)
+		if got := serversIn(e.live); got != "web1" {
+			t.Errorf("after the hold: %s", got)
+		}
 		f.set("web2")
 		time.Sleep(2 * time.Second)
 		if a := f.lastAck(); len(a.Held) != 0 || a.Rev != f.rev {

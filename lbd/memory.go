@@ -96,9 +96,14 @@ func (l *LB) remember(p *Plan) {
 		if !ok {
 			continue
 		}
-		if v.why != "" || !u.history.heldSince.IsZero() {
-			m.Held[u.Name] = hold{Since: u.history.heldSince, Why: v.why, Nodes: v.keptIDs()}
+		if v.why == "" && u.history.heldSince.IsZero() {
+			continue
 		}
+		h := hold{Since: u.history.heldSince, Why: v.why, Nodes: v.keptIDs()}
+		if v.until.IsZero() {
+			h.Since = time.Time{} // it has not begun to run
+		}
+		m.Held[u.Name] = h
 	}
 	l.memory = m
 	text, err := json.Marshal(m)

@@ -57,6 +57,17 @@ func (p *Pool) Explain(err error) error {
 	return fmt.Errorf("redis at %s: %w (is it running? set --redis-url, or redis.url in the config)", p.where, err)
 }
 
+// RefusesWrites reports whether err says that Redis takes no write from anybody now: it is full, a replica, or can't save.
+// Then it takes no heartbeat either, and what is missing from it proves nothing.
+func RefusesWrites(err error) bool {
+	for _, prefix := range []string{"OOM", "READONLY", "NOREPLICAS", "MISCONF"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // unanswered says what is wrong when there is no answer, or none in Redis's language.
 func unanswered(err error) (means, wayOut string) {
 	var (

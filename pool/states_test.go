@@ -38,6 +38,9 @@ func TestFullRedis(t *testing.T) {
 	_, ack := w.WriteAck(t.Context(), pool.Ack{ID: "lb1"}, time.Minute)
 	send := w.Send(t.Context(), "web1", pool.NewCommand("exec", "ann", time.Minute, nil))
 	for what, err := range map[string]error{"heartbeat": heartbeat, "freeze": freeze, "ack": ack, "send": send} {
+		if !pool.RefusesWrites(err) {
+			t.Errorf("%s: no refusal of a write: %v", what, err)
+		}
 		if err == nil || !contains(err.Error(), "it is full: reads go on, writes are refused", "raise its maxmemory") || contains(err.Error(), "may have been done") {
 			t.Errorf("%s: %v", what, err)
 		}
