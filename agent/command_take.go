@@ -33,7 +33,7 @@ type commander struct {
 	mu     sync.Mutex
 	hand   map[string]bool // ids that this run has, until Redis knows what they came to
 	untold []job           // ended, and Redis could not be told
-	left   bool            // some were left in hand in Redis since their lane was full
+	left   [lanes]bool     // some were left in hand in Redis since this lane was full; newer ones wait behind them
 	back   []job           // taken and not begun when the agent ended
 	seq    int             // of the last job
 }
@@ -125,8 +125,12 @@ func (c *commander) look(ctx context.Context, first bool) error {
 	c.mu.Lock()
 	n := len(c.hand) + laneMost
 	untold := c.untold
-	c.untold, c.left = nil, false
+	c.untold, c.left = nil, [lanes]bool{}
 	c.mu.Unlock()
+	before := map[string]entry{} // before anything of this run begins
+	if first {
+		before = c.a.state.journal.untold()
+	}
 	for _, j := range untold {
 		c.tell(ctx, j)
 	}
@@ -137,27 +141,17 @@ func (c *commander) look(ctx context.Context, first bool) error {
 		return err
 	}
 	for _, t := range hand {
-		if first && c.leftBehind(ctx, t) {
+		if e, begun := before[t.ID]; begun && t.Err == nil {
+			c.tell(ctx, job{t: t, result: c.earlier(e)})
+			delete(before, t.ID)
 			continue
 		}
 		c.receive(ctx, t, false)
 	}
-	if first {
-		for _, e := range c.a.state.journal.untold() {
-			c.tell(ctx, job{result: c.earlier(e)})
-		}
+	for _, e := range before { // Redis has lost them, or they are too many to see
+		c.tell(ctx, job{result: c.earlier(e)})
 	}
 	return nil
-}
-
-// leftBehind tells what an earlier run came to, if it began what it had in hand.
-func (c *commander) leftBehind(ctx context.Context, t pool.Taken) bool {
-	e, begun := c.a.state.journal.known(t.ID)
-	if t.Err != nil || !begun || e.Ended && e.Result == nil {
-		return false
-	}
-	c.tell(ctx, job{t: t, result: c.earlier(e)})
-	return true
 }
 
 // earlier is what a command of an earlier run came to.
@@ -172,13 +166,13 @@ func (c *commander) earlier(e entry) pool.Result {
 // receive judges a command in hand and gives it to its lane. fresh says that it came from the queue just now: then one
 // that is here already was sent twice.
 func (c *commander) receive(ctx context.Context, t pool.Taken, fresh bool) {
-	switch _, known := c.a.state.journal.known(t.ID); {
+	switch {
 	case t.Err != nil:
 		c.drop(ctx, t, t.Err.Error())
 		return
 	case c.has(t.ID) && !fresh:
 		return
-	case c.has(t.ID), known:
+	case c.has(t.ID), c.a.state.journal.known(t.ID):
 		c.drop(ctx, t, fmt.Sprintf("%s %s was seen before: it is not run twice", t.Type, t.ID))
 		return
 	}
@@ -190,12 +184,13 @@ func (c *commander) receive(ctx context.Context, t pool.Taken, fresh bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case c.lanes[laneOf(j.c.Type)] <- j:
-		c.hand[t.ID] = true
-	default:
-		c.left = true // it stays in hand in Redis
+	lane := laneOf(j.c.Type)
+	if len(c.lanes[lane]) == laneMost || c.left[lane] {
+		c.left[lane] = true // it stays in hand in Redis
+		return
 	}
+	c.hand[t.ID] = true
+	c.lanes[lane] <- j // nobody else sends
 }
 
 // judge says why a command is not to be run.
@@ -239,7 +234,12 @@ func (c *commander) has(id string) bool {
 func (c *commander) room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.left && len(c.lanes[work]) < laneMost/2
+	for i, left := range c.left {
+		if left && len(c.lanes[i]) < laneMost/2 {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *commander) drop(ctx context.Context, t pool.Taken, why string) {

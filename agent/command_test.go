@@ -133,6 +133,15 @@ func TestMoreThanALaneHolds(t *testing.T) {
 		if got := s.pool.came("freeze"); !strings.HasPrefix(got, "F succeeded") {
 			t.Errorf("freeze behind a full lane: %s", got)
 		}
+		for range 10 {
+			release <- struct{}{}
+		}
+		after(time.Millisecond)
+		for i := range 5 { // newer ones do not overtake
+			s.pool.queue <- pool.Command{Type: "update"}
+			want = append(want, fmt.Sprintf("py-%d", 61+i))
+		}
+		after(time.Millisecond)
 		close(release)
 		after(time.Minute)
 		if got := slices.DeleteFunc(s.pool.ids, func(id string) bool { return id == "F" }); !slices.Equal(got, want) {
@@ -160,6 +169,27 @@ func TestSeenBefore(t *testing.T) {
 		after(time.Second)
 		if runs != 1 || len(s.pool.dropped) != 3 || s.pool.dropped[0] != "update C1 was seen before: it is not run twice" {
 			t.Errorf("run %d times, dropped %q", runs, s.pool.dropped)
+		}
+		s.wantStop()
+	})
+}
+
+// What is in hand at the start may be there twice; the one that runs is not taken for one of an earlier run.
+func TestTwoCopiesInHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, unsigned("update"))
+		runs := 0
+		s.agent.Handle("update", func(context.Context, pool.Command) (any, error) {
+			runs++
+			time.Sleep(time.Minute)
+			return nil, nil
+		})
+		c := pool.Taken{Command: pool.Command{Type: "update", ID: "C1"}}
+		s.pool.hand = []pool.Taken{c, c}
+		s.start()
+		after(2 * time.Minute)
+		if got := s.pool.came("update"); got != "C1 succeeded" || runs != 1 || len(s.pool.hand) != 0 {
+			t.Errorf("%s, run %d times, in hand %+v", got, runs, s.pool.hand)
 		}
 		s.wantStop()
 	})

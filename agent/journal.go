@@ -74,11 +74,11 @@ func openJournal(path string, now time.Time) (*journal, error) {
 }
 
 // known reports whether a command was begun before.
-func (j *journal) known(id string) (entry, bool) {
+func (j *journal) known(id string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	e, ok := j.entries[id]
-	return e, ok
+	_, ok := j.entries[id]
+	return ok
 }
 
 // begin notes that a command is about to run. When it returns nil that is on the disk.
@@ -114,14 +114,14 @@ func (j *journal) change(id string, sync bool, change func(*entry)) error {
 	return j.put(e, sync)
 }
 
-// untold returns what Redis may not know, in no order.
-func (j *journal) untold() []entry {
+// untold returns what Redis may not know, by id.
+func (j *journal) untold() map[string]entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var all []entry
-	for _, e := range j.entries {
+	all := map[string]entry{}
+	for id, e := range j.entries {
 		if !e.Ended || e.Result != nil {
-			all = append(all, e)
+			all[id] = e
 		}
 	}
 	return all
