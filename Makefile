@@ -2,7 +2,7 @@
 SHELL   := /bin/sh
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/bazbeans/bazbeans/cli.version=$(VERSION)
-SCRIPTS := tools/deps .ci/run
+SCRIPTS := tools/deps .ci/run dev/shot/take.sh
 
 # ARGS is handed to the program of demo, bench and faults; CYCLES to bench.
 ARGS   ?=
@@ -11,7 +11,7 @@ CYCLES ?= 50
 FUZZTIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test deps test-short lint bench bench-resolvers faults fuzz man fmt clean
+.PHONY: help build demo test test-systemd deps test-short lint bench bench-resolvers faults fuzz man fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ demo: ## run a whole small site here: Redis, Nginx, three nodes, lbd (ARGS=--smo
 test: ## run all tests, with real servers; installs what they need
 	@tools/deps test
 	go test -race -timeout 20m ./...
+
+test-systemd: ## boot a Debian with the units in it (root; makes that Debian once, 550 MB)
+	@tools/deps test-systemd
+	go test -race -timeout 15m ./systemd -boot
 
 deps: ## install what demo, test and lint need and this machine lacks
 	@tools/deps demo test lint

@@ -68,6 +68,7 @@ type ApplyStatus struct {
 type RedisStatus struct {
 	Connected bool       `json:"connected"`
 	LastLook  *time.Time `json:"last_look"`
+	Events    bool       `json:"events"` // they are heard; if not, changes are seen at each resync
 	Error     string     `json:"error"`
 }
 
@@ -245,7 +246,7 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 			add(err.Error())
 		}
 	}
-	if b.deaf != nil {
+	if s.Redis.Events = b.deaf == nil; b.deaf != nil {
 		add("no events are heard, changes are seen at each resync: " + b.deaf.Error())
 	}
 	if !s.Nginx.Running {

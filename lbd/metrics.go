@@ -23,6 +23,7 @@ type metrics struct {
 	success   prometheus.Gauge
 	successAt prometheus.Gauge
 	lookAt    prometheus.Gauge
+	ackAt     prometheus.Gauge
 	nodes     *prometheus.GaugeVec
 	refused   prometheus.Gauge
 	held      prometheus.Gauge
@@ -49,6 +50,7 @@ func newMetrics(status func() Status) *metrics {
 			Help: "Applies by result: applied, unchanged, installed (nginx was not running), or the step that failed."}, []string{"result"}),
 		success:   gauge("lbd_last_apply_successful", "Whether the last apply did what was wanted."),
 		successAt: gauge("lbd_last_apply_success_timestamp_seconds", "When an apply last did what was wanted."),
+		ackAt:     gauge("lbd_last_ack_timestamp_seconds", "When lbd last said in Redis what is served."),
 		lookAt:    gauge("lbd_last_look_timestamp_seconds", "When the pool was last looked at."),
 		nodes:     vec("lbd_nodes", "Nodes of the pool by state.", "state"),
 		refused:   gauge("lbd_quarantined", "Entries that are refused."),
@@ -64,7 +66,7 @@ func newMetrics(status func() Status) *metrics {
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lbd_build_info", Help: "The version of lbd.",
 		ConstLabels: prometheus.Labels{"version": cli.Version()}}, func() float64 { return 1 })
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
-		m.steps, m.applies, m.success, m.successAt, m.lookAt, m.nodes, m.refused, m.held, m.running, m.workers, m.answers, m.asking, m.stale)
+		m.steps, m.applies, m.success, m.successAt, m.lookAt, m.ackAt, m.nodes, m.refused, m.held, m.running, m.workers, m.answers, m.asking, m.stale)
 	shown := func(name, help string, labels prometheus.Labels, value func(Status) float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels},
 			func() float64 { return value(status()) }))
@@ -86,6 +88,7 @@ func newMetrics(status func() Status) *metrics {
 	shown("lbd_ready", "Whether Nginx serves what is wanted and the last look at Redis is fresh, as /readyz says.", nil,
 		func(s Status) float64 { return flag(len(s.Problems) == 0) })
 	shown("lbd_redis_connected", "Whether the last look at Redis could be had.", nil, func(s Status) float64 { return flag(s.Redis.Connected) })
+	shown("lbd_events_heard", "Whether events are heard; if not, changes are seen at each resync.", nil, func(s Status) float64 { return flag(s.Redis.Events) })
 	shown("lbd_guard_holding", "Whether the guard keeps anything against the pool's word.", nil, func(s Status) float64 { return flag(s.Guard.Held) })
 	shown("lbd_pinned", "Whether an operator went back to an older generation.", nil, func(s Status) float64 { return flag(s.Pinned != nil) })
 	return m
@@ -107,7 +110,12 @@ func (m *metrics) asked(resolver string, took time.Duration, nodes map[resolvers
 	m.asking.WithLabelValues(resolver).Observe(took.Seconds())
 }
 
-func (m *metrics) acked(d time.Duration) { m.took(step.Ack, d) }
+func (m *metrics) acked(d time.Duration, err error) {
+	m.took(step.Ack, d)
+	if err == nil {
+		m.ackAt.SetToCurrentTime()
+	}
+}
 
 func (m *metrics) applied(out nginx.Outcome, err error) {
 	result := "unchanged"
