@@ -1,7 +1,6 @@
 package lbd
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
-	"github.com/bazbeans/bazbeans/ngxconf"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/render"
 	"github.com/bazbeans/bazbeans/resolvers"
@@ -263,42 +261,4 @@ func (l *LB) begin(ctx context.Context) (unlock func(), err error) {
 		l.own.look(state.Master)
 	}
 	return unlock, nil
-}
-
-// lookBack learns what was served before: from the memory, or at least that something was, from the live file.
-func (l *LB) lookBack() {
-	if err := l.recall(); err != nil {
-		l.log.Warn("what was served before is not known: the guard begins anew", "error", err)
-	}
-	for _, u := range l.upstreams {
-		u.unknown = len(u.history.sets) == 0 && liveServers(u.Output, u.Name) > 0
-	}
-}
-
-// liveServers counts the servers that are not down in an upstream of a file; 0 when there is nothing to read.
-func liveServers(path, name string) int {
-	src, err := os.ReadFile(path)
-	if err != nil {
-		return 0
-	}
-	statements, err := ngxconf.Parse(bytes.TrimPrefix(src, []byte("\xef\xbb\xbf")))
-	if err != nil {
-		return 0
-	}
-	n := 0
-	for _, s := range statements {
-		if len(s.Words) != 2 || s.Words[0].Text != "upstream" || s.Words[1].Text != name {
-			continue
-		}
-		for _, server := range s.Block {
-			up := len(server.Words) > 1 && server.Words[0].Text == "server"
-			for _, w := range server.Words {
-				up = up && w.Text != "down"
-			}
-			if up {
-				n++
-			}
-		}
-	}
-	return n
 }

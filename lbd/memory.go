@@ -81,6 +81,19 @@ func (l *LB) recall() error {
 	return errors.Join(errs...)
 }
 
+// noteHolds keeps in mind since when the guard holds, and logs its word when that changes.
+func (l *LB) noteHolds(p *Plan) {
+	var errs []error
+	for _, u := range l.upstreams {
+		v := p.Guard[u.Name]
+		u.history.heldSince = v.heldSince
+		if v.why != "" {
+			errs = append(errs, errors.New(u.Name+": "+v.why))
+		}
+	}
+	l.say.change("guard", errors.Join(errs...), "the guard keeps servers against the pool's word", "the guard keeps nothing any more")
+}
+
 // remember writes the memory, whole or not at all, when it is not what is written already.
 func (l *LB) remember(p *Plan) {
 	m := memory{Held: l.memory.Held}
