@@ -27,7 +27,7 @@ const (
 type node struct {
 	id    string
 	app   *load.Backend
-	redis *Proxy // nil with Sentinel
+	redis *Proxy // nil with Sentinels
 
 	pool  *pool.Pool
 	phase time.Duration      // of its heartbeats
@@ -48,7 +48,7 @@ func (s *Site) addNode(i int) (*node, error) {
 	}
 	s.atEnd(func() error { n.app.Kill(); return nil })
 	cfg := s.redisConfig("")
-	if s.sentinel == nil {
+	if s.sentinels == nil {
 		if n.redis, err = NewProxy(s.redis.Addr()); err != nil {
 			return nil, err
 		}

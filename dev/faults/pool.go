@@ -14,11 +14,7 @@ func poolRows() []Row {
 		Setup:    Setup{Nodes: 10},
 		Run: func(s *Site) {
 			s.cutOff(s.but("web1")...)
-			s.held(2*beatTTL, 1)
-			kept := len(s.onDisk())
-			s.during(hold/2, s.atLeast(kept))
-			s.reconnect(s.all()...)
-			s.recovers(soon, kept, s.all()...)
+			s.backInTime()
 		},
 	}, {
 		Name:     "pool: 9 of 10 heartbeats end at one moment",
@@ -47,11 +43,7 @@ func poolRows() []Row {
 				s.cutOff(id)
 				s.during(300*time.Millisecond, s.atLeast(5))
 			}
-			s.held(2*beatTTL, 1)
-			kept := len(s.onDisk())
-			s.during(hold/2, s.atLeast(kept))
-			s.reconnect(s.all()...)
-			s.recovers(soon, kept, s.all()...)
+			s.backInTime()
 		},
 	}, {
 		Name:     "pool: 9 of 10 nodes really die",
@@ -182,19 +174,13 @@ func poolRows() []Row {
 	}}
 }
 
-// crowd is n entries.
-func crowd(n int, entry func(i int) forged) []forged {
-	all := make([]forged, n)
-	for i := range all {
-		all[i] = entry(i)
-	}
-	return all
-}
-
-// bogus is one of many nodes at addresses of their own where nobody is.
-func bogus(i int) forged {
-	at := map[string]string{"address": fmt.Sprintf("127.9.%d.%d", i/250, i%250+1), "port": "9"}
-	return forged{id: fmt.Sprintf("bogus%d", i), agent: "1.0", fields: at}
+// backInTime has the agents that were cut off back before the hold is over: what is kept stays until all are.
+func (s *Site) backInTime() {
+	s.held(2*beatTTL, 1)
+	kept := len(s.onDisk())
+	s.during(hold/2, s.atLeast(kept))
+	s.reconnect(s.all()...)
+	s.recovers(soon, kept, s.all()...)
 }
 
 // atLeast holds while lbd's file has so many nodes.

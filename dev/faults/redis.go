@@ -1,13 +1,10 @@
 package main
 
 import (
-	"fmt"
+	"errors"
+	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"github.com/bazbeans/bazbeans/dev/servers"
 )
 
 // soon bounds a return to normal after which lbd has only to look, to test and to reload once; the heartbeats of all
@@ -17,7 +14,7 @@ const soon = beatTTL + 5*time.Second
 // persistent is a Redis that keeps what it has over a crash.
 var persistent = []string{"--appendonly", "yes", "--appendfsync", "always"}
 
-// redisRows are faults of Redis and of the network before it. Whatever it is, the last good set stays; afterwards
+// redisRows are faults of Redis itself. Whatever it is, the last good set stays; afterwards
 // everything goes on by itself, which a freeze shows.
 func redisRows() []Row {
 	return []Row{{
@@ -94,9 +91,7 @@ func redisRows() []Row {
 		MustHold: "the last good set is served all the time; revisions do not run backwards: a freeze is acked at once",
 		Run: func(s *Site) {
 			replica := s.startReplica()
-			lagging := redis.NewClient(&redis.Options{Addr: replica.Addr()})
-			s.atEnd(lagging.Close)
-			s.must(lagging.ReplicaOf(s.ctx, "NO", "ONE").Err()) // from here on it hears nothing
+			s.promote(replica)
 			s.pause(beatTTL + 500*time.Millisecond)
 			untouched := s.untouched()
 			failedOver := time.Now()
@@ -107,87 +102,37 @@ func redisRows() []Row {
 			s.worksOn()
 		},
 	}, {
+		Name:     "redis: failover to a replica that nobody promotes",
+		Does:     "everybody is sent to a replica: READONLY to every write for 3 heartbeat TTLs; then it is promoted",
+		MustHold: "the last good set is served all the time, and lbd says why",
+		Run: func(s *Site) {
+			replica := s.startReplica()
+			untouched := s.untouched()
+			s.switchTo(replica)
+			s.logs(soon, "READONLY")
+			s.serves(3*beatTTL, s.all()...)
+			promoted := time.Now()
+			s.promote(replica)
+			s.converges(promoted, soon, s.all()...)
+			s.serves(2*beatEvery, s.all()...)
+			untouched()
+			s.worksOn()
+		},
+	}, {
 		Name:     "redis: Sentinel failover",
 		Short:    true,
-		Does:     "the master is killed, a real Sentinel makes the replica master",
+		Does:     "the master is killed, three real Sentinels make the replica master",
 		MustHold: "the last good set is served all the time; a freeze after it arrives",
 		Setup:    Setup{Sentinel: true},
 		Run: func(s *Site) {
 			untouched := s.untouched()
 			s.must(s.redis.Kill())
 			killed := time.Now()
-			s.wait(30*time.Second, func() error { return s.sentinel.promoted(s.ctx) })
+			s.wait(30*time.Second, s.promoted)
 			s.converges(killed, 30*time.Second, s.all()...)
 			s.serves(2*beatEvery, s.all()...)
 			untouched()
 			s.worksOn()
-		},
-	}, {
-		Name:     "redis: every answer 500 ms late",
-		Does:     "for 20 s (8 s in a short run), for lbd and all agents; a node is frozen and unfrozen meanwhile",
-		MustHold: "no node is lost; the freeze arrives all the same, within 8 s",
-		Run: func(s *Site) {
-			s.eachProxy(func(p *Proxy) error { p.Delay(500 * time.Millisecond); return nil })
-			s.serves(s.long(12*time.Second, 4*time.Second), s.all()...)
-			s.freeze("web1")
-			s.converges(time.Now(), 8*time.Second, s.but("web1")...)
-			s.unfreeze("web1")
-			s.converges(time.Now(), 8*time.Second, s.all()...)
-			s.eachProxy((*Proxy).Heal)
-			s.converges(time.Now(), soon, s.all()...)
-		},
-	}, {
-		Name:     "redis: slow line",
-		Does:     "2 kB/s on each connection of lbd: a look takes more than a second; a node is frozen meanwhile",
-		MustHold: "no node is lost; the freeze arrives all the same, within 15 s",
-		Run: func(s *Site) {
-			s.proxy.Limit(2000)
-			s.serves(4*time.Second, s.all()...)
-			s.freeze("web1")
-			s.converges(time.Now(), 15*time.Second, s.but("web1")...)
-			s.must(s.proxy.Heal())
-			s.unfreeze("web1")
-			s.converges(time.Now(), soon, s.all()...)
-		},
-	}, {
-		Name:     "redis: connections cut",
-		Short:    true,
-		Does:     "every connection is reset each 300 ms, for 10 s (4 s in a short run), lbd's and the agents'",
-		MustHold: "the last good set is served all the time",
-		Run: func(s *Site) {
-			untouched := s.untouched()
-			for range s.times(33, 13) {
-				s.eachProxy(func(p *Proxy) error { p.Cut(); return nil })
-				s.serves(300*time.Millisecond, s.all()...)
-			}
-			s.converges(time.Now(), soon, s.all()...)
-			untouched()
-			s.worksOn()
-		},
-	}, {
-		Name:     "redis: half-open connections",
-		Does:     "lbd's connections swallow every byte and are never closed, as behind a firewall that forgot them; a node is frozen",
-		MustHold: "lbd notices and connects again: the freeze arrives within 10 s",
-		Run: func(s *Site) {
-			s.proxy.Swallow()
-			s.freeze("web1")
-			s.converges(time.Now(), 10*time.Second, s.but("web1")...)
-			s.unfreeze("web1")
-			s.converges(time.Now(), soon, s.all()...)
-		},
-	}, {
-		Name:     "redis: refuses lbd",
-		Does:     "its port refuses lbd, for two heartbeat TTLs; a node is frozen meanwhile",
-		MustHold: "the last good set is served; /status says so; the freeze arrives when Redis is back",
-		Run: func(s *Site) {
-			s.must(s.proxy.Refuse())
-			s.freeze("web1")
-			s.says(soon, "redis at "+s.proxy.Addr())
-			s.serves(2*beatTTL, s.all()...)
-			s.must(s.proxy.Heal())
-			s.converges(time.Now(), soon, s.but("web1")...)
-			s.unfreeze("web1")
-			s.converges(time.Now(), soon, s.all()...)
 		},
 	}, {
 		Name:     "redis: memory full",
@@ -200,6 +145,24 @@ func redisRows() []Row {
 			untouched := s.untouched()
 			s.serves(3*beatTTL, s.all()...)
 			s.redisDo("CONFIG", "SET", "maxmemory", "0")
+			s.converges(time.Now(), soon, s.all()...)
+			untouched()
+			s.worksOn()
+		},
+	}, {
+		Name:     "redis: a save fails",
+		Does:     "its snapshot can't be saved: MISCONF to every write, and to PING, for 3 heartbeat TTLs; then it can",
+		MustHold: "the last good set is served all the time, and lbd says why",
+		Run: func(s *Site) {
+			inItsPlace := filepath.Join(s.dir, "redis", "dump.rdb") // a folder, over which no file can be renamed
+			s.must(os.Mkdir(inItsPlace, 0o755))
+			s.redisDo("CONFIG", "SET", "save", "3600 1")
+			untouched := s.untouched()
+			s.save("err")
+			s.logs(soon, "MISCONF")
+			s.serves(3*beatTTL, s.all()...)
+			s.must(os.Remove(inItsPlace))
+			s.save("ok")
 			s.converges(time.Now(), soon, s.all()...)
 			untouched()
 			s.worksOn()
@@ -240,37 +203,11 @@ func (s *Site) killRedis(away time.Duration, serving ...string) {
 	untouched()
 }
 
-// eachProxy does something to lbd's and all agents' ways to Redis.
-func (s *Site) eachProxy(do func(*Proxy) error) {
-	s.must(do(s.proxy))
-	s.agents(s.all(), func(n *node) error { return do(n.redis) })
-}
-
-// startReplica starts a replica of the site's Redis and waits until it has everything.
-func (s *Site) startReplica() *servers.Redis {
-	replica, err := servers.StartRedis(s.ctx, servers.RedisOptions{Dir: filepath.Join(s.dir, "replica")})
-	s.must(err)
-	s.atEnd(replica.Kill)
-	c := redis.NewClient(&redis.Options{Addr: replica.Addr()})
-	defer c.Close()
-	s.must(follow(s, c, s.redis))
-	return replica
-}
-
-// switchTo sends everybody to another Redis, as a failover does that moves an address.
-func (s *Site) switchTo(r *servers.Redis) {
-	s.eachProxy(func(p *Proxy) error { p.Target(r.Addr()); return nil })
-	s.must(s.moveOperator(r.Addr()))
-}
-
-// follow has a Redis replicate the master, and returns when it is in step.
-func follow(s *Site, replica *redis.Client, master *servers.Redis) error {
-	host, port := splitAddr(master.Addr())
-	if err := replica.ReplicaOf(s.ctx, host, port).Err(); err != nil {
-		return fmt.Errorf("replicate: %w", err)
-	}
-	s.wait(20*time.Second, func() error {
-		return contains(replica.Info(s.ctx, "replication").Val(), "master_link_status:up")
+// save has Redis save a snapshot, and waits until that has ended as it should.
+func (s *Site) save(ends string) {
+	s.redisDo("BGSAVE")
+	s.wait(soon, func() error {
+		said, err := s.redis.Do("INFO", "persistence")
+		return errors.Join(err, contains(said, "rdb_bgsave_in_progress:0"), contains(said, "rdb_last_bgsave_status:"+ends))
 	})
-	return nil
 }

@@ -62,7 +62,7 @@ type Result struct {
 }
 
 func allRows() []Row {
-	return slices.Concat(redisRows(), nginxRows(), lbdRows(), diskRows(), poolRows(), hostileRows())
+	return slices.Concat(redisRows(), redisNetRows(), nginxRows(), lbdRows(), lbdOperatorRows(), diskRows(), poolRows(), hostileRows())
 }
 
 // choose returns the rows to play: those whose name is asked for, or without that all of them, or those of a short run.

@@ -29,13 +29,13 @@ type Site struct {
 	dir   string
 	keep  bool // the folder
 
-	redis    *servers.Redis
-	proxy    *Proxy // between lbd and Redis; nil with Sentinel
-	sentinel *sentinel
-	rdb      redis.UniversalClient // straight to Redis
-	pool     *pool.Pool            // the operator's, straight to Redis
-	nodes    []*node
-	dns      *nameServer // nil unless the row asks for it
+	redis     *servers.Redis
+	sentinels *servers.Sentinels    // nil unless the row asks for them
+	proxy     *Proxy                // between lbd and Redis; nil with Sentinels
+	rdb       redis.UniversalClient // straight to Redis
+	pool      *pool.Pool            // the operator's, straight to Redis
+	nodes     []*node
+	dns       *nameServer // nil unless the row asks for it
 
 	lb      *web // the Nginx that lbd keeps
 	control *web
@@ -130,47 +130,6 @@ func (s *Site) startWebs() (err error) {
 	}
 	s.atEnd(s.control.Kill)
 	return nil
-}
-
-// startRedis starts Redis and, before it, lbd's proxy.
-func (s *Site) startRedis() (err error) {
-	if s.redis, err = servers.StartRedis(s.ctx, servers.RedisOptions{Dir: filepath.Join(s.dir, "redis"), Args: s.setup.Redis}); err != nil {
-		return err
-	}
-	s.atEnd(s.redis.Kill)
-	if s.setup.Sentinel {
-		if err := s.startSentinel(); err != nil {
-			return err
-		}
-	} else {
-		if s.proxy, err = NewProxy(s.redis.Addr()); err != nil {
-			return err
-		}
-		s.atEnd(s.proxy.Close)
-		s.rdb = redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1})
-		s.atEnd(s.rdb.Close)
-	}
-	s.pool, err = pool.Open(s.redisConfig(s.redis.Addr()))
-	if err == nil {
-		s.atEnd(s.pool.Close)
-	}
-	return err
-}
-
-// redisConfig is how the pool is reached at addr, or through Sentinel if the site has one.
-func (s *Site) redisConfig(addr string) pool.Config {
-	if s.sentinel != nil {
-		return pool.Config{Sentinel: pool.Sentinel{Master: s.sentinel.master, Addrs: []string{s.sentinel.addr}}}
-	}
-	return pool.Config{URL: "redis://" + addr + "/0"}
-}
-
-// redisYAML is the same for lbd.yaml.
-func (s *Site) redisYAML() string {
-	if s.sentinel != nil {
-		return fmt.Sprintf("{sentinel: {master: %s, addrs: [%q]}}", s.sentinel.master, s.sentinel.addr)
-	}
-	return fmt.Sprintf("{url: %q}", s.redisConfig(s.proxy.Addr()).URL)
 }
 
 // reloadBy is `reload` of lbd.yaml.
