@@ -25,7 +25,7 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 	for args, want := range map[string]string{
 		"--shrt":                      "--shrt",
 		"--only (":                    "--only: ",
-		"--list --only nobody":        "no row is called nobody",
+		"--list --only nowhere":       "no row is called nowhere",
 		"--bin /no/such/bin":          "make build",
 		"--list more":                 `"more" is one word too many`,
 		"--bin /no/such --out /dev/x": "make build",
