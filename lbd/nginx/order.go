@@ -9,7 +9,8 @@ import (
 )
 
 // order returns changed, outputs whose new state all together has passed the test, in an order of installing in
-// which Nginx would start after each rename: lbd may be killed between two of them, and Nginx restarted.
+// which Nginx would start after each rename: lbd may be killed between two of them, and Nginx restarted. Where Nginx
+// would not start as it is, no order makes that worse, and any will do.
 //
 // Tests cost time, so they are run only where one file can matter to another: see settled.
 func (n *Nginx) order(ctx context.Context, s setup, outs []*output) ([]*output, error) {
@@ -38,6 +39,13 @@ func (n *Nginx) order(ctx context.Context, s setup, outs []*output) ([]*output, 
 			why = err
 		}
 		if next < 0 {
+			broken, err := n.testLive(ctx, s)
+			if err != nil {
+				return nil, err
+			}
+			if broken != "" {
+				return append(changed, order...), nil // what mends it comes last, lest the others break it again
+			}
 			return nil, step.Errorf(step.Test, "write what needs each other into one output",
 				"the new files pass the test together, but there is no order to install them one by one: %w", why)
 		}
