@@ -191,7 +191,7 @@ func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(
 	step(serving)
 	ctx, cancel := context.WithTimeout(ctx, r.u.drainTimeout)
 	defer cancel()
-	err = p.WaitServed(ctx, c.Rev, r.report(n.ID))
+	err = p.WaitServed(ctx, c.Rev, []string{n.ID}, r.report(n.ID))
 	if errors.Is(err, pool.ErrNoLB) && r.u.force {
 		return nil
 	}

@@ -57,7 +57,7 @@ func (s *session) served(all outcomes) goal {
 	ids, rev := all.with(unfrozen, notFrozen)
 	return goal{ids, "back, every load balancer serves the change", "unfrozen, but not served everywhere",
 		func(ctx context.Context, report func([]pool.Blocker)) error {
-			return s.pool.WaitServed(ctx, rev, report)
+			return s.pool.WaitServed(ctx, rev, ids, report)
 		}}
 }
 

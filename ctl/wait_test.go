@@ -138,6 +138,13 @@ func TestWaitEndsUndone(t *testing.T) {
 	s.want(4, "web1: unfrozen\n", "bbctl: waiting for lb1: still serves rev 5\n"+
 		"bbctl: web1: unfrozen, but not served everywhere: deadline of 100ms passed, missing: lb1\n", "unfreeze", "web1", "--wait", "--deadline", "100ms")
 
+	// Who refuses the node does not serve it.
+	s.ack(pool.Ack{ID: "lb1", Rev: late, Refused: []pool.Refusal{{ID: "web1", Why: "address not in allow_networks"}}})
+	s.must("freeze", "web1")
+	s.want(4, "web1: unfrozen\n", "bbctl: waiting for lb1: refuses web1: address not in allow_networks\n"+
+		"bbctl: web1: unfrozen, but not served everywhere: deadline of 100ms passed, missing: lb1\n", "unfreeze", "web1", "--wait", "--deadline", "100ms")
+
+	s.ack(pool.Ack{ID: "lb1", Rev: 5})
 	r := s.start("freeze", "web1", "--wait")
 	r.stderr.shows(t, "waiting for lb1")
 	r.interrupt()

@@ -19,6 +19,9 @@ type Blocker struct {
 	// Holds says that its guard goes on serving a node against the pool's word, as it does with the last ones: to wait
 	// longer helps only if others come back.
 	Holds bool
+	// Unseen says that nobody knows what its Nginx does: it is silent or blind. With one that is gone for good, to wait
+	// longer does not help.
+	Unseen bool
 }
 
 // WaitError is a wait that ended before it was done.
@@ -50,50 +53,53 @@ func (e *WaitError) Unwrap() error { return e.Err }
 func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report func([]Blocker)) error {
 	// Old workers of a later reload never knew the nodes: once none was left, later ones do not count.
 	ended := map[string]bool{}
-	return p.waitLBs(ctx, report, func(b *LB) (why string, holds bool) {
+	return p.waitLBs(ctx, report, func(b *LB) Blocker {
 		switch {
 		case b.Silent:
-			return silence(b) + ", its Nginx may still send", false
+			return Blocker{Why: silence(b) + ", its Nginx may still send", Unseen: true}
 		case b.Blind:
 			delete(ended, b.ID)
-			return "can't see its Nginx, which may still send" + lastError(b), false
+			return Blocker{Why: "can't see its Nginx, which may still send" + lastError(b), Unseen: true}
 		case b.Rev < rev:
 			delete(ended, b.ID) // also after a roll back
-			return behind(b), false
+			return Blocker{Why: behind(b)}
 		}
 		if i := slices.IndexFunc(ids, func(id string) bool { return slices.Contains(b.Held, id) }); i >= 0 {
 			delete(ended, b.ID)
-			return fmt.Sprintf("holds %s: its guard goes on serving it", ids[i]), true
+			return Blocker{Why: fmt.Sprintf("holds %s: its guard goes on serving it", ids[i]), Holds: true}
 		}
 		if b.Draining == 0 {
 			ended[b.ID] = true
 		}
 		if !ended[b.ID] {
-			return fmt.Sprintf("%s still draining", plural(b.Draining, "old worker")), false
+			return Blocker{Why: fmt.Sprintf("%s still draining", plural(b.Draining, "old worker"))}
 		}
-		return "", false
+		return Blocker{}
 	})
 }
 
 // WaitServed is WaitDrained for a change that adds: it returns nil once every load balancer serves revision rev or a
-// later one.
-func (p *Pool) WaitServed(ctx context.Context, rev int64, report func([]Blocker)) error {
-	return p.waitLBs(ctx, report, func(b *LB) (why string, holds bool) {
+// later one and refuses none of ids. An Ack names 100 refused nodes at most: of those beyond nobody says so.
+func (p *Pool) WaitServed(ctx context.Context, rev int64, ids []string, report func([]Blocker)) error {
+	return p.waitLBs(ctx, report, func(b *LB) Blocker {
 		switch {
 		case b.Silent:
-			return silence(b), false
+			return Blocker{Why: silence(b), Unseen: true}
 		case b.Blind:
-			return "can't see its Nginx" + lastError(b), false
+			return Blocker{Why: "can't see its Nginx" + lastError(b), Unseen: true}
 		case b.Rev < rev:
-			return behind(b), false
+			return Blocker{Why: behind(b)}
 		}
-		return "", false
+		if i := slices.IndexFunc(b.Refused, func(r Refusal) bool { return slices.Contains(ids, r.ID) }); i >= 0 {
+			return Blocker{Why: fmt.Sprintf("refuses %s: %s", b.Refused[i].ID, b.Refused[i].Why)}
+		}
+		return Blocker{}
 	})
 }
 
-// waitLBs looks until why has nothing ("") to say of any load balancer. Acks are not announced by an event, so it
+// waitLBs looks until look finds no reason (Why "") with any load balancer. Acks are not announced by an event, so it
 // looks every 20 ms for a second, in which most reloads are over, and less and less often later, down to every 250 ms.
-func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB) (why string, holds bool)) error {
+func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), look func(*LB) Blocker) error {
 	var blockers []Blocker
 	began, pause := time.Now(), 20*time.Millisecond
 	for {
@@ -106,7 +112,7 @@ func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB
 		case len(lbs) == 0:
 			return ErrNoLB
 		default:
-			if blockers = blocking(lbs, why); len(blockers) == 0 {
+			if blockers = blocking(lbs, look); len(blockers) == 0 {
 				return nil
 			}
 		}
@@ -124,10 +130,11 @@ func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), why func(*LB
 	}
 }
 
-func blocking(lbs []LB, why func(*LB) (why string, holds bool)) (blockers []Blocker) {
+func blocking(lbs []LB, look func(*LB) Blocker) (blockers []Blocker) {
 	for i := range lbs {
-		if w, holds := why(&lbs[i]); w != "" {
-			blockers = append(blockers, Blocker{LB: lbs[i].ID, Why: w, Holds: holds})
+		if b := look(&lbs[i]); b.Why != "" {
+			b.LB = lbs[i].ID
+			blockers = append(blockers, b)
 		}
 	}
 	return blockers

@@ -74,7 +74,7 @@ func TestWaitDrained(t *testing.T) {
 			t.Fatal(err)
 		}
 		wait := startWait(ctx, drained)
-		silent := pool.Blocker{LB: "lb3", Why: "silent, its Nginx may still send"}
+		silent := pool.Blocker{LB: "lb3", Why: "silent, its Nginx may still send", Unseen: true}
 		wait.want(t, pool.Blocker{LB: "lb1", Why: "still serves rev 99, its last error: test: no"}, silent)
 		w.ack(t, pool.Ack{ID: "lb1", Rev: 100, Held: []string{"web2", "web3"}})
 		wait.want(t, pool.Blocker{LB: "lb1", Why: "holds web3: its guard goes on serving it", Holds: true}, silent)
@@ -100,15 +100,19 @@ func TestWaitDrained(t *testing.T) {
 }
 
 func TestWaitServed(t *testing.T) {
-	onEach(t, "revision only", func(t *testing.T, w world) {
+	onEach(t, "revision, and no refusal", func(t *testing.T, w world) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		w.ack(t, pool.Ack{ID: "lb1", Rev: 99})
 		wait := startWait(ctx, func(ctx context.Context, report func([]pool.Blocker)) error {
-			return w.WaitServed(ctx, 100, report)
+			return w.WaitServed(ctx, 100, []string{"web3"}, report)
 		})
 		wait.want(t, pool.Blocker{LB: "lb1", Why: "still serves rev 99"})
-		w.ack(t, pool.Ack{ID: "lb1", Rev: 100, Held: []string{"web3"}, Draining: 3})
+		w.ack(t, pool.Ack{ID: "lb1", Rev: 100, Refused: []pool.Refusal{{ID: "web1", Why: "no"}, {ID: "web3", Why: "address not in allow_networks"}}})
+		wait.want(t, pool.Blocker{LB: "lb1", Why: "refuses web3: address not in allow_networks"})
+		w.ack(t, pool.Ack{ID: "lb1", Rev: 100, Blind: true})
+		wait.want(t, pool.Blocker{LB: "lb1", Why: "can't see its Nginx", Unseen: true})
+		w.ack(t, pool.Ack{ID: "lb1", Rev: 100, Held: []string{"web3"}, Draining: 3, Refused: []pool.Refusal{{ID: "web1", Why: "no"}}})
 		if err := wait.end(t); err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +129,7 @@ func TestWaitDrainedDeadline(t *testing.T) {
 		if !errors.As(err, &we) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
-		if got := fmt.Sprint(we.Blockers); got != "[{lb1 still serves rev 99 false}]" {
+		if got := fmt.Sprint(we.Blockers); got != "[{lb1 still serves rev 99 false false}]" {
 			t.Error(got)
 		}
 		if got := err.Error(); got != "lb1: still serves rev 99 (context deadline exceeded)" {

@@ -124,7 +124,7 @@ func TestStoppedRedisStallsNobody(t *testing.T) {
 			return err
 		},
 		"events": func(ctx context.Context, p *pool.Pool) error { _, err := p.Events(ctx, "", 1); return err },
-		"wait":   func(ctx context.Context, p *pool.Pool) error { return p.WaitServed(ctx, 1, nil) },
+		"wait":   func(ctx context.Context, p *pool.Pool) error { return p.WaitServed(ctx, 1, nil, nil) },
 	}
 	const limit, slack = 200 * time.Millisecond, time.Second
 	var all sync.WaitGroup
