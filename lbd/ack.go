@@ -56,6 +56,8 @@ func (l *LB) ack(ctx context.Context) {
 		a.Error = "nginx's processes can't be seen, and worker_shutdown_timeout is not set: nobody can say when old workers have ended"
 	case !state.Up():
 		a.Error = "nginx is not running: " + state.Why
+	default:
+		a.Error = l.board.trouble()
 	}
 	l.acks.next = now.Add(nginxPoll)
 	switch {

@@ -54,10 +54,14 @@ func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
 	return out, nil
 }
 
-// served notes that Nginx serves all that the plan wants, or what the guard kept instead.
+// served notes that Nginx serves all that the plan wants, or what the guard kept instead. A pinned generation is of no
+// revision: it may have nodes that were taken out since.
 func (l *LB) served(p *Plan) {
-	if p.Complete {
-		l.rev, l.held = p.Rev, p.heldIDs()
+	switch {
+	case p.Pinned != nil:
+		l.rev, l.held = 0, nil
+	case p.Complete:
+		l.rev, l.held = p.Rev, slices.Sorted(slices.Values(append(p.heldIDs(), p.orphanIDs...)))
 	}
 }
 
@@ -88,7 +92,7 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	}
 	_, err = l.apply(ctx, p)
 	switch {
-	case err == nil && p.problems() == nil && f != nil && l.refused == nil:
+	case err == nil && len(p.Errors) == 0 && p.Pinned == nil && f != nil && l.refused == nil:
 		l.proven = l.templates
 		l.retry.reset()
 		clear(l.faulty)

@@ -41,18 +41,46 @@ func approve(ctx context.Context, cfg *Config, hash string, stdout io.Writer) er
 		fmt.Fprintln(stdout, "lbd is not running: an lbd that starts within that time heeds it")
 		return nil
 	}
-	if err := untilApplied(ctx, cfg.StateDir, func(m memory) bool {
-		for name, nodes := range m.holds() {
-			if slices.Equal(nodes, held[name]) {
-				return false
-			}
+	var more map[string][]string // what is held beyond the approval
+	err = untilApplied(ctx, cfg.StateDir, func(m memory) bool {
+		now := m.holds()
+		if len(now) > 0 && hashOfHeld(now) != is {
+			more = beyond(now, held)
 		}
-		return true
-	}); err != nil {
+		return len(more) > 0 || !overlap(now, held)
+	})
+	switch {
+	case len(more) > 0:
+		return &cli.Error{Code: cli.Refused, Err: fmt.Errorf("%s went meanwhile, which the approval does not cover, so that all stay: look again, then approve that",
+			cli.Printable(fmt.Sprint(more), 500))}
+	case err != nil:
 		return err
 	}
 	fmt.Fprintln(stdout, "done: the guard holds them no more")
 	return nil
+}
+
+// beyond is what is in now and not in approved, of upstreams that were approved.
+func beyond(now, approved map[string][]string) map[string][]string {
+	more := map[string][]string{}
+	for name, nodes := range now {
+		ids := slices.DeleteFunc(slices.Clone(nodes), func(id string) bool { return slices.Contains(approved[name], id) })
+		if _, named := approved[name]; named && len(ids) > 0 {
+			more[name] = ids
+		}
+	}
+	return more
+}
+
+// overlap reports whether anything approved is still held.
+func overlap(now, approved map[string][]string) bool {
+	for name, nodes := range approved {
+		held, still := now[name]
+		if still && (len(nodes) == 0 || slices.ContainsFunc(nodes, func(id string) bool { return slices.Contains(held, id) })) {
+			return true
+		}
+	}
+	return false
 }
 
 // holds is what the guard keeps, by upstream.

@@ -162,7 +162,20 @@ func (b *board) nginx(state nginx.State, err error) {
 	}
 }
 
-// read returns a copy, with the problems of the moment, and how long ago the loop last came round.
+// trouble is what others than the loop found wrong; "" for nothing.
+func (b *board) trouble() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.broken != nil:
+		return b.broken.Error()
+	case b.deaf != nil:
+		return "no events are heard: " + b.deaf.Error()
+	}
+	return ""
+}
+
+// read returns what is shown, with the problems of the moment, and how long ago the loop last came round.
 func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -194,11 +207,15 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 		add("held: " + why)
 	}
 	// Lists, not null, for those who read them with a program.
-	s.Nodes = append([]NodeStatus{}, s.Nodes...)
-	s.Quarantined = append([]Quarantine{}, s.Quarantined...)
-	s.Guard.Nodes = append([]string{}, s.Guard.Nodes...)
-	s.Guard.Why = append([]string{}, s.Guard.Why...)
-	s.Problems = append([]string{}, s.Problems...)
-	s.Resolvers = append([]string{}, s.Resolvers...)
+	s.Nodes, s.Quarantined, s.Resolvers, s.Problems = list(s.Nodes), list(s.Quarantined), list(s.Resolvers), list(s.Problems)
+	s.Guard.Nodes, s.Guard.Why = list(s.Guard.Nodes), list(s.Guard.Why)
 	return s, time.Since(b.turned)
+}
+
+// list is s, and empty instead of nil. It is no copy: what is on the board is replaced, never changed.
+func list[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
 }

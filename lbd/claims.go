@@ -13,7 +13,7 @@ import (
 
 // owners says whose an address and port is when several nodes claim it: of two servers at one address one would get a
 // double share, and a freeze would leave the other one serving. It is, in this order: the node's that is served there;
-// that an operator froze; that was served there last; that registered first; else the first by id. So nobody can step
+// that was served there last; that is frozen, by an operator or itself; that registered first; else the first by id. So nobody can step
 // into the place of a node that is frozen or not well.
 func (u *upstream) owners(f *facts) map[netip.AddrPort]string {
 	serving := u.history.newest()
@@ -34,9 +34,9 @@ func (u *upstream) owners(f *facts) map[netip.AddrPort]string {
 			switch {
 			case serving[n.ID].Addr == at:
 				return -3
-			case n.Freeze != nil:
-				return -2
 			case u.places[at] == n.ID:
+				return -2
+			case n.Freeze != nil || n.IsFrozen:
 				return -1
 			}
 			return n.registered()

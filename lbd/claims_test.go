@@ -44,6 +44,7 @@ func TestOneAddressIsOneNodes(t *testing.T) {
 		{"a thief without an instance", []fact{claimant("a-thief", "", false), claimant("b", "5/h", false)}, "", "", "b", "b"},
 		{"a thief who says he was the first", []fact{claimant("a-thief", "-1/h", false), claimant("b", "5/h", false)}, "", "", "b", "b"},
 		{"nobody steps into the place of one that is not well", []fact{claimant("thief", "1/h", false), unwell("web1")}, "", "web1", "web1", ""},
+		{"also when nobody remembers", []fact{claimant("evil", "1/x", false), unwell("web1")}, "", "", "web1", ""},
 		{"alone", []fact{claimant("a", "5/h", false)}, "", "", "a", "a"},
 		{"the elder", []fact{claimant("a", "9/h", false), claimant("b", "5/h", false)}, "", "", "b", "b"},
 		{"the one that is served", []fact{claimant("a", "5/h", false), claimant("b", "9/h", false)}, "b", "", "b", "b"},

@@ -36,8 +36,12 @@ func (a *approval) of(upstream string, now time.Time) (nodes func(id string) boo
 	if a == nil || now.After(a.Until) || a.Until.Sub(now) > approvalHolds {
 		return func(string) bool { return false }, false
 	}
-	ids, named := a.Nodes[upstream]
-	return func(id string) bool { return slices.Contains(ids, id) }, named
+	list, named := a.Nodes[upstream]
+	ids := make(map[string]bool, len(list))
+	for _, id := range list {
+		ids[id] = true
+	}
+	return func(id string) bool { return ids[id] }, named
 }
 
 // hashOfHeld names what the guard holds, in twelve hexadecimal digits.
@@ -86,18 +90,16 @@ func (c *control[T]) changed() bool {
 
 // read returns what the file says, nil when there is none.
 func (c *control[T]) read() (*T, error) {
-	info, err := os.Stat(c.path)
-	if err != nil {
-		info = nil
-	}
-	c.seen = info
+	info, _ := os.Stat(c.path) // before it is read: a change meanwhile is read the next time
 	text, err := os.ReadFile(c.path)
 	if errors.Is(err, os.ErrNotExist) {
+		c.seen = nil
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, err // seen stays as it is: it is tried again
 	}
+	c.seen = info
 	v := new(T)
 	if err := json.Unmarshal(text, v); err != nil {
 		return nil, fmt.Errorf("%s: %w (remove it)", c.path, err)
@@ -131,17 +133,25 @@ func (l *LB) controls() {
 	if l.approvals.changed() {
 		a, err := l.approvals.read()
 		l.say.change("approval", err, "an approval can't be read: it does not count", "no approval is in the way any more")
+		if a != nil && time.Now().After(a.Until) {
+			_ = l.approvals.remove() // it is over; another try comes with the next start
+			a = nil
+		}
 		if l.approval = a; a != nil {
 			l.log.Info("an operator approved that nodes go", "by", a.By, "hash", a.Hash, "nodes", a.Nodes)
 		}
 	}
 	if l.pins.changed() {
 		p, err := l.pins.read()
-		l.say.change("pin", err, "a pin can't be read: it does not count", "no pin is in the way any more")
+		if err != nil && p == nil {
+			p = &pin{By: "somebody"} // it says that nothing is to change, if nothing else
+		}
+		l.say.change("pin", err, "a pin can't be read: what is served stays", "the pin can be read")
 		switch l.pin = p; {
+		case err != nil:
 		case p != nil:
 			l.log.Warn(p.String())
-		case err == nil:
+		default:
 			l.log.Info("no generation is pinned any more")
 		}
 	}
@@ -152,13 +162,20 @@ func (l *LB) putPin(p *Plan) {
 	if l.pin == nil {
 		return
 	}
+	p.Pinned, p.Complete = l.pin, false
 	g, err := l.archive.get(l.pin.Generation)
+	if err == nil {
+		err = g.covers(l.cfg.Upstreams)
+	}
 	if err != nil {
-		p.Errors = append(p.Errors, fmt.Errorf("a generation is pinned that can't be had: %w", err))
-		return
+		p.Errors = append(p.Errors, fmt.Errorf("what is pinned can't be had, and what is served stays: %w", err))
+		if g = l.last; g == nil {
+			p.Files, p.Sets = nil, nil // whatever it is
+			p.hash = hashOf(nil)
+			return
+		}
 	}
 	g.put(p, l.upstreams)
-	p.Pinned, p.Complete = l.pin, false
 }
 
 // told reports whether an operator has said something that was not read yet.

@@ -103,13 +103,13 @@ func TestRollback(t *testing.T) {
 		if got := serversIn(e.live); got != "web1,web2,web3" {
 			t.Fatalf("served: %s\n%s", got, &out)
 		}
-		before := f.lastAck().Rev
 		f.set("-web2")
 		time.Sleep(20 * time.Second)
 		if got := serversIn(e.live); got != "web1,web2,web3" {
 			t.Errorf("served: %s", got)
 		}
-		if a := f.lastAck(); a.Rev != before || !strings.Contains(a.Error, "is pinned by") {
+		// web3, too, which was drained before, is served again: no revision holds.
+		if a := f.lastAck(); a.Rev != 0 || !strings.Contains(a.Error, "is pinned by") {
 			t.Errorf("ack %+v, rev %d", a, f.rev)
 		}
 		if s, _ := l.board.read(&l.cfg); s.Pinned == nil || len(s.Problems) == 0 {
@@ -137,6 +137,73 @@ func TestRollback(t *testing.T) {
 		}
 		if got := serversIn(e.live); got != "" {
 			t.Errorf("served after a second rollback: %s", got)
+		}
+	})
+}
+
+// When more goes than was approved, all stay, and the command says so.
+func TestApproveWhenMoreGoes(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		settled(f)
+		f.change("web9", func(n *pool.Node) { n.Expires = time.Now().Add(time.Hour) })
+		time.Sleep(45 * time.Second) // the others expire, and are held
+		before, _, err := readMemory(l.cfg.StateDir)
+		if err != nil || len(before.holds()["app_backend"]) != 9 {
+			t.Fatalf("held %v, %v", before.holds(), err)
+		}
+		f.change("web9", func(n *pool.Node) { n.Expires = time.Now() })
+		f.wakes <- pool.Wake{Event: &pool.Event{Rev: 1}}
+		file := approvalFile(l.cfg.StateDir)
+		if err := file.write(&approval{Nodes: before.holds(), Until: time.Now().Add(time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := serversIn(e.live); strings.Count(got, "web") != 10 {
+			t.Errorf("served: %s", got)
+		}
+		m, _, err := readMemory(l.cfg.StateDir)
+		if more := beyond(m.holds(), before.holds()); err != nil || fmt.Sprint(more) != "map[app_backend:[web9]]" || !overlap(m.holds(), before.holds()) {
+			t.Errorf("beyond the approval %v, %v", more, err)
+		}
+	})
+}
+
+// A generation that can't be had, or has not all of today's upstreams, is not gone back to; nor is what the pool says
+// applied behind a pin.
+func TestPinThatCannotBeHad(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		never := func(Config) (*LB, error) { return nil, errors.New("a second lbd is made") }
+		f.set("web1", "web2", "web3")
+		time.Sleep(2 * time.Second)
+		f.set("-web3")
+		time.Sleep(2 * time.Second)
+		cfg := l.cfg
+		cfg.Upstreams = append([]UpstreamConfig{{Name: "other", Output: "/x"}}, cfg.Upstreams...)
+		var out bytes.Buffer
+		if err := rollback(t.Context(), &cfg, command{}, "", never, &out); err == nil || !strings.Contains(err.Error(), "has no upstream other") {
+			t.Errorf("%v", err)
+		}
+		for name, text := range map[string]string{"of no generation": `{"generation":77,"by":"ann"}`, "cut off": `{"gener`} {
+			if err := os.WriteFile(pinFile(l.cfg.StateDir).path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			f.set("-web2")
+			time.Sleep(20 * time.Second)
+			if got := serversIn(e.live); got != "web1,web2" {
+				t.Errorf("%s: served %s", name, got)
+			}
+			if s, _ := l.board.read(&l.cfg); !strings.Contains(strings.Join(s.Problems, "\n"), "can't be had") {
+				t.Errorf("%s: problems %q", name, s.Problems)
+			}
+		}
+		if err := pinFile(l.cfg.StateDir).remove(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if got := serversIn(e.live); got != "web1" {
+			t.Errorf("without the pin: %s", got)
 		}
 	})
 }

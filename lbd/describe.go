@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/bazbeans/bazbeans/pool"
 )
@@ -74,7 +75,7 @@ func (p *Plan) summary(running generation) string {
 
 // problems is what keeps the plan from being what the pool asks for; nil for nothing.
 func (p *Plan) problems() error {
-	err := errors.Join(p.Errors...)
+	err := errors.Join(append(slices.Clone(p.Errors), p.Orphans...)...)
 	if p.Pinned != nil {
 		err = errors.Join(errors.New(p.Pinned.String()), err)
 	}

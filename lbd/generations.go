@@ -52,6 +52,16 @@ func (g *saved) upstream(u *upstream) (savedUpstream, bool) {
 	return savedUpstream{}, false
 }
 
+// covers returns an error when g lacks one of the upstreams of today's config: going back to it would leave that one as it is.
+func (g *saved) covers(today []UpstreamConfig) error {
+	for _, c := range today {
+		if _, ok := g.upstream(&upstream{UpstreamConfig: c}); !ok {
+			return fmt.Errorf("generation %d has no upstream %s in %s: put the config back that it was made with", g.N, c.Name, c.Output)
+		}
+	}
+	return nil
+}
+
 // put fills p with g as far as the upstreams of today's config are in it.
 func (g *saved) put(p *Plan, upstreams []*upstream) {
 	p.Files, p.Sets = nil, map[string][]render.Server{}
@@ -188,10 +198,14 @@ func (l *LB) keep(p *Plan, verified bool) {
 			g.Upstreams = append(g.Upstreams, former)
 		}
 	}
+	g.Upstreams = append(g.Upstreams, l.orphans...)
 	if old := l.last; old != nil && l.lastKept && old.generation == g.generation && old.Verified == g.Verified && reflect.DeepEqual(old.Upstreams, g.Upstreams) {
 		return
 	}
 	err := l.archive.put(g, l.pin.number())
+	if old := l.last; err == nil && old != nil && old.N != g.N && old.Hash == g.Hash && old.N != l.pin.number() {
+		_ = os.Remove(l.archive.path(old)) // it is the same, under a former number
+	}
 	l.last, l.lastKept = g, err == nil
 	l.say.change("memory", err, "can't remember what is served: after a restart the guard begins anew", "what is served is remembered again")
 }

@@ -18,6 +18,8 @@ const (
 	// The TTL of heartbeats that were not seen: the default of our agents and of Python's. And the most that counts.
 	ttlUnknown = 30 * time.Second
 	ttlMost    = 5 * time.Minute
+
+	graceMost = 3 // TTLs
 )
 
 // sight is how well lbd has had Redis in view.
@@ -29,6 +31,7 @@ type sight struct {
 	// refuses: Redis took no write when lbd last tried one, so it takes no heartbeat either, however well it answers.
 	refuses bool
 	rev     int64                    // of the last look
+	gone    map[string]time.Time     // by node that is served: when it was first missing
 	ttl     map[string]time.Duration // by node: the longest that its heartbeat had left when it was looked at
 }
 
@@ -65,27 +68,41 @@ func (l *LB) probe(ctx context.Context, f *facts) {
 		index[f.nodes[i].ID] = &f.nodes[i]
 	}
 	now := time.Now()
+	gone, over := map[string]time.Time{}, false
 	for _, u := range l.upstreams {
 		for id := range u.history.newest() {
-			if !index[id].lostSight() || now.Before(l.sight.grace(id)) {
+			if !index[id].lostSight() {
 				continue
 			}
-			l.acks.due = true
-			if l.ack(ctx); l.sight.refuses {
-				l.sight.since = now
+			if gone[id] = now; !l.sight.gone[id].IsZero() && !l.sight.refuses {
+				gone[id] = l.sight.gone[id]
 			}
-			return
+			over = over || !now.Before(l.sight.grace(id))
 		}
+	}
+	l.sight.gone = gone
+	if !over {
+		return
+	}
+	l.acks.due = true
+	if l.ack(ctx); l.sight.refuses {
+		l.sight.since = now
 	}
 }
 
 // grace is until when a node that is merely missing or expired may come back: its own TTL counts, for what one node
 // says of itself must not concern the others.
+// However often Redis is lost sight of, it ends some TTLs after the node was first missing.
 func (s *sight) grace(id string) time.Time {
-	if ttl, ok := s.ttl[id]; ok {
-		return s.since.Add(ttl)
+	ttl, seen := s.ttl[id]
+	if !seen {
+		ttl = ttlUnknown
 	}
-	return s.since.Add(ttlUnknown)
+	end := s.since.Add(ttl)
+	if first := s.gone[id]; !first.IsZero() && first.Add(graceMost*ttl).Before(end) {
+		return first.Add(graceMost * ttl)
+	}
+	return end
 }
 
 // lostSight reports whether the node is merely missing or expired, which is what a Redis that lost sight of it, or lost

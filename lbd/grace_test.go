@@ -168,3 +168,23 @@ func TestGraceWhileNoWriteIsTaken(t *testing.T) {
 		}
 	})
 }
+
+// However often the subscription is cut, a dead node is not kept for ever.
+func TestGraceEnds(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
+		settled(f)
+		f.change("web1", func(n *pool.Node) { n.Expires = time.Now() })
+		for i := range 20 {
+			for _, id := range strings.Fields("web0 web2 web3 web4 web5 web6 web7 web8 web9") {
+				f.change(id, func(n *pool.Node) { n.Expires = time.Now().Add(30 * time.Second) })
+			}
+			if i%2 == 0 {
+				f.wakes <- pool.Wake{Subscribed: true}
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if got := serversIn(e.live); strings.Contains(got, "web1") {
+			t.Errorf("served after 200 s: %s", got)
+		}
+	})
+}

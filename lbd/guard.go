@@ -157,7 +157,7 @@ func rank(alive bool) int {
 func upIDs(servers []render.Server) map[string]bool {
 	up := map[string]bool{}
 	for _, s := range servers {
-		if !s.Down && s.Weight > 0 {
+		if isUp(s) {
 			up[s.ID] = true
 		}
 	}
@@ -175,13 +175,18 @@ func (h *history) serve(now time.Time, window time.Duration, servers []render.Se
 func (h *history) add(now time.Time, window time.Duration, servers []render.Server) {
 	set := served{at: now, servers: map[string]render.Server{}}
 	for _, s := range servers {
-		if !s.Down && s.Weight > 0 {
+		if isUp(s) {
 			set.servers[s.ID] = s
 		}
 	}
 	// A set counts for the window from when it ended, which is when the next one began.
 	for len(h.sets) > 1 && now.Sub(h.sets[1].at) > window {
 		h.sets = h.sets[1:]
+	}
+	same := func(a, b render.Server) bool { return a.Addr == b.Addr && a.Weight == b.Weight }
+	if n := len(h.sets); n > 0 && maps.EqualFunc(h.sets[n-1].servers, set.servers, same) {
+		h.sets[n-1].servers = set.servers // the same servers, with the labels of today
+		return
 	}
 	h.sets = append(h.sets, set)
 }

@@ -191,7 +191,13 @@ func TestHistoryForgets(t *testing.T) {
 		t.Errorf("after the window: %d", n)
 	}
 	for i := range 1000 {
-		h.add(noon.Add(time.Duration(i)*time.Second), time.Minute, servers("a b"))
+		h.add(noon.Add(time.Duration(i)*time.Second), time.Minute, servers([]string{"a b", "a b c"}[i%2]))
+	}
+	if len(h.sets) > 70 {
+		t.Errorf("%d sets are kept", len(h.sets))
+	}
+	for i := range 1000 { // nothing changes in a long window
+		h.add(noon.Add(time.Duration(1000+i)*time.Second), time.Hour, servers("a b"))
 	}
 	if len(h.sets) > 70 {
 		t.Errorf("%d sets are kept", len(h.sets))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -38,65 +39,73 @@ func (l *LB) isolate(ctx context.Context, p *Plan, refusal error) (found bool) {
 	if !errors.As(refusal, &named) {
 		return false // what is on disk does not pass either
 	}
-	trial := *p
-	trial.Files = slices.Clone(p.Files)
-	var changed []int
+	var changed, suspects []int
+	former := make([]*nginx.File, len(p.Files)) // nil: there was none
 	for i, file := range p.Files {
-		u := l.writes(file.Path)
-		good, ok := l.last.upstream(u)
-		switch {
-		case !ok:
-			return false // a new one: what it is to go back to is not known
-		case !bytes.Equal(good.Text, file.Data):
-			changed = append(changed, i)
-			trial.Files[i].Data = good.Text
+		former[i] = l.good(file.Path)
+		if former[i] != nil && bytes.Equal(former[i].Data, file.Data) {
+			continue
+		}
+		changed = append(changed, i)
+		if slices.Contains(named.Paths, file.Path) {
+			suspects = append(suspects, i)
 		}
 	}
-	if len(p.Files) < 2 {
+	if len(p.Files) < 2 || len(changed) == 0 {
 		return false
 	}
-	test := func() error {
+	// without tests p with some outputs as they were.
+	without := func(out []int) error {
 		defer l.notify.Alive()
+		trial := *p
+		trial.Files = nil
+		for i := range p.Files {
+			switch {
+			case !slices.Contains(out, i):
+				trial.Files = append(trial.Files, p.Files[i])
+			case former[i] != nil:
+				trial.Files = append(trial.Files, *former[i])
+			}
+		}
 		return l.engine.Test(ctx, &trial)
 	}
 
-	var suspects, others []int
-	for _, i := range changed {
-		if slices.Contains(named.Paths, p.Files[i].Path) {
-			suspects = append(suspects, i)
-		} else {
-			others = append(others, i)
+	if len(suspects) > 0 && without(suspects) == nil {
+		for _, i := range suspects {
+			l.blame(p.Files[i], refusal)
 		}
+		return true
 	}
-	if len(suspects) > 0 {
-		formerly := slices.Clone(trial.Files)
-		for _, i := range others {
-			trial.Files[i] = p.Files[i]
-		}
-		if test() == nil {
-			for _, i := range suspects {
-				l.blame(p.Files[i], refusal)
-			}
-			return true
-		}
-		trial.Files = formerly
-	}
-
-	if test() != nil {
+	if without(changed) != nil {
 		return false
 	}
+	out := slices.Clone(changed)
 	for _, i := range changed {
-		former := trial.Files[i]
-		trial.Files[i] = p.Files[i]
-		if err := test(); err != nil {
-			if ctx.Err() != nil {
-				return false
-			}
-			trial.Files[i], found = former, true
+		rest := slices.DeleteFunc(slices.Clone(out), func(j int) bool { return j == i })
+		err := without(rest)
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil:
+			out = rest
+		default:
 			l.blame(p.Files[i], err)
+			found = true
 		}
 	}
 	return found
+}
+
+// good is what a file held when it was last good: as it was proven, or as it is on the disk; nil for not at all.
+func (l *LB) good(path string) *nginx.File {
+	if s, ok := l.last.upstream(l.writes(path)); ok {
+		return &nginx.File{Path: path, Data: s.Text}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return &nginx.File{Path: path, Data: text}
 }
 
 // blame notes that Nginx refuses what f would hold.

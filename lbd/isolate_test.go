@@ -102,3 +102,26 @@ func TestNobodysFault(t *testing.T) {
 		}
 	})
 }
+
+// A new upstream that Nginx refuses holds up no other.
+func TestNewUpstreamAtFault(t *testing.T) {
+	two(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		time.Sleep(2 * time.Second)
+		e.mu.Lock()
+		e.refuse = func(text string) error {
+			if strings.Contains(text, "upstream second {") {
+				return step.Wrap(step.Test, &nginx.Refused{Why: "duplicate upstream"})
+			}
+			return nil
+		}
+		e.mu.Unlock()
+		l.last, l.running, l.settled = nil, generation{}, false // as if it were the first start
+		f.set("web1", "web2")
+		time.Sleep(3 * time.Second)
+		f.set("-web2")
+		time.Sleep(3 * time.Second)
+		if a, b := e.servedBy("app_backend"), e.servedBy("second"); a != "web1" || b != "" {
+			t.Errorf("app_backend serves %s, second %s", a, b)
+		}
+	})
+}

@@ -82,8 +82,9 @@ type LB struct {
 	wanted     generation
 	running    generation
 	archive    archive
-	last       *saved // nil: nothing yet
-	lastKept   bool   // it is in the archive
+	last       *saved          // nil: nothing yet
+	lastKept   bool            // it is in the archive
+	orphans    []savedUpstream // of former configs; see findOrphans
 	memory     memory
 	remembered []byte
 
@@ -99,6 +100,7 @@ type LB struct {
 	sight sight
 
 	// When to look and apply again.
+	planned   time.Time // the next look, if nothing happens before
 	settled   bool      // the last apply did what the plan said
 	lastApply time.Time // end of the last reload, for min_interval
 	lastCheck time.Time // last time that the engine looked, for drift
@@ -132,7 +134,7 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &LB{cfg: cfg, log: log, agenda: newAgenda(), say: newSayer(log), own: listeners{master: make(chan int, 1)},
+	l := &LB{cfg: cfg, log: log, agenda: newAgenda(), say: newSayer(log), own: listeners{another: make(chan struct{}, 1)},
 		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second},
 		retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
 	l.archive = archiveIn(cfg.StateDir)

@@ -15,9 +15,10 @@ import (
 // listeners are the addresses and ports at which this Nginx and lbd itself take connections. A node that claims one of
 // them would make Nginx send requests to itself, or to lbd.
 type listeners struct {
-	ours   []netip.AddrPort // lbd's own, and nginx.proof's also where Nginx's can't be seen
-	master chan int         // Nginx is another one: its process id
-	seen   atomic.Pointer[[]netip.AddrPort]
+	ours    []netip.AddrPort // lbd's own, and nginx.proof's also where Nginx's can't be seen
+	master  atomic.Int64     // process id; 0: not running
+	another chan struct{}    // of one: Nginx is another one
+	seen    atomic.Pointer[map[netip.AddrPort]bool]
 }
 
 const listenersAgain = time.Minute // Nginx may have been told of other ones
@@ -26,23 +27,23 @@ const listenersAgain = time.Minute // Nginx may have been told of other ones
 // own, since a look takes some 50 ms where there are many connections. Without the right to see another user's sockets
 // there are none.
 func (l *listeners) watch(ctx context.Context) {
-	pid := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case pid = <-l.master:
+		case <-l.another:
 		case <-time.After(listenersAgain):
 		}
-		l.look(pid)
+		l.look(int(l.master.Load()))
 	}
 }
 
 // is says which process is Nginx's master.
 func (l *listeners) is(master int) {
+	l.master.Store(int64(master))
 	select {
-	case l.master <- master:
-	default: // the look that is going on, or the next one, will do
+	case l.another <- struct{}{}:
+	default: // it is to look already
 	}
 }
 
@@ -50,9 +51,15 @@ func (l *listeners) look(master int) {
 	if master <= 0 {
 		return
 	}
-	var at []netip.AddrPort
-	for _, a := range listening(master) {
-		at = append(at, everywhere(a)...)
+	sockets, err := listening(master)
+	if err != nil {
+		return // what was seen last will do
+	}
+	at := map[netip.AddrPort]bool{}
+	for _, a := range sockets {
+		for _, a := range everywhere(a) {
+			at[a] = true
+		}
 	}
 	l.seen.Store(&at)
 }
@@ -86,32 +93,30 @@ func localAddrs() (local []netip.Addr) {
 
 // check returns an error for an address and port that is one of them.
 func (l *listeners) check(node netip.AddrPort) error {
-	at := l.ours
-	if seen := l.seen.Load(); seen != nil {
-		at = slices.Concat(at, *seen)
+	is := func(a netip.AddrPort) bool {
+		seen := l.seen.Load()
+		return slices.Contains(l.ours, a) || seen != nil && (*seen)[a]
 	}
-	for _, own := range at {
-		// A listener on all addresses has all of loopback, too.
-		all := own.Addr().IsUnspecified() && own.Port() == node.Port() && node.Addr().IsLoopback()
-		if all || own == node {
-			return fmt.Errorf("%s is where this Nginx or lbd itself listens", node)
-		}
+	// A listener on all addresses has all of loopback, too.
+	loopback := node.Addr().IsLoopback() &&
+		(is(netip.AddrPortFrom(netip.IPv4Unspecified(), node.Port())) || is(netip.AddrPortFrom(netip.IPv6Unspecified(), node.Port())))
+	if loopback || is(node) {
+		return fmt.Errorf("%s is where this Nginx or lbd itself listens", node)
 	}
 	return nil
 }
 
-// listening returns the TCP sockets at which a process listens; nil when they can't be seen.
-func listening(pid int) []netip.AddrPort {
+// listening returns the TCP sockets at which a process listens.
+func listening(pid int) (at []netip.AddrPort, err error) {
 	conns, err := psnet.ConnectionsPid("tcp", int32(pid))
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var at []netip.AddrPort
 	for _, c := range conns {
 		addr, err := netip.ParseAddr(c.Laddr.IP)
 		if c.Status == "LISTEN" && err == nil && c.Laddr.Port <= 65535 {
 			at = append(at, netip.AddrPortFrom(addr.Unmap(), uint16(c.Laddr.Port)))
 		}
 	}
-	return at
+	return at, nil
 }

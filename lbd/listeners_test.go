@@ -20,7 +20,11 @@ func TestListeners(t *testing.T) {
 	defer all.Close()
 	port := func(ln net.Listener) uint16 { return uint16(ln.Addr().(*net.TCPAddr).Port) }
 
-	var l listeners
+	l := listeners{another: make(chan struct{}, 1)}
+	l.is(0) // Nginx has gone, and is back before anybody looked
+	if l.is(999); l.master.Load() != 999 {
+		t.Errorf("the watch goes on with master %d", l.master.Load())
+	}
 	l.look(os.Getpid())
 	l.add(netip.MustParseAddrPort("127.0.0.9:9180"))
 	l.add(netip.MustParseAddrPort("[::]:9181"))

@@ -19,7 +19,7 @@ func (l *LB) loop(ctx context.Context) error {
 		case <-timer.C:
 		}
 		var rest time.Duration
-		if l.agenda.due(time.Now()) {
+		if now := time.Now(); l.agenda.due(now) || !now.Before(l.planned) {
 			began, applied := time.Now(), l.lastApply
 			l.turn(ctx)
 			if l.lastApply.Equal(applied) {
@@ -45,7 +45,8 @@ func (l *LB) turn(ctx context.Context) {
 		return
 	}
 	if l.say.change("redis", err, "can't look at the pool: nginx keeps what it serves", "the pool can be looked at again"); err != nil {
-		l.agenda.only(l.lookFails.failed(time.Now(), ""))
+		l.planned = l.lookFails.failed(time.Now(), "")
+		l.agenda.clear()
 		l.sight.failed()
 		l.board.away(err)
 		l.stand(ctx)
@@ -67,21 +68,26 @@ func (l *LB) turn(ctx context.Context) {
 	l.board.looked(l, f, p)
 	l.metrics.looked(p)
 	l.notify.Status(p.summary(l.running))
-	l.plannedLooks(now, f, p)
+	l.planLook(now, f, p)
 }
 
-// plannedLooks puts on the agenda what will change by itself.
-func (l *LB) plannedLooks(now time.Time, f *facts, p *Plan) {
-	l.agenda.at(now.Add(l.cfg.Timing.Resync))
-	if t := f.expires(); !t.IsZero() {
-		// Redis counts a TTL in whole milliseconds: just after the key has gone.
-		l.agenda.at(t.Add(5 * time.Millisecond))
-	}
-	for _, v := range p.Guard {
-		if v.until.After(now) {
-			l.agenda.at(v.until)
+// planLook plans the next look at what changes by itself: in place of the one that was planned before, for the facts are
+// others now.
+func (l *LB) planLook(now time.Time, f *facts, p *Plan) {
+	next := now.Add(l.cfg.Timing.Resync)
+	sooner := func(t time.Time) {
+		if t.After(now) && t.Before(next) {
+			next = t
 		}
 	}
+	if t := f.expires(); !t.IsZero() {
+		// Redis counts a TTL in whole milliseconds: just after the key has gone.
+		sooner(t.Add(10 * time.Millisecond))
+	}
+	for _, v := range p.Guard {
+		sooner(v.until)
+	}
+	l.planned = next
 }
 
 // stand keeps Nginx at what it was last proven to serve while the pool can't be looked at: over lbd's own restart, over
@@ -114,6 +120,9 @@ func pause(ctx context.Context, d time.Duration) {
 // nextMoment is when the loop has something to do next.
 func (l *LB) nextMoment() time.Time {
 	next := l.acks.next
+	if l.planned.Before(next) {
+		next = l.planned
+	}
 	if t, ok := l.agenda.next(); ok && t.Before(next) {
 		next = t
 	}

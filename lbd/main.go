@@ -181,6 +181,7 @@ func (l *LB) canFollow(old *LB) error {
 	if err := l.TemplateError(); err != nil {
 		return err
 	}
+	l.proven = old.proven // to fall back on: Nginx has not seen those of the folder yet
 	if l.cfg.Status.Listen != old.cfg.Status.Listen {
 		ln, err := listen(l.cfg.Status.Listen)
 		if err != nil {

@@ -20,6 +20,7 @@ type memory struct {
 	Held    map[string]hold `json:"held"`            // by upstream
 	Pinned  int64           `json:"pinned"`          // the generation that was pinned at the last turn; 0: none
 	Applied bool            `json:"applied"`         // what that turn wanted is in place
+	Running bool            `json:"running"`         // and Nginx runs
 	Error   string          `json:"error,omitempty"` // of that turn
 }
 
@@ -60,9 +61,12 @@ func (l *LB) recall() error {
 	if l.last != nil {
 		l.wanted, l.lastKept = l.last.generation, true
 	}
+	l.findOrphans()
 	known := map[string]resolvers.Endpoint{} // for nodes that no resolver can know now
 	for _, u := range l.upstreams {
-		u.history.heldSince = m.Held[u.Name].Since
+		if u.history.heldSince = m.Held[u.Name].Since; u.history.heldSince.After(time.Now()) {
+			u.history.heldSince = time.Now() // the clock was set back
+		}
 		s, ok := l.last.upstream(u)
 		if !ok {
 			continue
@@ -101,6 +105,7 @@ func (l *LB) remember(p *Plan) {
 		m.Held = map[string]hold{}
 	}
 	m.Pinned, m.Applied = p.Pinned.number(), l.settled && p.hash == l.running.Hash
+	m.Running = l.serving
 	if l.lastErr != nil {
 		m.Error = l.lastErr.Error()
 	}

@@ -23,11 +23,13 @@ type Plan struct {
 	Nodes       []NodeStatus
 	Quarantined []Quarantine
 	Errors      []error // what is wrong with templates and their output; what was proven before is used where there is such
+	Orphans     []error // upstreams that are no more, whose files are still there
 	Pinned      *pin    // Files and Sets are those of this generation, whatever the facts are
 	Complete    bool    // every upstream is in Files as the facts want it, or held by the guard
 
-	hash       string // of Files, names and all
-	generation int64  // its number, once it is to be applied
+	orphanIDs  []string // nodes that Nginx may be sent to by Orphans alone
+	hash       string   // of Files, names and all
+	generation int64    // its number, once it is to be applied
 }
 
 // NodeStatus is a node in /status, and in a fixture of `lbd render`.
@@ -105,6 +107,11 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 		p.Sets[u.Name] = want
 		p.Files = append(p.Files, file)
 	}
+	wanted := map[string]bool{}
+	for i := range f.nodes {
+		wanted[f.nodes[i].ID] = f.nodes[i].wanted()
+	}
+	l.orphaned(p, wanted)
 	l.describe(p, f, why, ports)
 	p.hash = hashOf(p.Files)
 	return p

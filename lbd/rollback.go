@@ -44,6 +44,9 @@ func rollback(ctx context.Context, cfg *Config, cmd command, arg string, make fu
 		return err
 	}
 	g, err := a.get(n)
+	if err == nil {
+		err = g.covers(cfg.Upstreams)
+	}
 	if err != nil {
 		return &cli.Error{Code: cli.Usage, Err: err}
 	}
@@ -96,6 +99,10 @@ func told(ctx context.Context, cfg *Config, make func(Config) (*LB, error), n in
 	if isLocked(cfg.StateDir) {
 		if err := untilApplied(ctx, cfg.StateDir, func(m memory) bool { return m.Pinned == n }); err != nil {
 			return err
+		}
+		if m, _, err := readMemory(cfg.StateDir); err == nil && !m.Running {
+			fmt.Fprintln(stdout, "installed by the running lbd: nginx is not running")
+			return nil
 		}
 		fmt.Fprintln(stdout, "done: the running lbd has applied it")
 		return nil

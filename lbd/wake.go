@@ -29,7 +29,7 @@ func newAgenda() *agenda { return &agenda{changed: make(chan struct{}, 1)} }
 // at asks for a look at t, or up to 10 ms later, so that a flood of events leaves a few moments and not one each.
 func (a *agenda) at(t time.Time) {
 	const grid = 10 * time.Millisecond
-	a.add(t.Truncate(grid).Add(grid))
+	a.add(t.Add(grid - time.Duration(t.UnixNano()%int64(grid)))) // not Truncate: the monotonic clock has to stay
 }
 
 // now asks for a look at once.
@@ -49,12 +49,11 @@ func (a *agenda) add(t time.Time) {
 	}
 }
 
-// only drops all planned moments for one: while Redis is away there is nothing else to look at.
-func (a *agenda) only(t time.Time) {
+// clear drops all moments: while Redis is away there is nothing to look at.
+func (a *agenda) clear() {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.times = a.times[:0]
-	a.mu.Unlock()
-	a.at(t)
 }
 
 // due takes off all moments that have come, and reports whether there was any.

@@ -2,6 +2,7 @@ package lbd
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,5 +80,32 @@ func TestBackoff(t *testing.T) {
 	}
 	if pause := b.failed(noon, "y").Sub(noon); pause >= 2*time.Second {
 		t.Errorf("something else begins anew, not with %s", pause)
+	}
+}
+
+// After a burst of events lbd is as quiet as before: what a turn plans takes the place of what the one before planned.
+func TestLooksFallAgainAfterABurst(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, _ *fakeEngine, _ *LB) {
+		f.set("web1", "web2")
+		for range 300 {
+			f.wakes <- pool.Wake{Event: &pool.Event{Kind: pool.NodeFrozen, Rev: 1}}
+			time.Sleep(35 * time.Millisecond)
+		}
+		time.Sleep(5 * time.Minute)
+		looks := func() int { f.mu.Lock(); defer f.mu.Unlock(); return f.looks }
+		before := looks()
+		time.Sleep(time.Minute)
+		if n := looks() - before; n > 10 {
+			t.Errorf("%d looks a minute at a quiet pool", n)
+		}
+	})
+}
+
+// A clock that is set back must postpone nothing.
+func TestAgendaKeepsTheMonotonicClock(t *testing.T) {
+	a := newAgenda()
+	a.at(time.Now().Add(10 * time.Second))
+	if next, _ := a.next(); !strings.Contains(next.String(), "m=") {
+		t.Errorf("%s has no monotonic reading", next)
 	}
 }

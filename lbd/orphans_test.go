@@ -1,0 +1,52 @@
+package lbd
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// An upstream taken out of the config leaves a file behind that Nginx may still include: its nodes are not said to be
+// drained before the file is gone.
+func TestFormerUpstreams(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "web2")
+		time.Sleep(2 * time.Second)
+		path := l.cfg.StateDir + "/former.conf"
+		text := []byte("upstream former {\n    server 10.0.0.50:8000; # web2\n}\n")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l.last.Upstreams = append(l.last.Upstreams, savedUpstream{Name: "former", Output: path, Text: text, Servers: servers("web2")})
+		l.findOrphans()
+		f.set("-web2")
+		time.Sleep(3 * time.Second)
+		a := f.lastAck()
+		if a.Rev != f.rev || !slices.Equal(a.Held, []string{"web2"}) || !strings.Contains(a.Error, "upstream former is not in the config any more") {
+			t.Errorf("ack %+v", a)
+		}
+		// The next lbd knows of it, too.
+		next := &LB{last: l.last, upstreams: l.upstreams}
+		if next.findOrphans(); len(next.orphans) != 1 {
+			t.Errorf("after a restart: %v", next.orphans)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15 * time.Second)
+		if a := f.lastAck(); len(a.Held) != 0 || a.Error != "" {
+			t.Errorf("ack once the file is gone: %+v", a)
+		}
+	})
+}
+
+// An output that another upstream writes now is none of that.
+func TestTakenOverOutputIsNoFormerUpstream(t *testing.T) {
+	u := defaultUpstream()
+	l := &LB{upstreams: []*upstream{{UpstreamConfig: u}}, last: &saved{Upstreams: []savedUpstream{{Name: "before", Output: u.Output}}}}
+	if l.findOrphans(); len(l.orphans) != 0 {
+		t.Errorf("%v", l.orphans)
+	}
+}
