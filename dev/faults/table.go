@@ -59,7 +59,10 @@ func (r *Result) verdict() string {
 // figures are the cells after the texts.
 func (r *Result) figures() []string {
 	control := fmt.Sprint(r.Control)
-	if r.More > 0 {
+	switch {
+	case r.More >= beyondAll:
+		control += " +any"
+	case r.More > 0:
 		control += fmt.Sprintf(" +%d", r.More)
 	}
 	return []string{fmt.Sprint(r.Requests), fmt.Sprint(r.Failed), control, fmt.Sprint(r.Repeated), fmt.Sprint(r.Reloads), fmt.Sprintf("%.1f", r.Converge), r.verdict()}
