@@ -78,10 +78,11 @@ func (c *commander) begin(ctx context.Context, j *job) bool {
 	return err == nil
 }
 
-// confirm asks Redis until it answers, the command is too old, or ctx ends.
+// confirm asks Redis until it answers, the command may not be run any more, or ctx ends: while it waited it may have
+// become too old, and SIGHUP may have taken its key away.
 func (c *commander) confirm(ctx context.Context, j *job) (pool.Begun, error) {
 	for {
-		if err := fresh(j.c, time.Now()); err != nil {
+		if err := c.judge(j); err != nil {
 			return pool.Begun{}, err
 		}
 		call, cancel := context.WithTimeout(ctx, c.a.callLimit)

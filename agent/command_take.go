@@ -54,7 +54,7 @@ func (a *Agent) takeCommands(ctx context.Context) {
 	if err := a.openState(ctx); ctx.Err() != nil {
 		return
 	} else if err != nil {
-		a.log.Error("commands are not remembered beyond this run", "error", err)
+		a.log.Error("the journal of commands is not in order", "error", err)
 	}
 	defer func() {
 		if err := a.state.close(); err != nil {
@@ -203,7 +203,7 @@ func (c *commander) judge(j *job) error {
 	j.c, j.signer, j.keep = cmd, signer, remember(j.t, cmd, now)
 	j.t.By = cmd.By
 	if j.t.Signed != nil && cmd.Issued.Before(a.state.since) {
-		return refuse("it was issued before this agent started, which does not know whether it was run already: send it again (a state_dir remembers)")
+		return refuse("it was issued before this agent began to remember what it runs (%s), so it may have been run already: send it again", a.state.since.UTC().Format(time.RFC3339))
 	}
 	if _, known := a.knows(cmd.Type); !known {
 		return refuse("unknown command %q; this agent knows %s", cmd.Type, strings.Join(a.commandTypes(), ", "))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/trust"
 )
 
 type plugin map[string]Handler
@@ -357,6 +358,44 @@ func TestMissingRightIsSaidOnce(t *testing.T) {
 		}
 		s.pool.set(func(f *fakePool) { f.err = nil })
 		after(interval)
+		s.wantStop()
+	})
+}
+
+// What waits in a lane is judged anew when its turn comes: a key may have been taken away meanwhile.
+func TestKeyTakenAwayWhileItsCommandWaits(t *testing.T) {
+	key, err := trust.NewKey("thief")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, func(c *Config) { c.TrustedKeys = []string{key.Public().String()} })
+		release := make(chan struct{})
+		s.agent.Handle("slow", func(context.Context, pool.Command) (any, error) { <-release; return nil, nil })
+		s.agent.Handle("rm", func(context.Context, pool.Command) (any, error) { return nil, nil })
+		s.start()
+		after(interval)
+		for _, kind := range []string{"slow", "rm"} {
+			c, err := pool.NewCommand(kind, "x", time.Hour, nil).Sign("n1", key, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.pool.queue <- c
+			after(time.Second)
+		}
+		next := *s.agent.settings()
+		next.TrustedKeys = nil
+		if _, err := s.agent.Reload(next); err != nil {
+			t.Fatal(err)
+		}
+		close(release)
+		after(time.Second)
+		if got := s.pool.came("slow"); !strings.Contains(got, " succeeded") {
+			t.Errorf("begun before: %s", got)
+		}
+		if got := s.pool.came("rm"); !strings.HasSuffix(got, " refused: this node trusts no key: add the sender's to trusted_keys") {
+			t.Errorf("begun after: %s", got)
+		}
 		s.wantStop()
 	})
 }

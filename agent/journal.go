@@ -1,15 +1,8 @@
 package agent
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -19,14 +12,21 @@ import (
 // journal remembers which commands were begun, and what they came to until Redis knows it. It is on the disk before a
 // command runs, so that an agent that was killed neither runs one twice nor forgets that it ran.
 //
-// The file holds one JSON entry a line, the last of an id counts. A journal without a file remembers for this run only.
+// The file holds one JSON object a line: first since, then entries, of which the last of an id counts. After a write that
+// failed the file is written anew, whole, before anything else is noted: until that succeeds no command begins. A journal
+// without a path remembers for this run only.
 type journal struct {
-	mu      sync.Mutex
-	path    string
-	file    *os.File // nil: none
-	written int64    // bytes in the file
-	limit   int64    // bytes at which it is written anew
-	damaged int      // lines that could not be read
+	path    string    // "": none
+	since   time.Time // what was issued before may have been run, and is not known here
+	damaged int       // lines that could not be read
+
+	writing sync.Mutex // of the file, for as long as the disk takes
+	file    *os.File   // nil: none yet
+	written int64      // bytes in the file
+	limit   int64      // bytes at which it is written anew
+	torn    bool       // a write failed: the file is not what entries say
+
+	mu      sync.RWMutex // of entries, which change only while both are held
 	entries map[string]entry
 }
 
@@ -41,57 +41,33 @@ type entry struct {
 	Result *pool.Result `json:"result,omitempty"` // not told yet
 }
 
-const (
-	journalMost   = 20000    // entries; about 300 bytes each
-	journalSpare  = 1 << 20  // bytes of a file that are not worth writing it anew
-	journalLength = 64 << 20 // bytes of a file that is read at all
-)
+const journalMost = 20000 // entries; about 300 bytes each
 
 func newJournal() *journal { return &journal{entries: map[string]entry{}} }
 
-// openJournal reads the file, if there is one, and writes it anew with what is still worth knowing. A last line that
-// was cut by a crash is left out; other damaged ones are counted.
-func openJournal(path string, now time.Time) (*journal, error) {
-	j := newJournal()
-	j.path = path
-	b, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read journal: %w", err)
-	}
-	if len(b) > journalLength {
-		return nil, fmt.Errorf("read journal: %s has %d bytes, which is not by this agent", path, len(b))
-	}
-	b = b[:bytes.LastIndexByte(b, '\n')+1]
-	for line := range bytes.Lines(b) {
-		var e entry
-		if err := json.Unmarshal(line, &e); err != nil || e.ID == "" {
-			j.damaged++
-			continue
-		}
-		j.entries[e.ID] = e
-	}
-	return j, j.rewrite(now)
-}
-
-// known reports whether a command was begun before.
+// known reports whether a command was begun before. It waits for no disk.
 func (j *journal) known(id string) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	j.mu.RLock()
+	defer j.mu.RUnlock()
 	_, ok := j.entries[id]
 	return ok
 }
 
 // begin notes that a command is about to run. When it returns nil that is on the disk.
 func (j *journal) begin(e entry) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	j.writing.Lock()
+	defer j.writing.Unlock()
 	if len(j.entries) >= journalMost {
 		j.forget(time.Now())
 	}
 	if len(j.entries) >= journalMost {
 		return fmt.Errorf("%d commands of the last day are remembered, and no more can be", journalMost)
 	}
-	return j.put(e, true)
+	if err := j.write(e, true); err != nil {
+		return err
+	}
+	j.put(e)
+	return nil
 }
 
 // end notes what a command came to; told that Redis knows it, too.
@@ -104,20 +80,27 @@ func (j *journal) told(id string) error {
 }
 
 func (j *journal) change(id string, sync bool, change func(*entry)) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	j.writing.Lock()
+	defer j.writing.Unlock()
 	e, ok := j.entries[id]
 	if !ok {
 		return nil // one that need not be remembered
 	}
 	change(&e)
-	return j.put(e, sync)
+	j.put(e) // it is so, noted or not: a rewrite has it
+	return j.write(e, sync)
+}
+
+func (j *journal) put(e entry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries[e.ID] = e
 }
 
 // untold returns what Redis may not know, by id.
 func (j *journal) untold() map[string]entry {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	j.mu.RLock()
+	defer j.mu.RUnlock()
 	all := map[string]entry{}
 	for id, e := range j.entries {
 		if !e.Ended || e.Result != nil {
@@ -127,31 +110,10 @@ func (j *journal) untold() map[string]entry {
 	return all
 }
 
-func (j *journal) put(e entry, sync bool) error {
-	b, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("write journal: %w", err)
-	}
-	if j.file != nil {
-		n, err := j.file.Write(append(b, '\n'))
-		j.written += int64(n)
-		if err == nil && sync {
-			err = j.file.Sync()
-		}
-		if err != nil {
-			// A half line would hide what comes after it.
-			return errors.Join(fmt.Errorf("write journal: %w", err), j.rewrite(time.Now()))
-		}
-	}
-	j.entries[e.ID] = e
-	if j.file != nil && j.written > j.limit {
-		return j.rewrite(time.Now())
-	}
-	return nil
-}
-
 // forget leaves out what is too old to come again, and told.
 func (j *journal) forget(now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for id, e := range j.entries {
 		if e.Ended && e.Result == nil && now.After(e.Keep) {
 			delete(j.entries, id)
@@ -159,45 +121,11 @@ func (j *journal) forget(now time.Time) {
 	}
 }
 
-// rewrite replaces the file by one with what is still worth knowing.
-func (j *journal) rewrite(now time.Time) error {
-	j.forget(now)
-	tmp, err := os.CreateTemp(filepath.Dir(j.path), ".journal-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write journal: %w", err)
-	}
-	defer os.Remove(tmp.Name()) // nothing, once it is renamed
-	w := bufio.NewWriter(tmp)
-	enc := json.NewEncoder(w)
-	for _, e := range j.entries {
-		err = errors.Join(err, enc.Encode(e))
-	}
-	if err := errors.Join(err, w.Flush(), tmp.Sync(), os.Rename(tmp.Name(), j.path), syncDir(filepath.Dir(j.path))); err != nil {
-		tmp.Close()
-		return fmt.Errorf("write journal: %w", err)
-	}
-	if j.file != nil {
-		j.file.Close()
-	}
-	j.file = tmp
-	j.written, err = tmp.Seek(0, io.SeekEnd)
-	j.limit = max(journalSpare, 2*j.written)
-	return err
-}
-
 func (j *journal) close() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	j.writing.Lock()
+	defer j.writing.Unlock()
 	if j.file == nil {
 		return nil
 	}
 	return j.file.Close()
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -25,15 +25,16 @@ type state struct {
 	journal *journal
 	own     *trust.OpenKey // nil: none
 	since   time.Time      // signed commands issued before are refused: one of them may have been run already
+	began   time.Time      // when the folder was prepared
 }
 
 // prepareState makes the folder and reads the node's seal key, which is told when it registers. The journal comes later:
 // an older agent may still write it. A default folder that can't be written is a warning, another an error.
 func (a *Agent) prepareState() error {
 	s := &a.state
-	s.journal = newJournal()
+	s.journal, s.began = newJournal(), time.Now()
 	if a.cfg.StateDir == "" {
-		s.since = time.Now()
+		s.since = s.began
 		return nil
 	}
 	dir := filepath.Join(a.cfg.StateDir, a.cfg.NodeID)
@@ -48,7 +49,7 @@ func (a *Agent) prepareState() error {
 	if a.cfg.StateDir != DefaultStateDir {
 		return &cli.Error{Code: cli.Usage, Err: fmt.Errorf("state_dir: %w", err)}
 	}
-	s.since = time.Now()
+	s.since = s.began
 	a.log.Warn("no folder to remember commands in: one that runs when this agent is killed is known only to Redis, and nothing can be sealed for this node; set --state-dir",
 		"state_dir", a.cfg.StateDir, "error", err)
 	return nil
@@ -57,15 +58,16 @@ func (a *Agent) prepareState() error {
 // lockEvery is how often a journal that another agent holds is tried for.
 const lockEvery = 200 * time.Millisecond
 
-// openState waits until no other agent writes the journal, and opens it. An error other than ctx's leaves a journal
-// that remembers for this run only.
+// openState waits until no other agent writes the journal, and opens it. After an error other than ctx's, what can't be
+// read is remembered for this run only, and where it can't be written no command begins until it can.
 func (a *Agent) openState(ctx context.Context) error {
 	s := &a.state
 	if s.dir == "" {
 		return nil
 	}
 	lock, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	for told := false; err == nil; {
+	now := s.began // not later: who sees the node active may send at once
+	for told := false; err == nil; now = time.Now() {
 		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			break
@@ -84,22 +86,33 @@ func (a *Agent) openState(ctx context.Context) error {
 		case <-time.After(lockEvery):
 		}
 	}
-	var j *journal
 	path := filepath.Join(s.dir, "journal")
+	var j *journal
 	if err == nil {
 		s.lock = lock
-		j, err = openJournal(path, time.Now())
+		removeLeft(filepath.Join(s.dir, journalTemp))
+		j, err = openJournal(path, now)
 	}
-	if err != nil {
+	if j == nil {
 		s.since = time.Now()
-		return err
+		return fmt.Errorf("commands are remembered for this run only: %w", err)
 	}
+	s.journal, s.since = j, j.since
 	if j.damaged > 0 {
-		s.since = time.Now()
 		a.log.Warn("the journal was damaged: signed commands issued before now are refused, since they may have been run", "file", path, "lines", j.damaged)
 	}
-	s.journal = j
+	if err != nil {
+		return fmt.Errorf("commands that must be remembered are refused until they can be: %w", err)
+	}
 	return nil
+}
+
+// removeLeft removes what a run that was killed left half written. Nobody else writes there.
+func removeLeft(pattern string) {
+	left, _ := filepath.Glob(pattern) // of patterns that are ours, none is bad
+	for _, file := range left {
+		os.Remove(file) // one that stays is in nobody's way
+	}
 }
 
 func (s *state) close() error {

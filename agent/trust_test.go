@@ -273,7 +273,7 @@ func TestHostileCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	startReal(t, cfg)
-	if r := o.result(third.ID); r.State != pool.Refused || !strings.Contains(r.Error, "issued before this agent started") {
+	if r := o.result(third.ID); r.State != pool.Refused || !strings.Contains(r.Error, "issued before this agent began to remember") {
 		t.Errorf("%+v", r)
 	}
 	if r := o.came(o.sign(o.mark(cfg, "fourth"), o.key, nil)); r.State != pool.Succeeded || marks() != "once fourth" {
