@@ -281,6 +281,35 @@ func TestGiveBackIsTakenFirst(t *testing.T) {
 	})
 }
 
+// What an operator removed while it was in hand does not come back, nor does it twice.
+func TestGiveBackOfWhatWasRemoved(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		w.register(t, "web1")
+		w.rdb.RPush(ctx, queue, `{"type": "unfreeze", "id": "C1"}`)
+		taken := w.next(t)
+		if _, err := w.Freeze(ctx, "web1", "ann", "swap"); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.GiveBack(ctx, "web1", taken); err != nil {
+			t.Fatal(err)
+		}
+		if left := w.rdb.LRange(ctx, queue, 0, -1).Val(); len(left) != 0 {
+			t.Errorf("queued again: %q", left)
+		}
+		c := w.send(t, "exec", nil)
+		taken = w.next(t)
+		for range 2 {
+			if err := w.GiveBack(ctx, "web1", taken); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if left := w.rdb.LRange(ctx, queue, 0, -1).Val(); len(left) != 1 || !strings.Contains(left[0], c.ID) {
+			t.Errorf("queued: %q", left)
+		}
+	})
+}
+
 // What is larger than any answer that is read must not stand in the way of what comes after it.
 func TestMonsterInTheQueue(t *testing.T) {
 	w := open(t, serverstest.Redis(t).Addr())

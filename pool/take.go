@@ -12,9 +12,10 @@ import (
 )
 
 var (
-	beginScript = script("begin.lua")
-	dropScript  = script("drop.lua")
-	handScript  = script("hand.lua")
+	beginScript    = script("begin.lua")
+	dropScript     = script("drop.lua")
+	giveBackScript = script("giveback.lua")
+	handScript     = script("hand.lua")
 )
 
 // Taken is what an agent took off its queue. It stays in Redis, in hand of the node, until Finish, Drop or GiveBack:
@@ -91,13 +92,11 @@ func (p *Pool) named(ctx context.Context, node string, t Taken) (Taken, error) {
 	return t, p.Explain(err)
 }
 
-// GiveBack puts what was taken and not begun to the head of the queue again.
+// GiveBack puts what was taken and not begun to the head of the queue again. What is not in hand any more, since somebody
+// removed it, stays removed.
 func (p *Pool) GiveBack(ctx context.Context, node string, t Taken) error {
-	return p.Explain(told(p.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		tx.LRem(ctx, p.keys.taken(node), 1, t.raw)
-		tx.LPush(ctx, p.keys.commands(node), t.raw)
-		return nil
-	})))
+	_, err := p.run(ctx, "give command back", giveBackScript, []string{p.keys.taken(node), p.keys.commands(node)}, t.raw)
+	return p.Explain(err)
 }
 
 // Begun is the answer to Begin.
