@@ -30,8 +30,9 @@ type outcome struct {
 	Output   json.RawMessage `json:"output,omitempty"`
 	Seconds  float64         `json:"seconds,omitempty"` // it ran
 
-	text string // for people, what follows "web3: "
-	code int    // exit code
+	text   string // for people, what follows "web3: "
+	code   int    // exit code
+	others bool   // another operator froze it meanwhile
 }
 
 // Results.

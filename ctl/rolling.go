@@ -178,6 +178,9 @@ func (r *rollout) end(all outcomes) error {
 	if len(bad) > 0 {
 		text += ", failed: " + few(bad, 10)
 	}
+	if len(r.others) > 0 {
+		text += ", frozen by others meanwhile: " + few(r.others, 10)
+	}
 	rest, _ := all.with(notTried)
 	if len(rest) > 0 {
 		text += ", not tried: " + few(rest, 10)

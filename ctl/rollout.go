@@ -22,7 +22,8 @@ type rollout struct {
 	news    chan stage
 	picture *rolling
 	failed  []string
-	stopped error // why nothing more is begun
+	others  []string // frozen by somebody else meanwhile, and left so
+	stopped error    // why nothing more is begun
 	code    int
 }
 
@@ -101,6 +102,9 @@ func (r *rollout) batch(soft, hard context.Context, batch []planned) (all outcom
 	}()
 	r.picture.watch(soft, r.news)
 	for _, out := range outs {
+		if out.others {
+			r.others = append(r.others, out.ID)
+		}
 		if out.code != cli.Done {
 			r.failed = append(r.failed, out.ID)
 			r.code = max(r.code, out.code)
@@ -143,9 +147,14 @@ func (r *rollout) node(ctx context.Context, n planned) (out outcome) {
 	out = outcome{ID: n.ID}
 	err := r.steps(ctx, n, &out, step)
 	out.Seconds = time.Since(began).Seconds()
+	var others *pool.OthersFreezeError
 	switch {
 	case err == nil:
 		out.Result, out.text = updated, fmt.Sprintf("updated (%.1f s)%s", out.Seconds, n.after())
+	case errors.As(err, &others) && at == freezing:
+		out = out.meanwhile(skipped, "left out", others)
+	case errors.As(err, &others):
+		out = out.meanwhile(updated, fmt.Sprintf("updated (%.1f s)", out.Seconds), others)
 	case ctx.Err() != nil:
 		out = out.fail(string(pool.Interrupted), "interrupted while %s; %s", at, leftIn(at, n.keep, err))
 	default:
@@ -159,7 +168,7 @@ func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(
 	p, rev := r.s.pool, n.Rev
 	if !n.keep {
 		step(freezing)
-		c, err := p.Freeze(ctx, n.ID, r.s.as, r.mark("in progress"))
+		c, err := r.freeze(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -181,7 +190,7 @@ func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(
 		return nil
 	}
 	step(thawing)
-	c, err := p.Unfreeze(ctx, n.ID, r.s.as)
+	c, err := p.UnfreezeRun(ctx, n.ID, r.s.as, r.mark(""))
 	if err != nil {
 		return err
 	}
@@ -196,58 +205,4 @@ func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(
 		return nil
 	}
 	return err
-}
-
-func (r *rollout) mark(text string) string { return "update " + r.plan.run + ": " + text }
-
-// failedAt leaves the node frozen with the reason, and says so.
-func (r *rollout) failedAt(out outcome, n planned, at string, err error) outcome {
-	why := waited(err)
-	late := errors.Is(err, context.DeadlineExceeded)
-	if late {
-		switch at {
-		case draining:
-			why = fmt.Sprintf("not drained within %s: %s (--drain-timeout, --force)", r.u.drainTimeout, why)
-		case serving:
-			why = fmt.Sprintf("not served everywhere within %s: %s", r.u.drainTimeout, why)
-		}
-	}
-	left := leftIn(at, n.keep, err)
-	if !n.keep && at != serving && at != freezing {
-		// Bounded, and without the command line's ctx: the node has to say why it is out.
-		ctx, cancel := context.WithTimeout(context.Background(), r.s.timeout)
-		defer cancel()
-		if _, ferr := r.s.pool.Freeze(ctx, n.ID, r.s.as, r.mark("failed while "+at+": "+why)); ferr != nil {
-			left += fmt.Sprintf(" (its freeze can't say why: %v)", ferr)
-		}
-	}
-	out = out.fail(failed, "failed while %s: %s; %s", at, why, left)
-	if late && (at == draining || at == serving) {
-		out.code = cli.Deadline
-	}
-	return out
-}
-
-// errNotBegun says that a node's update was not begun.
-var errNotBegun = errors.New("not begun")
-
-// leftIn says in what state a node is that did not get past a stage, because of err.
-func leftIn(at string, keep bool, err error) string {
-	var now string
-	switch {
-	case at == freezing:
-		return "look whether it is frozen: bbctl status NODE"
-	case at == draining, errors.Is(err, errNotBegun):
-		now = "its update was not begun"
-	case at == doing:
-		now = "its update may be done in part, or still go on: see bbctl status NODE"
-	case at == checking, at == thawing:
-		now = "its update is done"
-	case at == serving:
-		return "it is updated and unfrozen"
-	}
-	if keep {
-		return now + ", it was frozen before and stays so"
-	}
-	return "it stays frozen, " + now
 }

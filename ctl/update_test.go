@@ -2,7 +2,6 @@ package ctl
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -211,62 +210,6 @@ func TestUpdateGuards(t *testing.T) {
 	}
 	r = s.update("--drain-timeout", "200ms", "--resume", "--force")
 	if r.code != 0 || !strings.Contains(r.stderr, " 2 of 2 updated in ") {
-		t.Errorf("%+v", r)
-	}
-}
-
-// An application that takes its time after the update is waited for; one that stays unwell is a failure.
-func TestUpdateWaitsForHealth(t *testing.T) {
-	s := newSite(t)
-	s.node("web1", true)
-	s.node("web2", true)
-	var asked atomic.Int32
-	s.agent("web1", func(c pool.Command) *pool.Result {
-		if c.Type == "health_check" && asked.Add(1) < 3 {
-			return &pool.Result{State: pool.Succeeded, Output: json.RawMessage(`{"healthy":false,"reason":"http: refused"}`)}
-		}
-		return succeed(c)
-	})
-	s.balancer("lb1", nil)
-	if r := s.update("web1"); r.code != 0 || asked.Load() != 3 {
-		t.Errorf("%+v", r)
-	}
-	asked.Store(-1000)
-	if r := s.update("web1", "--health-timeout", "1s"); r.code != 1 || !strings.Contains(r.stderr, "web1: failed while checking its health: not well within 1s: unhealthy: http: refused; it stays frozen, its update is done") {
-		t.Errorf("%+v", r)
-	}
-}
-
-// Ctrl-C lets the node at hand finish, and begins no other.
-func TestUpdateInterrupted(t *testing.T) {
-	s := newSite(t)
-	for _, id := range []string{"web1", "web2", "web3"} {
-		s.node(id, true)
-	}
-	s.balancer("lb1", nil)
-	begun, goOn := make(chan string, 3), make(chan bool)
-	for _, id := range []string{"web1", "web2", "web3"} {
-		s.agent(id, func(c pool.Command) *pool.Result {
-			if c.Type == "update" {
-				begun <- id
-				<-goOn
-			}
-			return succeed(c)
-		})
-	}
-	r := s.start(quick...)
-	<-begun
-	r.interrupt()
-	r.stderr.shows(t, "bbctl: interrupted: finishing web1; once more ends at once\n")
-	close(goOn)
-	r.wantEnd(t, 1)
-	if got := figure(r.stdout.String()); got != "web1: updated (T)\n" || len(begun) > 0 {
-		t.Errorf("%s", got)
-	}
-	if got := r.stderr.String(); !strings.Contains(got, "stopped: interrupted; 1 of 3 updated in ") {
-		t.Error(got)
-	}
-	if r := s.update("--resume"); r.code != 0 || figure(r.stdout) != "web2: updated (T)\nweb3: updated (T)\n" {
 		t.Errorf("%+v", r)
 	}
 }

@@ -25,6 +25,20 @@ type Change struct {
 	Own string
 }
 
+// OthersFreezeError says that a run left a node alone: an operator's freeze that is none of its own is on it, and stays.
+type OthersFreezeError struct {
+	ID     string
+	Freeze Freeze
+}
+
+func (e *OthersFreezeError) Error() string {
+	why := ""
+	if e.Freeze.Reason != "" {
+		why = ": " + e.Freeze.Reason
+	}
+	return fmt.Sprintf("node %s is frozen by %s%s", e.ID, e.Freeze.By, why)
+}
+
 func noSuch(id string) error {
 	return fmt.Errorf("node %s: %w", shown(id), ErrNoSuchNode)
 }
@@ -34,16 +48,22 @@ func noSuch(id string) error {
 // Commands about freezing that wait in the node's queue are older words: they are removed. Freezing a frozen node
 // without a reason keeps the reason it has.
 func (p *Pool) Freeze(ctx context.Context, id, by, reason string) (Change, error) {
-	return p.freeze(ctx, id, by, reason, "0")
+	return p.freeze(ctx, id, by, reason, "0", "")
 }
 
 // FreezeQueued is Freeze for an agent that carries out a command taken from its queue: what waits there is newer, and
 // stays.
 func (p *Pool) FreezeQueued(ctx context.Context, id, by, reason string) (Change, error) {
-	return p.freeze(ctx, id, by, reason, "1")
+	return p.freeze(ctx, id, by, reason, "1", "")
 }
 
-func (p *Pool) freeze(ctx context.Context, id, by, reason, queued string) (Change, error) {
+// FreezeRun is Freeze for a run of several steps, such as a rolling update. It replaces only a freeze whose reason begins
+// with prefix, which must not be empty; with another operator's it does nothing, and the error is *OthersFreezeError.
+func (p *Pool) FreezeRun(ctx context.Context, id, by, reason, prefix string) (Change, error) {
+	return p.freeze(ctx, id, by, reason, "0", prefix)
+}
+
+func (p *Pool) freeze(ctx context.Context, id, by, reason, queued, prefix string) (Change, error) {
 	if err := CheckID(id); err != nil {
 		return Change{}, err
 	}
@@ -56,22 +76,28 @@ func (p *Pool) freeze(ctx context.Context, id, by, reason, queued string) (Chang
 	k := p.keys
 	r, err := p.runOnce(ctx, "freeze", freezeScript,
 		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.taken(id)},
-		id, p.channel, rfc, unix, by, reason, string(record), queued)
+		id, p.channel, rfc, unix, by, reason, string(record), queued, prefix)
 	return p.change(id, r, err)
 }
 
 // Unfreeze lifts an operator's freeze, and any freeze of a Python node. A freeze that an agent of ours put on itself
 // stays: Change.Own then says why.
 func (p *Pool) Unfreeze(ctx context.Context, id, by string) (Change, error) {
-	return p.unfreeze(ctx, id, by, "0")
+	return p.unfreeze(ctx, id, by, "0", "")
 }
 
 // UnfreezeQueued is to Unfreeze what FreezeQueued is to Freeze.
 func (p *Pool) UnfreezeQueued(ctx context.Context, id, by string) (Change, error) {
-	return p.unfreeze(ctx, id, by, "1")
+	return p.unfreeze(ctx, id, by, "1", "")
 }
 
-func (p *Pool) unfreeze(ctx context.Context, id, by, queued string) (Change, error) {
+// UnfreezeRun is to Unfreeze what FreezeRun is to Freeze: it lifts that run's freeze and no other. What a Python node's
+// own tools froze stays, too: Change.Own then says why.
+func (p *Pool) UnfreezeRun(ctx context.Context, id, by, prefix string) (Change, error) {
+	return p.unfreeze(ctx, id, by, "0", prefix)
+}
+
+func (p *Pool) unfreeze(ctx context.Context, id, by, queued, prefix string) (Change, error) {
 	if err := CheckID(id); err != nil {
 		return Change{}, err
 	}
@@ -83,7 +109,7 @@ func (p *Pool) unfreeze(ctx context.Context, id, by, queued string) (Change, err
 	k := p.keys
 	r, err := p.runOnce(ctx, "unfreeze", unfreezeScript,
 		[]string{k.all(), k.active(), k.frozen(), k.status(id), k.rev(), k.events(), k.commands(id), k.heartbeat(id), k.taken(id)},
-		id, p.channel, rfc, unix, cut(by), string(tell), queued)
+		id, p.channel, rfc, unix, cut(by), string(tell), queued, prefix)
 	c, err := p.change(id, r, err)
 	if err == nil && r.word() == "self" {
 		c.Changed, c.Own = r.at(3) == "1", r.at(2)
@@ -110,6 +136,9 @@ func (p *Pool) change(id string, r reply, err error) (Change, error) {
 	}
 	if r.word() == "none" {
 		return Change{}, noSuch(id)
+	}
+	if r.word() == "others" {
+		return Change{}, &OthersFreezeError{ID: id, Freeze: *decodeFreeze(map[string]string{id: r.at(1)}, id)}
 	}
 	c := Change{ID: id, Changed: r.word() == "ok", Rev: r.rev(1)}
 	if c.Changed && c.Rev == 0 {

@@ -1,13 +1,16 @@
 -- An operator's freeze: at once, without the node's agent, and until an operator lifts it.
 -- KEYS: all, active, frozen, status, rev, events, commands, taken
 -- ARGV: 1 id, 2 channel, 3 now (RFC 3339), 4 now (Unix seconds), 5 by, 6 reason, 7 the freeze (JSON by, at, reason),
---       8 '1': the agent carries out a queued command, and later ones stay
--- Returns: {'none'} no such node · {'same', rev} was frozen by an operator already; a new reason replaces the old, none
---          keeps it · {'ok', rev}
+--       8 '1': the agent carries out a queued command, and later ones stay,
+--       9 '' or how the reason of an operator's freeze begins that may be replaced
+-- Returns: {'none'} no such node · {'others', the freeze (JSON)} it stays, nothing was done ·
+--          {'same', rev} was frozen by an operator already; a new reason replaces the old, none keeps it · {'ok', rev}
 local id = ARGV[1]
 local bad = wrong('set', 'set', 'hash', 'hash', 'string', 'stream', 'list', 'list')
 if bad then return bad end
 if redis.call('SISMEMBER', KEYS[1], id) + redis.call('SISMEMBER', KEYS[2], id) == 0 then return {'none'} end
+local theirs = others(KEYS[3], id, ARGV[9])
+if theirs then return {'others', theirs} end
 local was = redis.call('HMGET', KEYS[4], 'is_frozen', 'rev', 'details', 'self_freeze')
 local had = redis.call('HEXISTS', KEYS[3], id) == 1
 -- A freeze that is there before ours is the node's own: an unfreeze must not lift it.

@@ -64,6 +64,18 @@ local function unqueue(key)
   end
 end
 
+-- others returns the freeze (JSON) that keeps a run of several steps from the node: an operator's whose reason does not
+-- begin with prefix. A prefix of '' is for who may touch every freeze.
+local function others(frozen, id, prefix)
+  local raw = prefix ~= '' and redis.call('HGET', frozen, id)
+  if not raw then return nil end
+  local ok, f = pcall(cjson.decode, raw)
+  if ok and type(f) == 'table' and type(f.reason) == 'string' and string.sub(f.reason, 1, #prefix) == prefix then
+    return nil
+  end
+  return raw
+end
+
 -- remember begins the record of a command, unless there is one, and notes it among the node's recent ones.
 -- c: id, node, type, by, now, ttl (ms), most (how many recent ones are kept).
 local function remember(command, recent, c)
