@@ -45,6 +45,9 @@ func (l *LB) ack(ctx context.Context) {
 	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
 		Blind: !state.Up() || !l.serving, Draining: state.Draining, Apply: "reload", Refused: l.refuses}
+	for _, w := range state.Old {
+		a.Old = append(a.Old, pool.OldWorker(w))
+	}
 	switch {
 	case l.acks.rival != nil:
 		a.Blind, a.Error = true, l.acks.rival.Error()
@@ -126,5 +129,5 @@ func (l *LB) seeRival(before string) {
 
 func same(a, b pool.Ack) bool {
 	return a.Rev == b.Rev && a.Generation == b.Generation && a.Draining == b.Draining && a.Blind == b.Blind && a.Error == b.Error && slices.Equal(a.Held, b.Held) &&
-		slices.Equal(a.Refused, b.Refused)
+		slices.Equal(a.Refused, b.Refused) && slices.Equal(a.Old, b.Old)
 }

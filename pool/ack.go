@@ -16,20 +16,30 @@ import (
 type Ack struct {
 	ID         string
 	Host       string
-	Rev        int64    // of the snapshot it serves
-	Generation int64    // of the configuration it serves
-	Held       []string // nodes it goes on serving against the registry's word, sorted
-	Blind      bool     // lbd can't see its Nginx, or not prove that it serves Rev
-	Draining   int      // old workers of its Nginx that have not ended: they may still send to nodes taken out
-	Instance   string   // which run of lbd it is
-	Apply      string   // how it applies: reload or live
-	Error      string   // the last error, "" when all is well
+	Rev        int64       // of the snapshot it serves
+	Generation int64       // of the configuration it serves
+	Held       []string    // nodes it goes on serving against the registry's word, sorted
+	Blind      bool        // lbd can't see its Nginx, or not prove that it serves Rev
+	Draining   int         // old workers of its Nginx that have not ended: they may still send to nodes taken out
+	Old        []OldWorker // Draining ones that take long
+	Instance   string      // which run of lbd it is
+	Apply      string      // how it applies: reload or live
+	Error      string      // the last error, "" when all is well
 	At         time.Time
 	Refused    []Refusal // nodes that it refuses for reasons of its own, such as an address it may not send to
 }
 
 // refusalsMost bounds how many refusals an Ack carries: enough to see what is wrong, few enough for every look at it.
 const refusalsMost = 100
+
+// OldWorker is a worker of a former configuration that has not ended.
+type OldWorker struct {
+	PID         int `json:"pid"`
+	Connections int `json:"connections"` // that it still has, to clients and nodes; -1: they can't be seen
+}
+
+// oldMost bounds how many of them an Ack carries.
+const oldMost = 20
 
 // LB is a load balancer as the pool knows it.
 type LB struct {
@@ -54,13 +64,17 @@ func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) (before s
 	if err != nil {
 		return "", fmt.Errorf("encode ack: %w", err)
 	}
+	old, err := json.Marshal(append([]OldWorker{}, a.Old[:min(len(a.Old), oldMost)]...))
+	if err != nil {
+		return "", fmt.Errorf("encode ack: %w", err)
+	}
 	_, unix := stamp()
 	pipe := p.rdb.TxPipeline()
 	last := pipe.HGet(ctx, p.keys.lb(a.ID), "instance")
 	pipe.SAdd(ctx, p.keys.lbs(), a.ID)
 	pipe.HSet(ctx, p.keys.lb(a.ID), "rev", a.Rev, "generation", a.Generation, "held", string(held),
 		"blind", strconv.FormatBool(a.Blind), "instance", a.Instance, "draining", a.Draining, "apply", a.Apply, "error", cut(a.Error), "host", a.Host, "at", unix,
-		"refused", string(refused))
+		"refused", string(refused), "old", string(old))
 	pipe.PExpire(ctx, p.keys.lb(a.ID), ttl)
 	pipe.Set(ctx, p.keys.lbLast(a.ID), "", lastWordTTL)
 	if err = told(pipe.Exec(ctx)); err != nil && !errors.Is(err, redis.Nil) {
@@ -108,6 +122,8 @@ func decodeLB(id string, h map[string]string) LB {
 		b.Silent = true // what it says can't be read
 	}
 	_ = json.Unmarshal([]byte(h["refused"]), &b.Refused) // for people: what can't be read is left out
+	_ = json.Unmarshal([]byte(h["old"]), &b.Old)
+	b.Old = b.Old[:min(len(b.Old), oldMost)]
 	b.Refused = b.Refused[:min(len(b.Refused), refusalsMost)]
 	for i, r := range b.Refused {
 		b.Refused[i] = Refusal{ID: cut(r.ID), Why: cut(r.Why)}

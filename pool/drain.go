@@ -72,7 +72,7 @@ func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report 
 			ended[b.ID] = true
 		}
 		if !ended[b.ID] {
-			return Blocker{Why: fmt.Sprintf("%s still draining", plural(b.Draining, "old worker"))}
+			return Blocker{Why: fmt.Sprintf("%s still draining%s", plural(b.Draining, "old worker"), oldWorkers(b))}
 		}
 		return Blocker{}
 	})
@@ -138,6 +138,22 @@ func blocking(lbs []LB, look func(*LB) Blocker) (blockers []Blocker) {
 		}
 	}
 	return blockers
+}
+
+// oldWorkers names those that take long, and what they wait for.
+func oldWorkers(b *LB) string {
+	var words []string
+	for _, w := range b.Old {
+		has := plural(w.Connections, "connection")
+		if w.Connections < 0 {
+			has = "connections unknown"
+		}
+		words = append(words, fmt.Sprintf("pid %d: %s", w.PID, has))
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(words, ", ") + ")"
 }
 
 // silence says for how long nothing was heard of b, as far as Redis remembers: coarse, since each change of it is told

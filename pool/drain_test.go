@@ -80,6 +80,8 @@ func TestWaitDrained(t *testing.T) {
 		wait.want(t, pool.Blocker{LB: "lb1", Why: "holds web3: its guard goes on serving it", Holds: true}, silent)
 		w.ack(t, pool.Ack{ID: "lb1", Rev: 101, Draining: 2})
 		wait.want(t, pool.Blocker{LB: "lb1", Why: "2 old workers still draining"}, silent)
+		w.ack(t, pool.Ack{ID: "lb1", Rev: 101, Draining: 2, Old: []pool.OldWorker{{PID: 4711, Connections: 1}, {PID: 4712, Connections: -1}}})
+		wait.want(t, pool.Blocker{LB: "lb1", Why: "2 old workers still draining (pid 4711: 1 connection, pid 4712: connections unknown)"}, silent)
 		w.ack(t, pool.Ack{ID: "lb1", Rev: 101})
 		wait.want(t, silent)
 		// Workers that drain after a later reload never knew web3; a roll back may bring it back.

@@ -58,6 +58,9 @@ func TestFormerGenerations(t *testing.T) {
 		t.Errorf("state %+v", st)
 	}
 	ends[0]()
+	if old := s.state(func(st State) bool { return len(st.Old) == 2 }).Old; old[0].PID == 0 || old[0].Connections != 1 || old[1].Connections != 1 {
+		t.Errorf("old workers %+v", old)
+	}
 	if now := s.state(func(st State) bool { return st.Draining == 2 }); now.Former != 2 || !now.DrainingSince.After(st.DrainingSince) {
 		t.Errorf("state %+v, was %+v", now, st)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	psnet "github.com/shirou/gopsutil/v3/net"
 )
 
 // State is what Nginx's processes look like now.
@@ -19,6 +21,8 @@ type State struct {
 	// ever.
 	Unseen bool
 
+	Old      []OldWorker // Draining ones that have taken more than a second, for people
+
 	// Former is the number of configurations that the draining workers are of: each holds memory. Workers that lbd has
 	// not seen at work, because they are older than lbd or an operator reloaded, count as of one.
 	Former        int
@@ -27,6 +31,14 @@ type State struct {
 	// worker drains as long as its longest connection.
 	ShutdownTimeout time.Duration
 }
+
+// OldWorker is a worker of a former configuration.
+type OldWorker struct {
+	PID         int
+	Connections int // TCP connections that it still has, to clients and nodes; -1: they can't be seen
+}
+
+const slowToEnd = time.Second // who takes longer is worth a look at all its file descriptors
 
 // Up reports whether Nginx runs, as far as anybody can tell.
 func (s State) Up() bool { return s.Master != 0 || s.Unseen }
@@ -59,5 +71,25 @@ func (n *Nginx) State(ctx context.Context) (State, error) {
 	workers, draining := m.crew()
 	st := State{Master: m.PID, Workers: len(workers), Draining: len(draining), ShutdownTimeout: conf.shutdown}
 	st.Former, st.DrainingSince = n.former(workers, draining)
+	if !st.DrainingSince.IsZero() && time.Since(st.DrainingSince) > slowToEnd {
+		for _, w := range draining {
+			st.Old = append(st.Old, OldWorker{PID: w.PID, Connections: connections(w.PID)})
+		}
+	}
 	return st, nil
+}
+
+// connections counts the TCP connections of a process.
+func connections(pid int) int {
+	conns, err := psnet.ConnectionsPid("tcp", int32(pid))
+	if err != nil {
+		return -1
+	}
+	n := 0
+	for _, c := range conns {
+		if c.Status != "LISTEN" {
+			n++
+		}
+	}
+	return n
 }
