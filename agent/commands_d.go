@@ -42,7 +42,10 @@ func (d commandsDir) types() []string {
 	files, _ := os.ReadDir(string(d.folder)) // one that can't be read holds no commands, and a command says why
 	var names []string
 	for _, f := range files {
-		if typeRule.MatchString(f.Name()) && d.trusted(f.Name()) == nil {
+		if !typeRule.MatchString(f.Name()) {
+			continue
+		}
+		if _, err := d.trusted(f.Name()); err == nil {
 			names = append(names, f.Name())
 		}
 	}
@@ -60,33 +63,49 @@ func (d commandsDir) handler(kind string) (Handler, bool) {
 	return func(ctx context.Context, c pool.Command) (any, error) { return d.run(ctx, kind, c) }, true
 }
 
-// trusted says why a program is not to be run: somebody but root and the agent's user could have put it there.
-func (d commandsDir) trusted(kind string) error {
-	for _, file := range []string{string(d.folder), filepath.Join(string(d.folder), kind)} {
-		info, err := os.Lstat(file)
-		if err != nil {
-			return err
-		}
-		if file != string(d.folder) {
-			switch {
-			case !info.Mode().IsRegular():
-				return fmt.Errorf("%s is not a regular file", file)
-			case info.Mode()&0o111 == 0:
-				return fmt.Errorf("%s is not executable: chmod +x %s", file, file)
-			}
-		}
-		if info.Mode()&fs.ModeSymlink == 0 && info.Mode().Perm()&0o022 != 0 {
-			return fmt.Errorf("%s can be written by others than its owner (mode %04o): chmod go-w %s", file, info.Mode().Perm(), file)
-		}
-		if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Uid != 0 && int(s.Uid) != os.Getuid() {
-			return fmt.Errorf("%s belongs to user %d, and not to root or the agent's user", file, s.Uid)
+// trusted returns the file of a program, with no link in the path of its folder, so that what was looked at is what
+// runs; or why it is not to be run: somebody but root and the agent's user could have put it there.
+func (d commandsDir) trusted(kind string) (file string, err error) {
+	dir, err := filepath.EvalSymlinks(string(d.folder))
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(dir, kind)
+	for _, d := range []string{string(d.folder), dir} { // the link, too: who owns it says where it leads
+		if _, err := ours(d); err != nil {
+			return "", err
 		}
 	}
-	return nil
+	info, err := ours(file)
+	switch {
+	case err != nil:
+		return "", err
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s is not a regular file", file)
+	case info.Mode()&0o111 == 0:
+		return "", fmt.Errorf("%s is not executable: chmod +x %s", file, file)
+	}
+	return file, nil
+}
+
+// ours looks at a file or folder; the error says who else could have written it.
+func ours(file string) (fs.FileInfo, error) {
+	info, err := os.Lstat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&fs.ModeSymlink == 0 && info.Mode().Perm()&0o022 != 0 { // a link's mode says nothing
+		return nil, fmt.Errorf("%s can be written by others than its owner (mode %04o): chmod go-w %s", file, info.Mode().Perm(), file)
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Uid != 0 && int(s.Uid) != os.Getuid() {
+		return nil, fmt.Errorf("%s belongs to user %d, and not to root or the agent's user", file, s.Uid)
+	}
+	return info, nil
 }
 
 func (d commandsDir) run(ctx context.Context, kind string, c pool.Command) (any, error) {
-	if err := d.trusted(kind); err != nil {
+	file, err := d.trusted(kind)
+	if err != nil {
 		return nil, refuse("commands_dir: %v", err)
 	}
 	in, err := json.Marshal(struct {
@@ -99,7 +118,7 @@ func (d commandsDir) run(ctx context.Context, kind string, c pool.Command) (any,
 	if err != nil {
 		return nil, refuse("its arguments can't be written as JSON: %v", err)
 	}
-	ran, err := program{argv: []string{filepath.Join(string(d.folder), kind)}, dir: string(d.folder), as: d.as,
+	ran, err := program{argv: []string{file}, dir: filepath.Dir(file), as: d.as,
 		stdin: bytes.NewReader(in), limit: time.Duration(d.limit)}.run(ctx)
 	if err != nil {
 		return ran, err

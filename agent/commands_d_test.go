@@ -111,6 +111,29 @@ func TestCommandsDirExample(t *testing.T) {
 	}
 }
 
+// The folder behind a link is what counts.
+func TestCommandsDirBehindALink(t *testing.T) {
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "commands.d")
+	for _, err := range []error{os.Symlink(dir, link), os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "x"), []byte("#!/bin/sh\n"), 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newSite(t, func(c *Config) { c.CommandsDir = link })
+	if got := carriedOut(t, s, command(t, "x", `{}`)); got != "succeeded code=0" {
+		t.Error(got)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if got := carriedOut(t, s, command(t, "x", `{}`)); got != "refused: commands_dir: "+dir+" can be written by others than its owner (mode 0777): chmod go-w "+dir {
+		t.Error(got)
+	}
+	if slices.Contains(s.agent.commandTypes(), "x") {
+		t.Error("its commands are told")
+	}
+}
+
 func TestCommandsDirOfAnother(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give files away")

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -52,6 +51,7 @@ type deployed struct {
 	Mode     string `json:"mode"`
 	Changed  bool   `json:"changed"`            // its content was another, or there was none
 	Previous string `json:"previous,omitempty"` // where its former content is kept
+	NotKept  string `json:"not_kept,omitempty"` // why its former content is not
 }
 
 // upload is what a deploy_file command asks for, checked.
@@ -67,7 +67,8 @@ type upload struct {
 // deployFile writes a file below one of files.roots, all of it or nothing. Arguments: path, content (text; encoding
 // "base64" if it is that), mode (octal text), owner, sha256 (of the content).
 func (a *Agent) deployFile(_ context.Context, c pool.Command) (any, error) {
-	u, err := a.rules.Load().Files.upload(c)
+	files := a.rules.Load().Files
+	u, err := files.upload(c)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (a *Agent) deployFile(_ context.Context, c pool.Command) (any, error) {
 	case !was.Mode().IsRegular():
 		return nil, refuse("%s is not a regular file (%s): it is not replaced", d.Path, was.Mode().Type())
 	default:
-		if d.Previous, d.Changed, err = a.keepPrevious(root, u, d.Path); err != nil {
+		if err := a.keepPrevious(root, u, &d, files.SizeMost); err != nil {
 			return nil, fmt.Errorf("keep the former %s: %w", d.Path, err)
 		}
 		u.like(was)
@@ -230,11 +231,4 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 		return nil, errors.Join(errors.New("not a regular file"), err, f.Close())
 	}
 	return f, nil
-}
-
-// sumOf is the sha256 of what r holds.
-func sumOf(r io.Reader) (string, error) {
-	h := sha256.New()
-	_, err := io.Copy(h, r)
-	return hex.EncodeToString(h.Sum(nil)), err
 }

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -14,35 +16,49 @@ import (
 // previousMost is how many former contents of one file are kept.
 const previousMost = 3
 
-// keepPrevious copies what a file holds into the state folder, unless that is what will be written, and removes all but
-// the last few. It returns where it is and whether the content changes.
-func (a *Agent) keepPrevious(root *os.Root, u *upload, path string) (kept string, changed bool, err error) {
+// keepPrevious copies what a file holds into the state folder, unless that is what will be written or more than most
+// bytes, and removes all but the last few. It notes in d where it is, and whether the content changes.
+func (a *Agent) keepPrevious(root *os.Root, u *upload, d *deployed, most int64) error {
 	f, err := openRegular(root, u.name)
 	if err != nil {
-		return "", false, err
+		return err
 	}
 	defer f.Close() // only read
-	sum, err := sumOf(f)
-	if err != nil || sum == u.sum || a.state.dir == "" {
-		return "", sum != u.sum, err
+	was, err := io.ReadAll(io.LimitReader(f, most+1))
+	d.Changed = !bytes.Equal(was, u.content)
+	switch {
+	case err != nil || !d.Changed || a.state.dir == "":
+		return err
+	case int64(len(was)) > most:
+		d.NotKept = fmt.Sprintf("the former content is more than files.max_bytes %d", most)
+		return nil
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return "", false, err
-	}
-	dir := filepath.Join(a.state.dir, "previous", folderName(path))
+	dir := filepath.Join(a.state.dir, "previous", folderName(d.Path))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", false, err
+		return err
 	}
-	kept = filepath.Join(dir, time.Now().UTC().Format("20060102T150405.000000000Z"))
-	to, err := os.OpenFile(kept, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	kept := filepath.Join(dir, time.Now().UTC().Format("20060102T150405.000000000Z"))
+	if err := writeNew(kept, was); err != nil {
+		return err
+	}
+	d.Previous = kept
+	return removeAllBut(dir, previousMost)
+}
+
+// writeNew writes a file that is not there yet, to the disk, or none.
+func writeNew(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", false, err
+		return err
 	}
-	_, err = io.Copy(to, f)
-	if err := errors.Join(err, to.Sync(), to.Close()); err != nil {
-		return "", false, errors.Join(err, os.Remove(kept))
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
 	}
-	return kept, true, removeAllBut(dir, previousMost)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // folderName makes one folder's name of a path that people still read: slashes become "!"; what is too long is told
@@ -50,8 +66,7 @@ func (a *Agent) keepPrevious(root *os.Root, u *upload, path string) (kept string
 func folderName(path string) string {
 	name := strings.NewReplacer("!", "!!", "/", "!").Replace(strings.TrimPrefix(path, "/"))
 	if len(name) > 200 {
-		sum, _ := sumOf(strings.NewReader(path)) // reading a text does not fail
-		name = fmt.Sprintf("%s…%s", strings.ToValidUTF8(name[:100], ""), sum)
+		name = fmt.Sprintf("%s…%x", strings.ToValidUTF8(name[:100], ""), sha256.Sum256([]byte(path)))
 	}
 	return name
 }

@@ -96,6 +96,23 @@ func TestDeployFile(t *testing.T) {
 	}
 }
 
+// The state folder does not fill up with what happens to stand where a file is written.
+func TestDeployFileKeepsNothingLarge(t *testing.T) {
+	s, root := deploySite(t, func(c *Config) { c.Files.SizeMost = 10 })
+	file := filepath.Join(root, "log")
+	for size, want := range map[int]string{10: `"previous":"`, 11: `"not_kept":"the former content is more than files.max_bytes 10"`} {
+		if err := os.WriteFile(file, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := carriedOut(t, s, deployment("path", file, "content", "small")); !strings.HasPrefix(got, "succeeded ") || !strings.Contains(got, `"changed":true`) || !strings.Contains(got, want) {
+			t.Errorf("%d bytes: %s", size, got)
+		}
+	}
+	if kept, err := os.ReadDir(filepath.Join(s.agent.state.dir, "previous", folderName(file))); err != nil || len(kept) != 1 {
+		t.Errorf("kept %v, %v", kept, err)
+	}
+}
+
 func TestDeployFileRefuses(t *testing.T) {
 	s, root := deploySite(t, func(c *Config) { c.Files.SizeMost = 10 })
 	outside := t.TempDir()

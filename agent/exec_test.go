@@ -119,7 +119,7 @@ func TestExecKillsTheWholeGroup(t *testing.T) {
 		"leave": "sleep 1000 & echo $! > child",
 	})
 	for args, want := range map[string]string{
-		`{"command":"spawn","timeout":"500ms"}`: "timed_out: not at its end after 500ms, so it was killed with all that it started: context deadline exceeded out=begun\n",
+		`{"command":"spawn","timeout":"500ms"}`: "timed_out: not at its end after 500ms, so it was killed with its process group: context deadline exceeded out=begun\n",
 		`{"command":"leave"}`:                   "succeeded code=0",
 	} {
 		if got := carriedOut(t, s, command(t, "exec", args)); got != strings.TrimSpace(want) {

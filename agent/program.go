@@ -25,10 +25,10 @@ type program struct {
 	limit time.Duration
 }
 
-// run runs the program in a process group of its own, which is killed whole at the end of its time and of ctx. Its
-// environment is PATH, HOME, USER, LOGNAME and LANG, its input empty unless there is one, and of its output the head
-// and tail are kept while it comes. The result is not nil unless the program could not be started: then the error is a
-// *Refusal.
+// run runs the program in a process group of its own, which is killed whole at the end of its time and of ctx. What left
+// the group (setsid, a daemon) lives on. Its environment is PATH, HOME, USER, LOGNAME and LANG, its input empty unless
+// there is one, and of its output the head and tail are kept while it comes. The result is not nil unless the program
+// could not be started: then the error is a *Refusal.
 func (p program) run(ctx context.Context) (*Ran, error) {
 	if p.path == nil {
 		p.path = searchPath
@@ -57,10 +57,10 @@ func (p program) run(ctx context.Context) (*Ran, error) {
 	ran := &Ran{ExitCode: -1, Stdout: stdout.String(), Stderr: stderr.String()}
 	var exit *exec.ExitError
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded) && (errors.As(err, &exit) || err != nil):
-		return ran, fmt.Errorf("not at its end after %v, so it was killed with all that it started: %w", p.limit, context.DeadlineExceeded)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil:
+		return ran, fmt.Errorf("not at its end after %v, so it was killed with its process group: %w", p.limit, context.DeadlineExceeded)
 	case ctx.Err() != nil && err != nil:
-		return ran, fmt.Errorf("killed with all that it started: %w", ctx.Err())
+		return ran, fmt.Errorf("killed with its process group: %w", ctx.Err())
 	case errors.As(err, &exit):
 		if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() {
 			return ran, fmt.Errorf("killed by %v", s.Signal())

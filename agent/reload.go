@@ -6,8 +6,9 @@ import (
 )
 
 // Reload takes a changed config while the agent runs. What applies at once: checks, thresholds, labels, weight, port,
-// data center, the times of heartbeats and of the drain, what commands may do. It returns the names of the other settings that differ: they
-// need a restart. On an error nothing changes. It may be called from any goroutine, one at a time.
+// data center, the times of heartbeats and of the drain, what commands may do, also those that wait for their turn. It
+// returns the names of the other settings that differ: they need a restart. On an error nothing changes. It may be
+// called from any goroutine, one at a time.
 func (a *Agent) Reload(next Config) (restart []string, err error) {
 	probes, err := next.check()
 	if err != nil {
