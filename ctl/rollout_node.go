@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +112,16 @@ func (r *rollout) drain(ctx context.Context, id string, rev int64) error {
 		return nil
 	}
 	return err
+}
+
+// unseen reports whether a wait ended with nothing but load balancers of which nobody knows what they serve.
+func unseen(err error) bool {
+	var we *pool.WaitError
+	if !errors.As(err, &we) {
+		return errors.Is(err, pool.ErrNoLB)
+	}
+	return errors.Is(err, context.DeadlineExceeded) && len(we.Blockers) > 0 &&
+		!slices.ContainsFunc(we.Blockers, func(b pool.Blocker) bool { return !b.Unseen })
 }
 
 // waited says what a wait for load balancers ended with.

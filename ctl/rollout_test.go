@@ -115,3 +115,28 @@ func TestUpdateLeavesOthersFreezesAlone(t *testing.T) {
 	}
 	stays()
 }
+
+// --force goes on without those of whom nothing is known, and does not switch off --min-active.
+func TestUpdateForce(t *testing.T) {
+	s := newSite(t)
+	s.balancer("lb1", nil)
+	for _, id := range []string{"web1", "web2", "web3", "web4"} {
+		s.node(id, true)
+		s.agent(id, func(c pool.Command) *pool.Result {
+			if id == "web3" && c.Type == "update" { // two others die meanwhile
+				s.do(s.rdb.Del(t.Context(), "bazbeans:node:web1:heartbeat", "bazbeans:node:web2:heartbeat"))
+			}
+			return succeed(c)
+		})
+	}
+	s.do(s.rdb.SAdd(t.Context(), "bazbeans:lbs", "gone"))
+	r := s.update("web1", "--force", "--drain-timeout", "200ms")
+	if r.code != 0 || !strings.Contains(r.stderr, "web1: goes on by --force, not known to be served everywhere: gone: silent") {
+		t.Errorf("%+v", r)
+	}
+	s.must("lbs", "forget", "gone")
+	r = s.update("web3", "web4", "--min-active", "2", "--force")
+	if r.code != 5 || !strings.HasPrefix(r.stdout, "web3: updated") || !strings.Contains(r.stderr, "stopped: too few nodes would stay in service: 1 of the pool's 2 active nodes") {
+		t.Errorf("%+v", r)
+	}
+}
