@@ -142,7 +142,7 @@ func (s *session) lbsTable(w *bytes.Buffer, views []lbView) {
 			t.add(v.ID, "-", v.State, "-", "-", "-", "-", "-", "-", "-", last, "its Nginx may still send")
 			continue
 		}
-		t.add(v.ID, dash(v.Host), v.State, strconv.FormatInt(v.Rev, 10), lag(*v.Behind), strconv.FormatInt(v.Generation, 10), dash(v.Apply),
+		t.add(v.ID, dash(v.Host), v.State, strconv.FormatInt(v.Rev, 10), lag(v), strconv.FormatInt(v.Generation, 10), dash(v.Apply),
 			dash(strings.Join(v.Held, ",")), strconv.Itoa(len(v.Refused)), strconv.Itoa(v.Draining), age(now, v.At), v.Error)
 	}
 	s.render(w, &t, func(column, text string) colour {
@@ -159,11 +159,14 @@ func (s *session) lbsTable(w *bytes.Buffer, views []lbView) {
 	})
 }
 
-func lag(ms int64) string {
-	if ms == 0 {
+func lag(v lbView) string {
+	ms := *v.Behind
+	switch {
+	case v.Rev == 0: // it has served nothing yet
+		return "-"
+	case ms == 0:
 		return "0"
-	}
-	if ms < 1000 {
+	case ms < 1000:
 		return fmt.Sprintf("%dms", ms)
 	}
 	return short(time.Duration(ms) * time.Millisecond)
