@@ -148,7 +148,8 @@ func (sign *signer) command(o order, t target) (pool.Command, error) {
 	return c.Sign(t.id, *sign.key, t.to)
 }
 
-// send sends a command once more when the answer to the first time was lost: that changes nothing.
+// send sends a command once more when the first time failed: that changes nothing. The error is pool.ErrMayBeDone as
+// long as one of the two may have come through.
 func (s *session) send(ctx context.Context, node string, c pool.Command) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -156,7 +157,11 @@ func (s *session) send(ctx context.Context, node string, c pool.Command) error {
 	if err == nil || errors.Is(err, pool.ErrNoSuchNode) || errors.Is(err, pool.ErrQueueFull) || ctx.Err() != nil {
 		return err
 	}
-	return s.pool.Send(ctx, node, c)
+	again := s.pool.Send(ctx, node, c)
+	if errors.Is(err, pool.ErrMayBeDone) && again != nil && !errors.Is(again, pool.ErrNoSuchNode) && !errors.Is(again, pool.ErrQueueFull) {
+		return err
+	}
+	return again
 }
 
 // one has one node do what the order says, and returns what came of it. changed hears of its progress.
@@ -181,6 +186,8 @@ func (s *session) one(ctx context.Context, sign *signer, o order, t target, noWa
 		out = out.fail(noSuchNode, "%v", nearest(ctx, s.pool, t.id, err))
 		out.code = cli.NoNode
 		return out
+	case errors.Is(err, pool.ErrMayBeDone):
+		return out.fail(string(pool.Unknown), "%s may have been sent (command %s): see bbctl result %s; %v", o.verb, c.ID, c.ID, err)
 	case err != nil:
 		return out.fail(failed, "%s was not sent: %v", o.verb, err)
 	case noWait:

@@ -32,6 +32,8 @@ func text(name string) string {
 // Errors that callers branch on.
 var (
 	ErrNoSuchNode = errors.New("no such node")
+	// ErrMayBeDone is in the error of a change that Redis may have made all the same.
+	ErrMayBeDone = errors.New("may have been done, the answer is missing")
 )
 
 // SupersededError says that a newer agent has taken the node id over.
@@ -78,7 +80,7 @@ func (p *Pool) runOnce(ctx context.Context, what string, s *redis.Script, keys [
 	case isAnswer(err), errors.As(err, &dial) && dial.Op == "dial":
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return nil, fmt.Errorf("%s may have been done, the answer is missing: %w", what, err)
+	return nil, fmt.Errorf("%s %w: %w", what, ErrMayBeDone, err)
 }
 
 // once sends the scripts that it is given and never sends one again.

@@ -21,7 +21,8 @@ const (
 
 // Send queues a command for a node and begins its record; see Result. A command without expiry gets DefaultExpiry, but
 // for a signed one, whose times are in what is signed. Sending a command again changes nothing, so that a Send whose
-// answer was lost may be repeated. The errors are ErrNoSuchNode and ErrQueueFull, besides Redis's own.
+// answer was lost (ErrMayBeDone) may be repeated. The other errors, of which none has queued it, are ErrNoSuchNode,
+// ErrQueueFull, Redis's own, and those of a connection that there was none of.
 func (p *Pool) Send(ctx context.Context, node string, c Command) error {
 	if err := CheckID(node); err != nil {
 		return err
@@ -45,7 +46,7 @@ func (p *Pool) Send(ctx context.Context, node string, c Command) error {
 	}
 	k := p.keys
 	rfc, _ := stamp()
-	r, err := p.run(ctx, "send command", sendScript,
+	r, err := p.runOnce(ctx, "send command", sendScript, // once, so that the error says whether it may be queued
 		[]string{k.all(), k.active(), k.commands(node), k.taken(node), k.command(c.ID), k.recent(node), k.events()},
 		node, string(b), queueMost, c.ID, c.Type, cut(c.By), rfc, clock(c.Expires), resultTTL.Milliseconds(), recentMost)
 	switch {
