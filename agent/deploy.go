@@ -94,7 +94,13 @@ func (a *Agent) deployFile(_ context.Context, c pool.Command) (any, error) {
 		u.like(was)
 	}
 	d.Mode = fmt.Sprintf("%04o", u.mode)
-	return d, u.write(root)
+	tmp := filepath.Join(filepath.Dir(u.name), deployTemp+rand.Text())
+	forget, err := a.state.noteHalf(filepath.Join(u.root, tmp))
+	if err != nil {
+		return nil, fmt.Errorf("note what is written: %w", err)
+	}
+	defer forget()
+	return d, u.write(root, tmp)
 }
 
 func (f Files) upload(c pool.Command) (*upload, error) {
@@ -190,10 +196,9 @@ func (u *upload) like(was fs.FileInfo) {
 	}
 }
 
-// write writes beside the file and renames, so that a reader sees the old or the new one and a crash loses neither.
-func (u *upload) write(root *os.Root) (err error) {
-	dir := filepath.Dir(u.name)
-	tmp := filepath.Join(dir, ".bbagent-"+rand.Text())
+// write writes to tmp, beside the file, and renames, so that a reader sees the old or the new one and a crash loses
+// neither.
+func (u *upload) write(root *os.Root, tmp string) (err error) {
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("write beside the file: %w", err)
@@ -213,7 +218,7 @@ func (u *upload) write(root *os.Root) (err error) {
 	if err := root.Rename(tmp, u.name); err != nil {
 		return err
 	}
-	d, err := root.Open(dir)
+	d, err := root.Open(filepath.Dir(u.name))
 	if err != nil {
 		return nil // it is there; only that it stays through a power cut is not proven
 	}

@@ -90,7 +90,7 @@ func (a *Agent) openState(ctx context.Context) error {
 	var j *journal
 	if err == nil {
 		s.lock = lock
-		removeLeft(filepath.Join(s.dir, journalTemp))
+		s.removeLeft()
 		j, err = openJournal(path, now)
 	}
 	if j == nil {
@@ -105,14 +105,6 @@ func (a *Agent) openState(ctx context.Context) error {
 		return fmt.Errorf("commands that must be remembered are refused until they can be: %w", err)
 	}
 	return nil
-}
-
-// removeLeft removes what a run that was killed left half written. Nobody else writes there.
-func removeLeft(pattern string) {
-	left, _ := filepath.Glob(pattern) // of patterns that are ours, none is bad
-	for _, file := range left {
-		os.Remove(file) // one that stays is in nobody's way
-	}
 }
 
 func (s *state) close() error {
