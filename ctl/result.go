@@ -77,7 +77,7 @@ func (s *session) result(ctx context.Context, id string, w waiting) error {
 	case late:
 		s.say("deadline of %s passed, it is %s", w.deadline, r.State)
 		return exit(cli.Deadline)
-	case r.State == pool.Unknown:
+	case r.State == pool.Unknown && r.Node == "":
 		s.say("redis has no record of command %s: it never had, lost it, or it is older than a day; look at the node before you try again", id)
 	case r.State == pool.Succeeded, !r.State.Ended():
 		return nil

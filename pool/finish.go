@@ -20,6 +20,11 @@ const (
 // tells later what an earlier run of it did. Done again it changes nothing; what has ended stays as it was, but for an
 // interrupted one.
 func (p *Pool) Finish(ctx context.Context, t Taken, r Result) error {
+	return p.finish(ctx, t, r, "executed_"+r.Type)
+}
+
+// finish leaves the node's hash alone when status is "".
+func (p *Pool) finish(ctx context.Context, t Taken, r Result, status string) error {
 	if err := CheckID(r.ID); err != nil {
 		return fmt.Errorf("command %w", err)
 	}
@@ -43,7 +48,7 @@ func (p *Pool) Finish(ctx context.Context, t Taken, r Result) error {
 	k := p.keys
 	rfc, unix := stamp()
 	args := []any{t.raw, r.ID, r.Node, r.Type, cut(r.By), rfc, unix, resultTTL.Milliseconds(), recentMost, string(r.State),
-		cut(r.Type + " " + said), "executed_" + r.Type, details,
+		cut(r.Type + " " + said), status, details,
 		"error", r.Error, "exit_code", code, "stdout", r.Stdout, "stderr", r.Stderr, "output", string(r.Output), "ended", clock(r.Ended)}
 	if r.State != Interrupted || !r.Started.IsZero() { // who did not begin it does not know when that was
 		args = append(args, "started", clock(r.Started))

@@ -67,7 +67,7 @@ func (p *Pool) Result(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if rs[0].State == Unknown {
+	if rs[0].State == Unknown && rs[0].Node == "" {
 		return rs[0], fmt.Errorf("command %s: %w", shown(id), ErrNoSuchCommand)
 	}
 	return rs[0], nil
@@ -115,7 +115,7 @@ func (p *Pool) LastCommands(ctx context.Context, node string, n int) ([]Result, 
 	all, err := p.Results(ctx, good)
 	known := all[:0]
 	for _, r := range all {
-		if r.State != Unknown {
+		if r.State != Unknown || r.Node != "" { // of the latter there is a record
 			known = append(known, r)
 		}
 	}

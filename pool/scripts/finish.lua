@@ -3,7 +3,7 @@
 -- KEYS: taken, command, recent, status, events
 -- ARGV: 1 the command as it stands in taken, or '', 2 its id, 3 node, 4 type, 5 by, 6 now (RFC 3339),
 --       7 now (Unix seconds), 8 TTL of the record in ms, 9 how many recent ones are known, 10 state,
---       11 reason of the event, 12 status of the node's hash, 13 details of the node's hash,
+--       11 reason of the event, 12 status of the node's hash, '': it stays, 13 details of the node's hash,
 --       14 and on: field, value, … of the record
 -- Returns: {'same'} it had ended before · {'ok'}
 local bad = wrong('list', 'hash', 'list', 'hash', 'stream')
@@ -16,7 +16,7 @@ remember(KEYS[2], KEYS[3], {id = ARGV[2], node = ARGV[3], type = ARGV[4], by = A
 redis.call('HSET', KEYS[2], 'state', state)
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'by', ARGV[5]) end
 for i = 14, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-if redis.call('EXISTS', KEYS[4]) == 1 then -- a node that was forgotten stays so
+if ARGV[12] ~= '' and redis.call('EXISTS', KEYS[4]) == 1 then -- a node that was forgotten stays so
   redis.call('HSET', KEYS[4], 'status', ARGV[12], 'details', ARGV[13], 'timestamp', ARGV[7])
 end
 record(KEYS[5], {event = 'command_ended', id = ARGV[3], reason = ARGV[11], by = ARGV[5], now = ARGV[6], command = ARGV[2]})
