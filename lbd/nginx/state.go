@@ -21,7 +21,7 @@ type State struct {
 	// ever.
 	Unseen bool
 
-	Old      []OldWorker // Draining ones that have taken more than a second, for people
+	Old []OldWorker // Draining ones that have taken more than a second, for people
 
 	// Former is the number of configurations that the draining workers are of: each holds memory. Workers that lbd has
 	// not seen at work, because they are older than lbd or an operator reloaded, count as of one.
