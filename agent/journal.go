@@ -67,6 +67,7 @@ func (j *journal) begin(e entry) error {
 		return err
 	}
 	j.put(e)
+	j.compact()
 	return nil
 }
 
@@ -88,7 +89,9 @@ func (j *journal) change(id string, sync bool, change func(*entry)) error {
 	}
 	change(&e)
 	j.put(e) // it is so, noted or not: a rewrite has it
-	return j.write(e, sync)
+	err := j.write(e, sync)
+	j.compact()
+	return err
 }
 
 func (j *journal) put(e entry) {

@@ -87,10 +87,14 @@ func (j *journal) write(e entry, sync bool) error {
 		j.torn = true // half a line would hide the next; and after a sync that failed, one that succeeds proves nothing
 		return fmt.Errorf("write journal: %w", err)
 	}
-	if j.written > j.limit && j.rewrite(time.Now()) != nil {
+	return nil
+}
+
+// compact writes a file anew that has become long. What is in the file and not in entries would be lost.
+func (j *journal) compact() {
+	if j.file != nil && j.written > j.limit && j.rewrite(time.Now()) != nil {
 		j.limit = j.written + journalSpare // nothing is lost: the file is only longer than it need be
 	}
-	return nil
 }
 
 // rewrite replaces the file by one with what is still worth knowing. Until all of that is on the disk the former one

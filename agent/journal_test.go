@@ -101,6 +101,21 @@ func TestJournalStaysSmall(t *testing.T) {
 	}
 }
 
+// The entry that makes the file long enough to be written anew is in the new one, too.
+func TestJournalWrittenAnewHoldsTheLast(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	begin(t, j, "first", time.Hour)
+	j.limit = 0
+	begin(t, j, "last", time.Hour)
+	if j.limit == 0 {
+		t.Fatal("not written anew")
+	}
+	if j = open(t, path); !j.known("first") || !j.known("last") {
+		t.Error("forgotten")
+	}
+}
+
 func TestJournalIsBounded(t *testing.T) {
 	j := newJournal()
 	for i := range journalMost {
