@@ -80,6 +80,7 @@ func (l *LB) ack(ctx context.Context) {
 	defer cancel()
 	before, err := l.pool.WriteAck(ctx, a, l.ackTTL())
 	l.metrics.acked(time.Since(now), err)
+	l.board.acked(err)
 	l.say.change("ack", err, "can't say in redis what is served", "redis knows again what is served")
 	if l.sight.refuses = pool.RefusesWrites(err); err != nil {
 		l.acks.next = now.Add(time.Second)

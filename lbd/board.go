@@ -19,6 +19,7 @@ type board struct {
 	deaf   error     // why no events are heard
 	twin   error     // another lbd has our id
 	broken error     // templates that can't be read
+	unsaid error     // why redis does not take what is served
 }
 
 // start is the first sign of life.
@@ -41,6 +42,12 @@ func (b *board) templates(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.broken = err
+}
+
+func (b *board) acked(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unsaid = err
 }
 
 func (b *board) rival(err error) {
@@ -194,6 +201,9 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 		if err != nil {
 			add(err.Error())
 		}
+	}
+	if b.unsaid != nil {
+		add("can't say in redis what is served: " + b.unsaid.Error())
 	}
 	if s.Redis.Events = b.deaf == nil; b.deaf != nil {
 		add("no events are heard, changes are seen at each resync: " + b.deaf.Error())

@@ -131,7 +131,7 @@ func (saidByRedis) RedisError()     {}
 
 // A Redis that takes no write takes no heartbeat: what is missing from it proves nothing.
 func TestGraceWhileNoWriteIsTaken(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, _ *LB) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
 		settled(f)
 		f.mu.Lock()
 		f.full = saidByRedis("OOM command not allowed when used memory > 'maxmemory'.")
@@ -149,6 +149,9 @@ func TestGraceWhileNoWriteIsTaken(t *testing.T) {
 		synctest.Wait()
 		if got := serversIn(e.live); got != "web0,web1,web2,web3,web4,web5,web6,web7,web8,web9" {
 			t.Fatalf("served while redis is full: %s", got)
+		}
+		if s, _ := l.board.read(&l.cfg); !strings.Contains(strings.Join(s.Problems, "\n"), "can't say in redis what is served: OOM") {
+			t.Errorf("problems %q", s.Problems)
 		}
 		f.mu.Lock()
 		f.full = nil
