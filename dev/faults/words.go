@@ -154,11 +154,6 @@ func (s *Site) says(within time.Duration, texts ...string) {
 	})
 }
 
-// logs waits until lbd's log has the text.
-func (s *Site) logs(within time.Duration, text string) {
-	s.wait(within, func() error { return contains(s.lbd.Log(), text) })
-}
-
 // held waits until lbd says that its guard keeps at least n nodes.
 func (s *Site) held(within time.Duration, n int) {
 	s.wait(within, func() error {
