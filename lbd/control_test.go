@@ -33,7 +33,7 @@ func TestApprove(t *testing.T) {
 		settled(f)
 		f.flush()
 		time.Sleep(10 * time.Minute)
-		if got := serversIn(e.live); strings.Count(got, "web") != 10 {
+		if got := e.serving(); strings.Count(got, "web") != 10 {
 			t.Fatalf("served: %s", got)
 		}
 		err := approve(t.Context(), &l.cfg, "0123456789ab", &out)
@@ -46,7 +46,7 @@ func TestApprove(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if got := serversIn(e.live); got != "" {
+		if got := e.serving(); got != "" {
 			t.Errorf("served after the approval: %s\n%s", got, &out)
 		}
 		if !strings.Contains(out.String(), "app_backend: 10 of 10 nodes went") || !strings.Contains(out.String(), "would go: web0 web1 ") {
@@ -100,12 +100,12 @@ func TestRollback(t *testing.T) {
 		if err := rollback(t.Context(), &l.cfg, command{}, "", never, &out); err != nil {
 			t.Fatalf("%v\n%s", err, &out)
 		}
-		if got := serversIn(e.live); got != "web1,web2,web3" {
+		if got := e.serving(); got != "web1,web2,web3" {
 			t.Fatalf("served: %s\n%s", got, &out)
 		}
 		f.set("-web2")
 		time.Sleep(20 * time.Second)
-		if got := serversIn(e.live); got != "web1,web2,web3" {
+		if got := e.serving(); got != "web1,web2,web3" {
 			t.Errorf("served: %s", got)
 		}
 		// web3, too, which was drained before, is served again: no revision holds.
@@ -125,7 +125,7 @@ func TestRollback(t *testing.T) {
 		if err := rollback(t.Context(), &l.cfg, command{end: true}, "", never, &out); err != nil {
 			t.Fatal(err)
 		}
-		if got := serversIn(e.live); got != "web1" {
+		if got := e.serving(); got != "web1" {
 			t.Errorf("served after the end: %s", got)
 		}
 		if a := f.lastAck(); a.Rev != f.rev || a.Error != "" {
@@ -135,7 +135,7 @@ func TestRollback(t *testing.T) {
 		if err := rollback(t.Context(), &l.cfg, command{}, "1", never, &out); err != nil {
 			t.Fatal(err)
 		}
-		if got := serversIn(e.live); got != "" {
+		if got := e.serving(); got != "" {
 			t.Errorf("served after a second rollback: %s", got)
 		}
 	})
@@ -159,7 +159,7 @@ func TestApproveWhenMoreGoes(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if got := serversIn(e.live); strings.Count(got, "web") != 10 {
+		if got := e.serving(); strings.Count(got, "web") != 10 {
 			t.Errorf("served: %s", got)
 		}
 		m, _, err := readMemory(l.cfg.StateDir)
@@ -191,7 +191,7 @@ func TestPinThatCannotBeHad(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			f.set("-web2")
 			time.Sleep(20 * time.Second)
-			if got := serversIn(e.live); got != "web1,web2" {
+			if got := e.serving(); got != "web1,web2" {
 				t.Errorf("%s: served %s", name, got)
 			}
 			if s, _ := l.board.read(&l.cfg); !strings.Contains(strings.Join(s.Problems, "\n"), "can't be had") {
@@ -202,7 +202,7 @@ func TestPinThatCannotBeHad(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Second)
-		if got := serversIn(e.live); got != "web1" {
+		if got := e.serving(); got != "web1" {
 			t.Errorf("without the pin: %s", got)
 		}
 	})
@@ -254,7 +254,7 @@ func TestStandsWithoutRedis(t *testing.T) {
 		e.mu.Unlock()
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if got := serversIn(e.live); got != "web1,web2" {
+		if got := e.serving(); got != "web1,web2" {
 			t.Errorf("while it runs: %s", e.live)
 		}
 		e.mu.Lock()
@@ -271,7 +271,7 @@ func TestStandsWithoutRedis(t *testing.T) {
 		next.pool, next.engine = f, e
 		next.lookBack()
 		next.turn(context.Background())
-		if got := serversIn(e.live); got != "web1,web2" || next.running != l.running {
+		if got := e.serving(); got != "web1,web2" || next.running != l.running {
 			t.Errorf("after a restart: %s, generation %+v, want %+v", e.live, next.running, l.running)
 		}
 		s, _ := next.board.read(&next.cfg)

@@ -72,7 +72,7 @@ func TestGraceAfterAReconnection(t *testing.T) {
 				f.set("-web3")
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
-				if got := serversIn(e.live); got != "web0,web1,web2,web4,web5,web6,web7,web8,web9" {
+				if got := e.serving(); got != "web0,web1,web2,web4,web5,web6,web7,web8,web9" {
 					t.Fatalf("served in the grace: %s", got)
 				}
 				if a := f.lastAck(); !slices.Equal(a.Held, []string{"web1", "web2"}) {
@@ -85,7 +85,7 @@ func TestGraceAfterAReconnection(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				if got := serversIn(e.live); got != "web0,web4,web5,web6,web7,web8,web9" {
+				if got := e.serving(); got != "web0,web4,web5,web6,web7,web8,web9" {
 					t.Errorf("served after it: %s", got)
 				}
 			})
@@ -101,7 +101,7 @@ func TestNoGraceWithoutAReason(t *testing.T) {
 		f.wakes <- pool.Wake{Event: &pool.Event{Rev: 1}}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if got := serversIn(e.live); strings.Contains(got, "web1") {
+		if got := e.serving(); strings.Contains(got, "web1") {
 			t.Errorf("served: %s", got)
 		}
 	})
@@ -147,7 +147,7 @@ func TestGraceWhileNoWriteIsTaken(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if got := serversIn(e.live); got != "web0,web1,web2,web3,web4,web5,web6,web7,web8,web9" {
+		if got := e.serving(); got != "web0,web1,web2,web3,web4,web5,web6,web7,web8,web9" {
 			t.Fatalf("served while redis is full: %s", got)
 		}
 		if s, _ := l.board.read(&l.cfg); !strings.Contains(strings.Join(s.Problems, "\n"), "can't say in redis what is served: OOM") {
@@ -158,7 +158,7 @@ func TestGraceWhileNoWriteIsTaken(t *testing.T) {
 		f.mu.Unlock()
 		f.set("web1", "web2", "web0", "web5", "web6", "web7", "web8", "web9")
 		time.Sleep(20 * time.Second)
-		if got := serversIn(e.live); got != "web0,web1,web2,web3,web4,web5,web6,web7,web8,web9" {
+		if got := e.serving(); got != "web0,web1,web2,web3,web4,web5,web6,web7,web8,web9" {
 			t.Errorf("served in the grace after it: %s", got)
 		}
 		f.ages(30 * time.Second)
@@ -166,7 +166,7 @@ func TestGraceWhileNoWriteIsTaken(t *testing.T) {
 		f.change("web4", func(n *pool.Node) { n.Expires = time.Now() })
 		time.Sleep(25 * time.Second)
 		synctest.Wait()
-		if got := serversIn(e.live); got != "web0,web1,web2,web5,web6,web7,web8,web9" {
+		if got := e.serving(); got != "web0,web1,web2,web5,web6,web7,web8,web9" {
 			t.Errorf("served in the end: %s", got)
 		}
 	})
@@ -186,7 +186,7 @@ func TestGraceEnds(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 		}
-		if got := serversIn(e.live); strings.Contains(got, "web1") {
+		if got := e.serving(); strings.Contains(got, "web1") {
 			t.Errorf("served after 200 s: %s", got)
 		}
 	})

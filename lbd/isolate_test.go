@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bazbeans/bazbeans/lbd/nginx"
@@ -22,6 +23,7 @@ func two(t *testing.T, test func(t *testing.T, f *fakePool, e *fakeEngine, l *LB
 
 // servedBy names the servers that an upstream has in what is live.
 func (e *fakeEngine) servedBy(upstream string) string {
+	synctest.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	_, block, _ := strings.Cut(e.live, "upstream "+upstream+" {")
@@ -115,6 +117,7 @@ func TestNewUpstreamAtFault(t *testing.T) {
 			return nil
 		}
 		e.mu.Unlock()
+		synctest.Wait()                                         // the loop rests
 		l.last, l.running, l.settled = nil, generation{}, false // as if it were the first start
 		f.set("web1", "web2")
 		time.Sleep(3 * time.Second)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -21,6 +22,7 @@ type memory struct {
 	Pinned  int64           `json:"pinned"`          // the generation that was pinned at the last turn; 0: none
 	Applied bool            `json:"applied"`         // what that turn wanted is in place
 	Running bool            `json:"running"`         // and Nginx runs
+	TTL     map[string]int  `json:"ttl,omitempty"`   // of heartbeats of served nodes in seconds, where it is not the usual one
 	Error   string          `json:"error,omitempty"` // of that turn
 }
 
@@ -62,6 +64,10 @@ func (l *LB) recall() error {
 		l.wanted, l.lastKept = l.last.generation, true
 	}
 	l.findOrphans()
+	l.sight.ttl = map[string]time.Duration{}
+	for id, seconds := range m.TTL {
+		l.sight.ttl[id] = min(time.Duration(seconds)*time.Second, ttlMost)
+	}
 	known := map[string]resolvers.Endpoint{} // for nodes that no resolver can know now
 	for _, u := range l.upstreams {
 		if u.history.heldSince = m.Held[u.Name].Since; u.history.heldSince.After(time.Now()) {
@@ -106,6 +112,15 @@ func (l *LB) remember(p *Plan) {
 	}
 	m.Pinned, m.Applied = p.Pinned.number(), l.settled && p.hash == l.running.Hash
 	m.Running = l.serving
+	m.TTL = map[string]int{}
+	for _, u := range l.upstreams {
+		for id := range u.history.newest() {
+			// One that lives for 30 s has 20 s or more left when it is looked at.
+			if ttl := l.sight.ttl[id]; ttl > ttlUnknown || 0 < ttl && ttl < ttlUnknown*2/3 {
+				m.TTL[id] = int(math.Ceil(ttl.Seconds()))
+			}
+		}
+	}
 	if l.lastErr != nil {
 		m.Error = l.lastErr.Error()
 	}

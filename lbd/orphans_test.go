@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -19,6 +20,7 @@ func TestFormerUpstreams(t *testing.T) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the loop rests
 		l.last.Upstreams = append(l.last.Upstreams, savedUpstream{Name: "former", Output: path, Text: text, Servers: servers("web2")})
 		l.findOrphans()
 		f.set("-web2")
