@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/bazbeans/bazbeans/cli"
@@ -98,9 +98,16 @@ func (s *session) attribute(ctx context.Context, out outcome, o order, before *p
 	}
 }
 
-// goodStatus are the original handlers' words for what went well; one that says nothing of it ends with an exit code, or
-// with neither.
-var goodStatus = []string{"", "completed", "started", "stopped", "cache_cleared"}
+// isBad reports whether a Python handler's status says that it did not go well. Handlers choose their own words for what
+// did ("completed", "deployed", "cache_cleared"), so these can't be listed.
+func isBad(status string) bool {
+	for _, word := range []string{"error", "fail", "timeout", "timed", "refused", "denied", "unknown"} {
+		if strings.Contains(strings.ToLower(status), word) {
+			return true
+		}
+	}
+	return false
+}
 
 // python reads a Python agent's report.
 func (out outcome) python(verb string, report *pool.PythonReport, took time.Duration) outcome {
@@ -127,7 +134,7 @@ func (out outcome) python(verb string, report *pool.PythonReport, took time.Dura
 		return out.fail(string(pool.Failed), "%s failed: %s", verb, d.Error)
 	case out.ExitCode != nil && *out.ExitCode != 0:
 		return out.fail(string(pool.Failed), "%s failed: exit code %d", verb, *out.ExitCode)
-	case !slices.Contains(goodStatus, d.Status):
+	case isBad(d.Status):
 		return out.fail(string(pool.Failed), "%s failed: status %q", verb, d.Status)
 	case out.Type == "health_check":
 		out.Result = string(pool.Succeeded)
