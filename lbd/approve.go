@@ -52,12 +52,21 @@ func approve(ctx context.Context, cfg *Config, hash string, stdout io.Writer) er
 	switch {
 	case len(more) > 0:
 		return &cli.Error{Code: cli.Refused, Err: fmt.Errorf("%s went meanwhile, which the approval does not cover, so that all stay: look again, then approve that",
-			cli.Printable(fmt.Sprint(more), 500))}
+			cli.Printable(words(more), 500))}
 	case err != nil:
 		return err
 	}
 	fmt.Fprintln(stdout, "done: the guard holds them no more")
 	return nil
+}
+
+// words names what is held for people: "app_backend: web1 web2, other: web3".
+func words(held map[string][]string) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(held)) {
+		list = append(list, name+": "+strings.Join(held[name], " "))
+	}
+	return strings.Join(list, ", ")
 }
 
 // beyond is what is in now and not in approved, of upstreams that were approved.

@@ -163,7 +163,7 @@ func TestApproveWhenMoreGoes(t *testing.T) {
 			t.Errorf("served: %s", got)
 		}
 		m, _, err := readMemory(l.cfg.StateDir)
-		if more := beyond(m.holds(), before.holds()); err != nil || fmt.Sprint(more) != "map[app_backend:[web9]]" || !overlap(m.holds(), before.holds()) {
+		if more := beyond(m.holds(), before.holds()); err != nil || words(more) != "app_backend: web9" || !overlap(m.holds(), before.holds()) {
 			t.Errorf("beyond the approval %v, %v", more, err)
 		}
 	})

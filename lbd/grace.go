@@ -91,8 +91,8 @@ func (l *LB) probe(ctx context.Context, f *facts) {
 }
 
 // grace is until when a node that is merely missing or expired may come back: its own TTL counts, for what one node
-// says of itself must not concern the others.
-// However often Redis is lost sight of, it ends some TTLs after the node was first missing.
+// says of itself must not concern the others. However often Redis is lost sight of, it ends some TTLs after the node was
+// first missing.
 func (s *sight) grace(id string) time.Time {
 	ttl, seen := s.ttl[id]
 	if !seen {
