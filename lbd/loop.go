@@ -81,8 +81,13 @@ func (l *LB) planLook(now time.Time, f *facts, p *Plan) {
 		}
 	}
 	if t := f.expires(); !t.IsZero() {
-		// Redis counts a TTL in whole milliseconds: just after the key has gone.
-		sooner(t.Add(10 * time.Millisecond))
+		// Redis counts a TTL in whole milliseconds: just after the key has gone. What should have gone during this look is
+		// looked at again just after it.
+		const after = 10 * time.Millisecond
+		if t = t.Add(after); !t.After(now) {
+			t = now.Add(after)
+		}
+		sooner(t)
 	}
 	for _, v := range p.Guard {
 		sooner(v.until)
