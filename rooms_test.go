@@ -20,6 +20,7 @@ var rooms = map[string]int{
 	"resolvers": 1, "render": 1,
 	"resolvers/resolvertest": 2,
 	"lbd/nginx":              2,
+	"lbd/live":               1,
 	"lbd":                    3, "agent": 3, "ctl": 3,
 	"dev":     4,
 	"cmd/lbd": 5, "cmd/bbagent": 5, "cmd/bbctl": 5, "cmd/bbdev": 5, "dev/bench": 5, "dev/faults": 5, "dev/man": 5,
