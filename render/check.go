@@ -45,6 +45,7 @@ var (
 	upstreamDirectives = []string{"server", "zone", "hash", "ip_hash", "least_conn", "least_time", "random", "keepalive",
 		"keepalive_requests", "keepalive_time", "keepalive_timeout", "ntlm", "queue", "sticky", "resolver", "resolver_timeout"}
 	serverParams = []string{"weight", "max_conns", "max_fails", "fail_timeout", "slow_start", "route", "backup", "down"}
+	liveParams   = []string{"resolve", "service"} // of live views alone
 )
 
 // entry is a server line as far as Check compares it.
@@ -61,12 +62,19 @@ type checker struct {
 	meant   map[entry]int
 	primary map[string]bool // addresses that may stand without `backup`
 	found   map[entry]int
-	named   bool // the view's own upstream block was there
+	lines   map[string]bool // what stands behind `server`; of live views alone
+	named   bool            // the view's own upstream block was there
 }
 
 func newChecker(v View) *checker {
 	c := &checker{view: v, meant: map[entry]int{}, primary: map[string]bool{}, found: map[entry]int{}}
+	if v.Live != "" {
+		c.lines = map[string]bool{Placeholder + " down": true}
+	}
 	for _, s := range v.Servers {
+		if c.lines != nil {
+			c.lines[s.Addr+s.Params] = true
+		}
 		c.meant[entry{s.Addr, s.Down}]++
 		c.primary[s.Addr] = c.primary[s.Addr] || !s.Backup
 	}
@@ -92,6 +100,9 @@ func (c *checker) upstream(u ngxconf.Statement) error {
 		if err != nil {
 			return err
 		}
+		if c.view.Live != "" && !c.asMeant(s) {
+			return fmt.Errorf("line %d of the output: %w", s.Line, &NotLive{"it writes server lines of its own"})
+		}
 		primary = primary || !backup
 		if here[e]++; here[e] > c.meant[e] && e != placeholder {
 			return refuse(s, "stands there more often than it was meant")
@@ -104,6 +115,16 @@ func (c *checker) upstream(u ngxconf.Statement) error {
 	return nil
 }
 
+// asMeant reports whether a server line is one of the view's, word for word.
+func (c *checker) asMeant(s ngxconf.Statement) bool {
+	words := make([]string, len(s.Words)-1)
+	for i, w := range s.Words[1:] {
+		words[i] = w.Text
+	}
+	line := strings.Join(words, " ")
+	return c.lines[line]
+}
+
 // server checks one server line of an upstream block.
 func (c *checker) server(s ngxconf.Statement) (e entry, backup bool, err error) {
 	if len(s.Words) < 2 {
@@ -112,7 +133,7 @@ func (c *checker) server(s ngxconf.Statement) (e entry, backup bool, err error) 
 	e.addr = s.Words[1].Text
 	for _, w := range s.Words[2:] {
 		name, _, _ := strings.Cut(w.Text, "=")
-		if !slices.Contains(serverParams, name) {
+		if !slices.Contains(serverParams, name) && !(c.view.Live != "" && slices.Contains(liveParams, name)) {
 			return e, backup, refuse(s, fmt.Sprintf("has the unknown parameter %.80q", w.Text))
 		}
 		e.down = e.down || w.Text == "down"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bazbeans/bazbeans/step"
@@ -37,12 +38,30 @@ func (s *Set) Render(v View) ([]byte, error) {
 	if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
 		out.WriteString("\n")
 	}
-	if err := Check(v, out.Bytes()); err != nil {
+	refused := func(err error) ([]byte, error) {
 		return nil, step.Errorf(step.Render, "docs/templates.md says what a template may write",
 			"upstream %s: template %s: %w", v.Name, src.path, err)
 	}
+	text := out.Bytes()
+	if v.Live != "" {
+		// It is ours and no template's: a live engine answers for it.
+		before, after, ok := bytes.Cut(text, []byte(v.Live))
+		if !ok {
+			return refused(&NotLive{"it has no {{.Live}}"})
+		}
+		lines := bytes.Repeat([]byte("\n"), strings.Count(v.Live, "\n")) // so that errors name the right ones
+		text = slices.Concat(before, lines, after)
+	}
+	if err := Check(v, text); err != nil {
+		return refused(err)
+	}
 	return out.Bytes(), nil
 }
+
+// NotLive says why a template can't be used with a live engine. It can be with reloads.
+type NotLive struct{ Why string }
+
+func (e *NotLive) Error() string { return "it can't be used live: " + e.Why }
 
 var errTooMuch = fmt.Errorf("the output is larger than %d bytes", maxOutput)
 

@@ -17,6 +17,9 @@ type Upstream struct {
 	Keepalive int     // idle connections kept by each worker; 0: no line
 	Server    ServerParams
 	Fallback  []netip.AddrPort // backup servers, in this order
+
+	// Live makes the view one of a live engine, see View.Live; nil: servers change by reloads alone.
+	Live func(*View)
 }
 
 // ServerParams are what every node's `server` line gets. A zero MaxFails and MaxConns mean what they mean to Nginx:

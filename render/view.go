@@ -40,6 +40,10 @@ type View struct {
 	Nodes       []Line // the nodes among them
 	Placeholder bool   // no node can be used, so Servers has the placeholder
 
+	// Live is what a live engine needs in the upstream block, before Keepalive: directives and comments. "" where servers
+	// change by reloads alone. A template that leaves it out, or writes server lines of its own, can't be used live.
+	Live string
+
 	template string
 }
 
@@ -106,6 +110,9 @@ func NewView(u Upstream, servers []Server, seed string) (View, error) {
 		v.Servers = append(v.Servers, newLine(addr, u.Server, 1, false, true))
 	}
 	v.ZoneSize = zoneSize(len(v.Servers))
+	if u.Live != nil {
+		u.Live(&v)
+	}
 	return v, nil
 }
 

@@ -21,7 +21,8 @@ type State struct {
 	// ever.
 	Unseen bool
 
-	Old []OldWorker // Draining ones that have taken more than a second, for people
+	Leaving []int       // the processes that Draining counts
+	Old     []OldWorker // Draining ones that have taken more than a second, for people
 
 	// Former is the number of configurations that the draining workers are of: each holds memory. Workers that lbd has
 	// not seen at work, because they are older than lbd or an operator reloaded, count as of one.
@@ -70,6 +71,9 @@ func (n *Nginx) State(ctx context.Context) (State, error) {
 	}
 	workers, draining := m.crew()
 	st := State{Master: m.PID, Workers: len(workers), Draining: len(draining), ShutdownTimeout: conf.shutdown}
+	for _, w := range draining {
+		st.Leaving = append(st.Leaving, w.PID)
+	}
 	st.Former, st.DrainingSince = n.former(workers, draining)
 	if !st.DrainingSince.IsZero() && time.Since(st.DrainingSince) > slowToEnd {
 		for _, w := range draining {
