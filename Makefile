@@ -11,7 +11,7 @@ CYCLES ?= 50
 FUZZTIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-systemd deps test-short lint bench bench-resolvers faults fuzz man fmt clean
+.PHONY: help build demo test roots test-systemd deps test-short lint bench bench-resolvers faults fuzz man fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ demo: ## run a whole small site here: Redis, Nginx, three nodes, lbd (ARGS=--smo
 test: ## run all tests, with real servers; installs what they need
 	@tools/deps test
 	go test -race -timeout 20m ./...
+
+roots: ## make the Debians whose Nginx 1.22, 1.26 and 1.30 tests run (root; once, two minutes and 800 MB)
+	@tools/deps roots
+	go run ./nginx-test/base/roots
 
 test-systemd: ## boot a Debian with the units in it (root; makes that Debian once, 550 MB)
 	@tools/deps test-systemd

@@ -3,7 +3,6 @@
 package systemd
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
 var (
@@ -29,42 +30,7 @@ var (
 const soon = 20 * time.Second
 
 // packages are what the machine has beyond Debian's minimal base.
-const packages = "systemd,systemd-sysv,dbus,procps,nginx,libnginx-mod-http-lua,openssl,redis-server,prometheus"
-
-// base is the root of a Debian 12, made once and kept in the user's cache. Machines boot on a throw-away layer above it.
-func base(t *testing.T) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := filepath.Join(cache, "bazbeans", "bookworm-3")
-	if _, err := os.Stat(root); err == nil {
-		return root
-	}
-	if err := os.MkdirAll(filepath.Dir(root), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	temp, err := os.MkdirTemp(filepath.Dir(root), "making-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(temp)
-	t.Log("making a Debian, once")
-	if out, err := exec.Command("debootstrap", "--variant=minbase", "--include="+packages, "bookworm", temp).CombinedOutput(); err != nil {
-		t.Fatalf("debootstrap: %v\n%s", err, out)
-	}
-	if err := os.RemoveAll(temp + "/var/cache/apt"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(temp, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(temp, root); err != nil && !errors.Is(err, syscall.ENOTEMPTY) { // another run was faster
-		t.Fatal(err)
-	}
-	return root
-}
+var packages = []string{"systemd", "systemd-sysv", "dbus", "procps", "nginx", "libnginx-mod-http-lua", "openssl", "redis-server", "prometheus"}
 
 // machine is a booted Debian. Its network is its own: nothing but loopback.
 type machine struct {
@@ -78,8 +44,13 @@ func bootDebian(t *testing.T) *machine {
 	if os.Geteuid() != 0 {
 		t.Fatal("to boot a machine one has to be root")
 	}
+	// Made once; the machine boots on a throw-away layer above it.
+	root, err := base.Debian(t.Context(), "bookworm", packages...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	args := []string{"--quiet", "--boot", "--private-network", "--volatile=overlay", "--link-journal=no",
-		"--machine=bazbeans-" + strconv.Itoa(os.Getpid()), "--directory=" + base(t)}
+		"--machine=bazbeans-" + strconv.Itoa(os.Getpid()), "--directory=" + root}
 	cmd := exec.Command("systemd-nspawn", args...)
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		// This host was not booted by systemd: nobody gives the machine a control group, so we do.

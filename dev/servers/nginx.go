@@ -14,9 +14,13 @@ import (
 
 // NginxOptions say which nginx to run, where, and with what configuration.
 type NginxOptions struct {
-	Binary string   // default: nginx, from PATH
+	Binary string   // default: nginx, from PATH; another Debian's: base.Root.Nginx
 	Dir    string   // required; made if missing; the prefix, with nginx.conf right in it
 	Listen []string // addr:port, for the default configuration; default: one free port on 127.0.0.1
+
+	// Modules are dynamic modules that the default configuration loads, in that
+	// order: absolute paths, as Binary sees them.
+	Modules []string
 
 	// Workers is worker_processes of the default configuration; default 2.
 	Workers int

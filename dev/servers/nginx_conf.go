@@ -14,6 +14,9 @@ var defaultConf = template.Must(template.New("nginx.conf").Parse(`
 {{- if .Root}}# Started by root the workers would become nobody, who may not enter this folder.
 user root;
 {{end -}}
+{{range .Modules -}}
+load_module {{.}};
+{{end -}}
 worker_processes {{.Workers}};
 worker_shutdown_timeout 10s;
 pid nginx.pid;
@@ -50,7 +53,7 @@ http {
 `))
 
 // DefaultConf is the nginx.conf that StartNginx writes when it is given none:
-// it takes Listen and Workers from opts.
+// it takes Listen, Workers and Modules from opts.
 func DefaultConf(opts NginxOptions) string {
 	var text strings.Builder
 	workers := opts.Workers
@@ -61,7 +64,8 @@ func DefaultConf(opts NginxOptions) string {
 		Root    bool
 		Workers int
 		Listen  []string
-	}{os.Geteuid() == 0, workers, opts.Listen})
+		Modules []string
+	}{os.Geteuid() == 0, workers, opts.Listen, opts.Modules})
 	if err != nil {
 		panic(err) // the template and its data are both in this file
 	}
