@@ -25,10 +25,10 @@ var rooms = map[string]int{
 	"dev":     4,
 	"cmd/lbd": 5, "cmd/bbagent": 5, "cmd/bbctl": 5, "cmd/bbdev": 5, "dev/bench": 5, "dev/faults": 5, "dev/man": 5,
 	// Beside the house: real servers, load and pictures for tests, the demo and the benchmark. They import nothing of it.
-	"nginx-test":  -1, // tests, and a page about them
-	"systemd":     -1, // units, and tests that boot a Debian with them
+	"nginx-test":      -1, // tests, and a page about them
+	"systemd":         -1, // units, and tests that boot a Debian with them
 	"nginx-test/base": -1, "nginx-test/base/enter": -1, "nginx-test/base/roots": 0,
-	"dev/servers": -1, "dev/servers/serverstest": 0, "dev/load": -1, "dev/load/plot": -1, "dev/shot": -1,
+	"dev/machine": 0, "dev/servers": -1, "dev/servers/serverstest": 0, "dev/load": -1, "dev/load/plot": -1, "dev/shot": -1,
 }
 
 // foreign lists what must not be linked into a binary that stays compact.

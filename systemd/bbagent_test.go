@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/machine"
 )
 
 // agentRights: the agent runs as nobody in particular, with no right at all.
 func agentRights(t *testing.T, s *site) {
-	status := s.must(t, "cat", "/proc/"+s.show(t, "bbagent", "MainPID")+"/status")
+	status := s.Must(t, "cat", "/proc/"+s.Show(t, "bbagent", "MainPID")+"/status")
 	for _, line := range []string{"CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
 		if !strings.Contains(status, line) {
 			t.Errorf("no %q in\n%s", line, status)
@@ -22,13 +24,13 @@ func agentRights(t *testing.T, s *site) {
 // agentEnds: the node has left before the agent is gone, so that no request meets a node that ends.
 func agentEnds(t *testing.T, s *site) {
 	s.underTraffic(t, func() {
-		s.must(t, "systemctl", "stop", "bbagent")
+		s.Must(t, "systemctl", "stop", "bbagent")
 		s.serves(t, "web2")
 	})
-	if result := s.show(t, "bbagent", "Result"); result != "success" {
-		t.Errorf("stopped with %s\n%s", result, s.journal("bbagent"))
+	if result := s.Show(t, "bbagent", "Result"); result != "success" {
+		t.Errorf("stopped with %s\n%s", result, s.Journal("bbagent"))
 	}
-	s.must(t, "systemctl", "start", "bbagent")
+	s.Must(t, "systemctl", "start", "bbagent")
 	s.serves(t, "web1", "web2")
 }
 
@@ -41,23 +43,23 @@ func agentHangs(t *testing.T, s *site) {
 
 // agentSecret: the password of Redis reaches the agent as the page says, and nobody else.
 func agentSecret(t *testing.T, s *site) {
-	s.must(t, "redis-cli", "ACL", "SETUSER", "agent", "on", ">s3cret", "~*", "&*", "+@all")
-	s.write(t, "/etc/bbagent/redis-password", "s3cret\n", 0o600)
-	s.write(t, "/etc/bbagent/bbagent.yaml", agentConfig+"redis: {username: agent, password_file: /run/credentials/bbagent.service/redis-password}\n", 0o644)
+	s.Must(t, "redis-cli", "ACL", "SETUSER", "agent", "on", ">s3cret", "~*", "&*", "+@all")
+	s.Write(t, "/etc/bbagent/redis-password", "s3cret\n", 0o600)
+	s.Write(t, "/etc/bbagent/bbagent.yaml", agentConfig+"redis: {username: agent, password_file: /run/credentials/bbagent.service/redis-password}\n", 0o644)
 	s.dropIn(t, "bbagent", strings.TrimPrefix(examples(t, "ini")[1], "[Service]"))
-	eventually(t, "the agent comes with its password", func() bool {
-		return strings.Contains(s.must(t, "redis-cli", "CLIENT", "LIST"), "user=agent")
-	}, func() string { return s.journal("bbagent") })
-	s.write(t, "/etc/bbagent/bbagent.yaml", agentConfig, 0o644)
+	machine.Eventually(t, "the agent comes with its password", func() bool {
+		return strings.Contains(s.Must(t, "redis-cli", "CLIENT", "LIST"), "user=agent")
+	}, func() string { return s.Journal("bbagent") })
+	s.Write(t, "/etc/bbagent/bbagent.yaml", agentConfig, 0o644)
 	s.dropIn(t, "bbagent", "")
 	s.serves(t, "web1", "web2")
 }
 
 // agentCompose: with the drop-in the agent is in Docker's group.
 func agentCompose(t *testing.T, s *site) {
-	s.must(t, "groupadd", "--gid", "971", "docker")
+	s.Must(t, "groupadd", "--gid", "971", "docker")
 	s.follow(t, "bbagent-compose.conf")
-	status := s.must(t, "cat", "/proc/"+s.show(t, "bbagent", "MainPID")+"/status")
+	status := s.Must(t, "cat", "/proc/"+s.Show(t, "bbagent", "MainPID")+"/status")
 	groups := strings.Fields(between(status, "Groups:", "\n"))
 	if !strings.Contains(fmt.Sprint(groups), "971") {
 		t.Errorf("bbagent is in the groups %q", groups)

@@ -3,6 +3,8 @@ package systemd
 import (
 	"strings"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/machine"
 )
 
 func TestInDebian(t *testing.T) {
@@ -37,7 +39,7 @@ func TestInDebian(t *testing.T) {
 
 func verify(t *testing.T, s *site) {
 	for _, unit := range []string{"lbd.service", "bbagent.service"} {
-		if said := s.must(t, "systemd-analyze", "verify", unit); said != "" {
+		if said := s.Must(t, "systemd-analyze", "verify", unit); said != "" {
 			t.Error(said)
 		}
 	}
@@ -45,23 +47,23 @@ func verify(t *testing.T, s *site) {
 
 func freeze(t *testing.T, s *site) {
 	s.underTraffic(t, func() {
-		s.must(t, "bbctl", "freeze", "web2", "--wait", "--reason", "test")
+		s.Must(t, "bbctl", "freeze", "web2", "--wait", "--reason", "test")
 		s.serves(t, "web1")
-		s.must(t, "bbctl", "unfreeze", "web2")
+		s.Must(t, "bbctl", "unfreeze", "web2")
 		s.serves(t, "web1", "web2")
 	})
 	s.ready(t)
-	if status := s.show(t, "lbd", "StatusText"); !strings.Contains(status, "generation") {
+	if status := s.Show(t, "lbd", "StatusText"); !strings.Contains(status, "generation") {
 		t.Errorf("systemctl status says %q", status)
 	}
 }
 
 func reload(t *testing.T, s *site) {
-	pid := s.show(t, "lbd", "MainPID")
-	s.underTraffic(t, func() { s.must(t, "systemctl", "reload", "lbd") })
+	pid := s.Show(t, "lbd", "MainPID")
+	s.underTraffic(t, func() { s.Must(t, "systemctl", "reload", "lbd") })
 	s.ready(t)
-	if state := s.show(t, "lbd", "ActiveState"); state != "active" || s.show(t, "lbd", "MainPID") != pid {
-		t.Errorf("after a reload lbd is %s\n%s", state, s.journal("lbd"))
+	if state := s.Show(t, "lbd", "ActiveState"); state != "active" || s.Show(t, "lbd", "MainPID") != pid {
+		t.Errorf("after a reload lbd is %s\n%s", state, s.Journal("lbd"))
 	}
 }
 
@@ -78,55 +80,55 @@ func watchdog(t *testing.T, s *site) {
 // hang stops a daemon without ending it, until systemd starts it again: only a ping that doesn't come tells it.
 func (s *site) hang(t *testing.T, unit string) {
 	t.Helper()
-	pid := s.show(t, unit, "MainPID")
-	s.must(t, "kill", "-STOP", pid)
-	eventually(t, "systemd starts "+unit+" again", func() bool {
-		now := s.show(t, unit, "MainPID")
+	pid := s.Show(t, unit, "MainPID")
+	s.Must(t, "kill", "-STOP", pid)
+	machine.Eventually(t, "systemd starts "+unit+" again", func() bool {
+		now := s.Show(t, unit, "MainPID")
 		return now != pid && now != "0"
-	}, func() string { return s.journal(unit) })
-	if said := s.journal(unit, "--identifier=systemd"); !strings.Contains(said, "Watchdog timeout") {
+	}, func() string { return s.Journal(unit) })
+	if said := s.Journal(unit, "--identifier=systemd"); !strings.Contains(said, "Watchdog timeout") {
 		t.Errorf("it was not the watchdog\n%s", said)
 	}
 }
 
 // restartNginx has Nginx remove its pid file and make another: lbd must see the new one, and nginx -t open it.
 func restartNginx(t *testing.T, s *site) {
-	s.must(t, "systemctl", "restart", "nginx")
+	s.Must(t, "systemctl", "restart", "nginx")
 	s.ready(t)
-	s.must(t, "bbctl", "freeze", "web2", "--wait")
+	s.Must(t, "bbctl", "freeze", "web2", "--wait")
 	s.serves(t, "web1")
-	s.must(t, "bbctl", "unfreeze", "web2")
+	s.Must(t, "bbctl", "unfreeze", "web2")
 	s.serves(t, "web1", "web2")
 	s.ready(t)
 }
 
 func end(t *testing.T, s *site) {
-	nginx := s.show(t, "nginx", "MainPID")
+	nginx := s.Show(t, "nginx", "MainPID")
 	s.underTraffic(t, func() {
-		if group := s.must(t, "cat", "/sys/fs/cgroup/system.slice/lbd.service/cgroup.procs"); strings.Contains(group, nginx) {
+		if group := s.Must(t, "cat", "/sys/fs/cgroup/system.slice/lbd.service/cgroup.procs"); strings.Contains(group, nginx) {
 			t.Errorf("nginx %s is in lbd's control group %q", nginx, group)
 		}
-		s.must(t, "systemctl", "stop", "lbd")
-		if result := s.show(t, "lbd", "Result"); result != "success" {
-			t.Errorf("stopped with %s\n%s", result, s.journal("lbd"))
+		s.Must(t, "systemctl", "stop", "lbd")
+		if result := s.Show(t, "lbd", "Result"); result != "success" {
+			t.Errorf("stopped with %s\n%s", result, s.Journal("lbd"))
 		}
 		s.serves(t, "web1", "web2")
 	})
-	if s.show(t, "nginx", "MainPID") != nginx {
+	if s.Show(t, "nginx", "MainPID") != nginx {
 		t.Error("nginx is another one")
 	}
-	s.must(t, "systemctl", "start", "lbd")
+	s.Must(t, "systemctl", "start", "lbd")
 	s.ready(t)
 }
 
 func withoutRedis(t *testing.T, s *site) {
-	s.must(t, "systemctl", "stop", "redis-server")
+	s.Must(t, "systemctl", "stop", "redis-server")
 	s.underTraffic(t, func() {
-		s.must(t, "systemctl", "restart", "lbd")
-		if state := s.show(t, "lbd", "ActiveState"); state != "active" {
+		s.Must(t, "systemctl", "restart", "lbd")
+		if state := s.Show(t, "lbd", "ActiveState"); state != "active" {
 			t.Errorf("lbd is %s", state)
 		}
 	})
-	s.must(t, "systemctl", "start", "redis-server")
+	s.Must(t, "systemctl", "start", "redis-server")
 	s.ready(t)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/machine"
 )
 
 // need is a row of the page's table: what lbd.service allows, and what shows when it doesn't.
@@ -75,23 +77,23 @@ func without(right string) string {
 // needs takes one right after another away from lbd: what the table says must show. With all rights nothing of it does.
 func needs(t *testing.T, s *site) {
 	// A node that says that it is where Nginx listens: at an address that lbd learns from the kernel only.
-	s.addAddress(t, "10.9.9.9/32")
-	s.write(t, "/etc/lbd/lbd.yaml", strings.Replace(lbdConfig, "127.0.0.0/8", "127.0.0.0/8, 10.0.0.0/8", 1), 0o600)
+	s.AddAddress(t, "10.9.9.9/32")
+	s.Write(t, "/etc/lbd/lbd.yaml", strings.Replace(lbdConfig, "127.0.0.0/8", "127.0.0.0/8, 10.0.0.0/8", 1), 0o600)
 	s.agent(t, "liar", "10.9.9.9", 443)
 	defer func() {
-		s.must(t, "systemctl", "stop", "liar")
-		s.write(t, "/etc/lbd/lbd.yaml", lbdConfig, 0o600)
+		s.Must(t, "systemctl", "stop", "liar")
+		s.Write(t, "/etc/lbd/lbd.yaml", lbdConfig, 0o600)
 	}()
 
 	shown := func() string {
-		return s.readyz() + "\n" + s.journal("lbd") + "\n" + s.must(t, "cat", "/etc/nginx/conf.d/upstream.conf")
+		return s.readyz() + "\n" + s.Journal("lbd") + "\n" + s.Must(t, "cat", "/etc/nginx/conf.d/upstream.conf")
 	}
 	for _, row := range readNeeds(t) {
 		t.Run(strings.ReplaceAll(row.what, "/", "_"), func(t *testing.T) {
 			s.stir(t)
 			s.setDropIn(t, "lbd", "TimeoutStartSec=5s\n"+without(row.what))
-			s.must(t, "systemctl", "start", "--no-block", "lbd")
-			eventually(t, "without "+row.what+" one reads "+row.shows, func() bool { return strings.Contains(shown(), row.shows) }, shown)
+			s.Must(t, "systemctl", "start", "--no-block", "lbd")
+			machine.Eventually(t, "without "+row.what+" one reads "+row.shows, func() bool { return strings.Contains(shown(), row.shows) }, shown)
 		})
 	}
 	s.stir(t)
@@ -108,21 +110,21 @@ func needs(t *testing.T, s *site) {
 // stir ends lbd and leaves what it has to mend at its next start, and a temp folder that Nginx has to make then.
 func (s *site) stir(t *testing.T) {
 	t.Helper()
-	s.must(t, "systemctl", "stop", "lbd")
-	s.must(t, "journalctl", "--rotate")
-	s.must(t, "journalctl", "--vacuum-time=1us")
-	s.must(t, "rm", "-rf", "/var/lib/nginx/uwsgi")
-	s.write(t, "/etc/nginx/conf.d/upstream.conf", upstream, 0o644)
+	s.Must(t, "systemctl", "stop", "lbd")
+	s.Must(t, "journalctl", "--rotate")
+	s.Must(t, "journalctl", "--vacuum-time=1us")
+	s.Must(t, "rm", "-rf", "/var/lib/nginx/uwsgi")
+	s.Write(t, "/etc/nginx/conf.d/upstream.conf", upstream, 0o644)
 }
 
 // otherSites tries what the page tells sites that are not Debian's stock one.
 func otherSites(t *testing.T, s *site) {
 	t.Run("reload with systemctl", func(t *testing.T) {
-		s.write(t, "/etc/lbd/lbd.yaml", lbdConfig+"nginx: {reload: [systemctl, reload, nginx]}\n", 0o600)
-		defer s.write(t, "/etc/lbd/lbd.yaml", lbdConfig, 0o600)
+		s.Write(t, "/etc/lbd/lbd.yaml", lbdConfig+"nginx: {reload: [systemctl, reload, nginx]}\n", 0o600)
+		defer s.Write(t, "/etc/lbd/lbd.yaml", lbdConfig, 0o600)
 		s.stir(t)
 		s.dropIn(t, "lbd", "")
-		eventually(t, "systemctl is refused", func() bool { return strings.Contains(s.readyz(), "systemctl") }, s.readyz)
+		machine.Eventually(t, "systemctl is refused", func() bool { return strings.Contains(s.readyz(), "systemctl") }, s.readyz)
 		s.dropIn(t, "lbd", "InaccessiblePaths=")
 		s.ready(t)
 	})
@@ -131,14 +133,14 @@ func otherSites(t *testing.T, s *site) {
 		s.stir(t)
 		s.dropIn(t, "lbd", strings.TrimPrefix(examples(t, "ini")[0], "[Service]"))
 		s.ready(t)
-		if out, err := s.run("nsenter", "--mount", "--target", s.show(t, "lbd", "MainPID"), "touch", "/etc/nginx/nginx.conf"); err == nil {
+		if out, err := s.Run("nsenter", "--mount", "--target", s.Show(t, "lbd", "MainPID"), "touch", "/etc/nginx/nginx.conf"); err == nil {
 			t.Errorf("lbd may write nginx.conf %s", out)
 		}
 	})
 	t.Run("check in the sandbox", func(t *testing.T) {
 		s.follow(t, "nsenter")
 		s.dropIn(t, "lbd", "ReadOnlyPaths=/var/log/nginx")
-		if out, err := s.run("sh", "-ec", examples(t, "sh")[1]); err == nil || !strings.Contains(out, "Read-only file system") {
+		if out, err := s.Run("sh", "-ec", examples(t, "sh")[1]); err == nil || !strings.Contains(out, "Read-only file system") {
 			t.Errorf("lbd check says %v: %s", err, out)
 		}
 	})
@@ -149,7 +151,7 @@ func otherSites(t *testing.T, s *site) {
 // exposure holds the figure in the page against systemd's.
 func exposure(t *testing.T, s *site) {
 	for _, unit := range []string{"lbd.service", "bbagent.service"} {
-		said := s.must(t, "systemd-analyze", "security", "--no-pager", unit)
+		said := s.Must(t, "systemd-analyze", "security", "--no-pager", unit)
 		figure := regexp.MustCompile(`Overall exposure level for ` + unit + `: (\d+\.\d)`).FindStringSubmatch(said)
 		if figure == nil || !strings.Contains(page(t), "| `"+unit+"` | "+figure[1]+" |") {
 			t.Errorf("systemd says %q of %s, and not the page", figure, unit)

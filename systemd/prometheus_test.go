@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/machine"
 )
 
 // prometheus has Debian's Prometheus watch lbd with the rules and the scrape config of docs/observability.md: it takes
@@ -19,13 +21,13 @@ func prometheus(t *testing.T, s *site) {
 	_, config, _ := strings.Cut(string(text), "```yaml\n")
 	config, _, _ = strings.Cut(config, "```")
 	config = strings.NewReplacer(`["10.0.0.11:9180", "10.0.0.12:9180"]`, `["127.0.0.1:9180"]`, "scrape_interval: 15s", "scrape_interval: 1s").Replace(config)
-	s.write(t, "/etc/prometheus/prometheus.yml", "global: {evaluation_interval: 1s}\n"+config, 0o644)
-	s.copy(t, "../docs/alerts.yml", "/etc/prometheus/alerts.yml", 0o644)
-	s.must(t, "promtool", "check", "config", "/etc/prometheus/prometheus.yml")
-	s.must(t, "systemctl", "restart", "prometheus")
-	eventually(t, "prometheus sees lbd", func() bool { return len(s.ask(t, "lbd_ready == 1")) == 1 }, func() string { return s.journal("prometheus") })
+	s.Write(t, "/etc/prometheus/prometheus.yml", "global: {evaluation_interval: 1s}\n"+config, 0o644)
+	s.Copy(t, "../docs/alerts.yml", "/etc/prometheus/alerts.yml", 0o644)
+	s.Must(t, "promtool", "check", "config", "/etc/prometheus/prometheus.yml")
+	s.Must(t, "systemctl", "restart", "prometheus")
+	machine.Eventually(t, "prometheus sees lbd", func() bool { return len(s.ask(t, "lbd_ready == 1")) == 1 }, func() string { return s.Journal("prometheus") })
 
-	eventually(t, "prometheus has two samples", func() bool { return len(s.ask(t, "rate(process_cpu_seconds_total[20s])")) == 1 }, s.readyz)
+	machine.Eventually(t, "prometheus has two samples", func() bool { return len(s.ask(t, "rate(process_cpu_seconds_total[20s])")) == 1 }, s.readyz)
 	var board struct {
 		Panels []struct {
 			Title   string
@@ -56,19 +58,17 @@ func prometheus(t *testing.T, s *site) {
 	if firing := s.ask(t, "ALERTS"); len(firing) > 0 {
 		t.Errorf("all is well, and there are alerts: %v", firing)
 	}
-	s.must(t, "systemctl", "stop", "nginx")
-	eventually(t, "LbdNginxDown", func() bool { return strings.Contains(fmt.Sprint(s.ask(t, "ALERTS")), "LbdNginxDown") }, s.readyz)
-	s.must(t, "systemctl", "start", "nginx")
+	s.Must(t, "systemctl", "stop", "nginx")
+	machine.Eventually(t, "LbdNginxDown", func() bool { return strings.Contains(fmt.Sprint(s.ask(t, "ALERTS")), "LbdNginxDown") }, s.readyz)
+	s.Must(t, "systemctl", "start", "nginx")
 	s.ready(t)
-	s.must(t, "systemctl", "stop", "prometheus")
+	s.Must(t, "systemctl", "stop", "prometheus")
 }
 
 // ask puts a query to Prometheus and returns the labels of what it answers.
 func (s *site) ask(t *testing.T, query string) (series []map[string]string) {
 	t.Helper()
-	c := s.client()
-	defer c.CloseIdleConnections()
-	_, body, err := get(c, "http://127.0.0.1:9090/api/v1/query?query="+url.QueryEscape(query))
+	_, body, err := s.Get("http://127.0.0.1:9090/api/v1/query?query=" + url.QueryEscape(query))
 	if err != nil {
 		return nil // not yet
 	}

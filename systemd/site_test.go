@@ -1,28 +1,28 @@
+// Package systemd is the units of lbd and bbagent, and tests that boot Debian with them. It holds no code.
 package systemd
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
+	"flag"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
+
+	"github.com/bazbeans/bazbeans/dev/machine"
+)
+
+var (
+	boot     = flag.Bool("boot", false, "boot Debian in a container and test the units there (make test-systemd); needs root, systemd-nspawn, and debootstrap for the first time")
+	binaries = flag.String("bin", "", "a `folder` with the lbd, bbagent and bbctl to test; they are built if there is none")
 )
 
 // site is a machine with Debian's stock Nginx, a TLS site on it whose backends are ours, lbd and bbagent as their units
 // start them.
 type site struct {
-	*machine
-	nodes []string
+	*machine.Machine
 }
 
 // The site's own part of Nginx's configuration: what docs/lbd.md tells an operator to have, and TLS.
@@ -59,7 +59,7 @@ heartbeat_ttl: 60s
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{machine: bootDebian(t)}
+	s := &site{machine.Boot(t)}
 	bin := *binaries
 	if bin == "" {
 		bin = t.TempDir()
@@ -70,23 +70,23 @@ func newSite(t *testing.T) *site {
 		}
 	}
 	for _, name := range []string{"lbd", "bbagent", "bbctl"} {
-		s.copy(t, filepath.Join(bin, name), checkout+"/bin/"+name, 0o755)
+		s.Copy(t, filepath.Join(bin, name), checkout+"/bin/"+name, 0o755)
 	}
 	for _, name := range []string{"lbd.service", "bbagent.service", "bbagent-compose.conf"} {
-		s.copy(t, name, checkout+"/systemd/"+name, 0o644)
+		s.Copy(t, name, checkout+"/systemd/"+name, 0o644)
 	}
-	s.copy(t, filepath.Join(bin, "bbctl"), "/usr/local/bin/bbctl", 0o755)
-	s.write(t, checkout+"/lbd.yaml", lbdConfig, 0o600)
-	s.write(t, checkout+"/bbagent.yaml", agentConfig, 0o600)
-	s.must(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=site", "-keyout", "/etc/ssl/private/site.key", "-out", "/etc/ssl/certs/site.pem")
-	s.must(t, "chmod", "600", "/etc/ssl/private/site.key")
-	s.write(t, "/etc/nginx/conf.d/upstream.conf", upstream, 0o644)
-	s.write(t, "/etc/nginx/sites-enabled/site", tlsSite, 0o644)
-	s.must(t, "systemctl", "restart", "nginx")
+	s.Copy(t, filepath.Join(bin, "bbctl"), "/usr/local/bin/bbctl", 0o755)
+	s.Write(t, checkout+"/lbd.yaml", lbdConfig, 0o600)
+	s.Write(t, checkout+"/bbagent.yaml", agentConfig, 0o600)
+	s.Must(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=site", "-keyout", "/etc/ssl/private/site.key", "-out", "/etc/ssl/certs/site.pem")
+	s.Must(t, "chmod", "600", "/etc/ssl/private/site.key")
+	s.Write(t, "/etc/nginx/conf.d/upstream.conf", upstream, 0o644)
+	s.Write(t, "/etc/nginx/sites-enabled/site", tlsSite, 0o644)
+	s.Must(t, "systemctl", "restart", "nginx")
 	s.follow(t, "bin/lbd")
 	s.follow(t, "bin/bbagent")
-	s.backend(t, "web1", "127.0.1.1:8001")
-	s.backend(t, "web2", "127.0.1.2:8001")
+	s.Backend(t, "web1", "127.0.1.1:8001")
+	s.Backend(t, "web2", "127.0.1.2:8001")
 	s.agent(t, "web2", "127.0.1.2", 8001)
 	s.serves(t, "web1", "web2")
 	return s
@@ -100,7 +100,7 @@ func (s *site) follow(t *testing.T, text string) {
 	t.Helper()
 	for _, example := range examples(t, "sh") {
 		if strings.Contains(example, text) {
-			s.must(t, "sh", "-ec", "cd "+checkout+"\n"+example)
+			s.Must(t, "sh", "-ec", "cd "+checkout+"\n"+example)
 			return
 		}
 	}
@@ -125,72 +125,18 @@ func page(t *testing.T) string {
 	return string(text)
 }
 
-// backend is an application that answers with its name.
-func (s *site) backend(t *testing.T, name, addr string) {
-	t.Helper()
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })}
-	ln := s.listen(t, addr)
-	go srv.Serve(ln) // ends with Close
-	t.Cleanup(func() { srv.Close() })
-	s.nodes = append(s.nodes, name)
-}
-
 // agent starts one more agent, in a unit of its own.
 func (s *site) agent(t *testing.T, node, address string, port int) {
 	t.Helper()
-	s.must(t, "systemd-run", "--quiet", "--unit="+node, "bbagent", "--node-id="+node, "--address="+address, fmt.Sprint("--node-port=", port),
+	s.Must(t, "systemd-run", "--quiet", "--unit="+node, "bbagent", "--node-id="+node, "--address="+address, fmt.Sprint("--node-port=", port),
 		"--cpu-threshold=100", "--memory-threshold=100", "--heartbeat-ttl=60s")
-}
-
-func (s *site) client() *http.Client {
-	return &http.Client{Timeout: soon, Transport: &http.Transport{
-		DialContext:     func(_ context.Context, _, addr string) (net.Conn, error) { return s.dial(addr) },
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the certificate is the site's own
-	}}
-}
-
-// get fetches a page in the machine.
-func get(c *http.Client, url string) (code int, body string, err error) {
-	resp, err := c.Get(url)
-	if err != nil {
-		return 0, "", err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(text), err
 }
 
 const front = "https://127.0.0.1/"
 
-// serves waits until exactly these nodes answer through Nginx.
-func (s *site) serves(t *testing.T, nodes ...string) {
-	t.Helper()
-	c := s.client()
-	defer c.CloseIdleConnections()
-	want, got := strings.Join(nodes, " "), ""
-	eventually(t, "nginx sends to "+want, func() bool {
-		seen := map[string]bool{}
-		for range 10 {
-			if code, name, err := get(c, front); err == nil && code == http.StatusOK {
-				seen[name] = true
-			}
-		}
-		var list []string
-		for _, n := range s.nodes {
-			if seen[n] {
-				list = append(list, n)
-			}
-		}
-		got = strings.Join(list, " ")
-		return got == want
-	}, func() string { return fmt.Sprintf("it sends to %q; %s\n%s", got, s.readyz(), s.journal("lbd")) })
-}
-
 // readyz is what lbd says of itself: ok, or what is wrong.
 func (s *site) readyz() string {
-	c := s.client()
-	defer c.CloseIdleConnections()
-	_, body, err := get(c, "http://127.0.0.1:9180/readyz")
+	_, body, err := s.Get("http://127.0.0.1:9180/readyz")
 	if err != nil {
 		return err.Error()
 	}
@@ -200,20 +146,14 @@ func (s *site) readyz() string {
 func (s *site) ready(t *testing.T) {
 	t.Helper()
 	said := ""
-	eventually(t, "lbd is ready", func() bool { said = s.readyz(); return said == "ok" }, func() string { return said + "\n" + s.journal("lbd") })
-}
-
-// journal is the end of what a unit and systemd said of it.
-func (s *site) journal(unit string, more ...string) string {
-	out, _ := s.run(append([]string{"journalctl", "--no-pager", "--output=cat", "--lines=30", "--unit=" + unit}, more...)...)
-	return out
+	machine.Eventually(t, "lbd is ready", func() bool { said = s.readyz(); return said == "ok" }, func() string { return said + "\n" + s.Journal("lbd") })
 }
 
 // dropIn sets what stands in [Service] beside the unit of lbd or bbagent; "" takes it away. The unit is started anew.
 func (s *site) dropIn(t *testing.T, unit, text string) {
 	t.Helper()
 	s.setDropIn(t, unit, text)
-	s.must(t, "systemctl", "restart", unit)
+	s.Must(t, "systemctl", "restart", unit)
 }
 
 // setDropIn is dropIn, and leaves the unit as it runs.
@@ -221,45 +161,21 @@ func (s *site) setDropIn(t *testing.T, unit, text string) {
 	t.Helper()
 	path := "/etc/systemd/system/" + unit + ".service.d/test.conf"
 	if text == "" {
-		s.must(t, "rm", "--force", path)
+		s.Must(t, "rm", "--force", path)
 	} else {
-		s.write(t, path, "[Service]\n"+text+"\n", 0o644)
+		s.Write(t, path, "[Service]\n"+text+"\n", 0o644)
 	}
-	s.must(t, "systemctl", "daemon-reload")
+	s.Must(t, "systemctl", "daemon-reload")
+}
+
+// serves waits until exactly these nodes answer through Nginx.
+func (s *site) serves(t *testing.T, nodes ...string) {
+	t.Helper()
+	s.Serves(t, front, func() string { return s.readyz() + "\n" + s.Journal("lbd") }, nodes...)
 }
 
 // underTraffic sends requests while fn does something to the site: no request may fail.
 func (s *site) underTraffic(t *testing.T, fn func()) {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	sent, failed := 0, []error(nil)
-	for range 2 {
-		all.Go(func() {
-			c := s.client()
-			defer c.CloseIdleConnections()
-			for ctx.Err() == nil {
-				code, body, err := get(c, front)
-				if err == nil && code != http.StatusOK {
-					err = errors.New(fmt.Sprint(code, " ", body))
-				}
-				mu.Lock()
-				if sent++; err != nil {
-					failed = append(failed, err)
-				}
-				mu.Unlock()
-				time.Sleep(2 * time.Millisecond) // the rate of the load, not a wait
-			}
-		})
-	}
-	defer func() {
-		stop()
-		all.Wait()
-		if len(failed) > 0 || sent == 0 {
-			t.Errorf("%d of %d requests failed: %v", len(failed), sent, failed[:min(3, len(failed))])
-		}
-		t.Logf("%d requests", sent)
-	}()
-	fn()
+	s.UnderTraffic(t, front, fn)
 }
