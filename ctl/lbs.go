@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,18 +18,20 @@ import (
 
 // lbView is a load balancer in JSON and YAML; its keys are public (docs/bbctl.md).
 type lbView struct {
-	ID         string     `json:"id"`
-	Host       string     `json:"host"`
-	State      string     `json:"state"`
-	Rev        int64      `json:"rev"`    // of the pool, as it serves it
-	Behind     *int64     `json:"behind"` // milliseconds from there to the pool's newest change; null: silent
-	Generation int64      `json:"generation"`
-	Apply      string     `json:"apply"`
-	Held       []string   `json:"held"`
-	Refused    []refused  `json:"refused"` // nodes that it does not take, for reasons of its own
-	Draining   int        `json:"draining"`
-	At         *time.Time `json:"at"`
-	Error      string     `json:"error"`
+	ID         string         `json:"id"`
+	Host       string         `json:"host"`
+	State      string         `json:"state"`
+	Rev        int64          `json:"rev"`    // of the pool, as it serves it
+	Behind     *int64         `json:"behind"` // milliseconds from there to the pool's newest change; null: silent
+	Generation int64          `json:"generation"`
+	Apply      string         `json:"apply"`
+	Live       string         `json:"live"` // by which live engine; "": by reloads
+	Busy       map[string]int `json:"busy"` // by node: requests under way, or connections with resolve; null: not counted
+	Held       []string       `json:"held"`
+	Refused    []refused      `json:"refused"` // nodes that it does not take, for reasons of its own
+	Draining   int            `json:"draining"`
+	At         *time.Time     `json:"at"`
+	Error      string         `json:"error"`
 
 	silentFor time.Duration // 0: unknown
 }
@@ -52,7 +55,7 @@ const (
 
 func newLBView(b pool.LB, rev int64) lbView {
 	behind := max(0, rev-b.Rev)
-	v := lbView{ID: b.ID, Host: b.Host, Rev: b.Rev, Behind: &behind, Generation: b.Generation, Apply: b.Apply,
+	v := lbView{ID: b.ID, Host: b.Host, Rev: b.Rev, Behind: &behind, Generation: b.Generation, Apply: b.Apply, Live: b.Live, Busy: b.Busy,
 		Held: append([]string{}, b.Held...), Refused: []refused{}, Draining: b.Draining, At: known(b.At), Error: b.Error, silentFor: b.SilentFor}
 	for _, r := range b.Refused {
 		v.Refused = append(v.Refused, refused(r))
@@ -82,7 +85,8 @@ func (s *session) lbsCmd() *cobra.Command {
 		Short: "List the load balancers: what each is proven to serve.",
 		Long: `LAG is how much older the pool is that it serves than the newest change; HELD are nodes that its
 guard goes on serving against the registry's word, REFUSED how many it does not take (-o json says
-why, and list-nodes), DRAINING the old workers of its Nginx, AGE how old its word is.`,
+why, and list-nodes), DRAINING the old workers of its Nginx, BUSY the requests that a live engine has
+counted under way when it last said so (-o json: on which nodes), AGE how old its word is.`,
 		Example: "  bbctl lbs\n  bbctl lbs forget lb2",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return s.lbs(cmd.Context()) },
@@ -132,18 +136,18 @@ func (s *session) lbsTable(w *bytes.Buffer, views []lbView) {
 	now := s.now()
 	t := table{columns: []column{{name: "ID", keep: true}, {name: "HOST"}, {name: "STATE", keep: true}, {name: "REV", right: true},
 		{name: "LAG", right: true, keep: true}, {name: "GEN", right: true}, {name: "APPLY"}, {name: "HELD", least: 6},
-		{name: "REFUSED", right: true}, {name: "DRAINING", right: true}, {name: "AGE", right: true}, {name: "ERROR", least: 12, keep: true}}}
+		{name: "REFUSED", right: true}, {name: "DRAINING", right: true}, {name: "BUSY", right: true}, {name: "AGE", right: true}, {name: "ERROR", least: 12, keep: true}}}
 	for _, v := range views {
 		if v.State == lbSilent {
 			last := "-"
 			if v.silentFor > 0 {
 				last = short(v.silentFor)
 			}
-			t.add(v.ID, "-", v.State, "-", "-", "-", "-", "-", "-", "-", last, "its Nginx may still send")
+			t.add(v.ID, "-", v.State, "-", "-", "-", "-", "-", "-", "-", "-", last, "its Nginx may still send")
 			continue
 		}
-		t.add(v.ID, dash(v.Host), v.State, strconv.FormatInt(v.Rev, 10), lag(v), strconv.FormatInt(v.Generation, 10), dash(v.Apply),
-			dash(strings.Join(v.Held, ",")), strconv.Itoa(len(v.Refused)), strconv.Itoa(v.Draining), age(now, v.At), v.Error)
+		t.add(v.ID, dash(v.Host), v.State, strconv.FormatInt(v.Rev, 10), lag(v), strconv.FormatInt(v.Generation, 10), how(v),
+			dash(strings.Join(v.Held, ",")), strconv.Itoa(len(v.Refused)), strconv.Itoa(v.Draining), busy(v), age(now, v.At), v.Error)
 	}
 	s.render(w, &t, func(column, text string) colour {
 		if column != "STATE" {
@@ -157,6 +161,21 @@ func (s *session) lbsTable(w *bytes.Buffer, views []lbView) {
 		}
 		return yellow
 	})
+}
+
+// how is by what it applies: reload, lua or resolve.
+func how(v lbView) string { return dash(cmp.Or(v.Live, v.Apply)) }
+
+// busy is how much is under way on all nodes.
+func busy(v lbView) string {
+	if v.Live == "" {
+		return "-"
+	}
+	n := 0
+	for _, on := range v.Busy {
+		n += on
+	}
+	return strconv.Itoa(n)
 }
 
 func lag(v lbView) string {

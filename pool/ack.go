@@ -16,15 +16,17 @@ import (
 type Ack struct {
 	ID         string
 	Host       string
-	Rev        int64       // of the snapshot it serves
-	Generation int64       // of the configuration it serves
-	Held       []string    // nodes it goes on serving against the registry's word, sorted
-	Blind      bool        // lbd can't see its Nginx, or not prove that it serves Rev
-	Draining   int         // old workers of its Nginx that have not ended: they may still send to nodes taken out
-	Old        []OldWorker // Draining ones that take long
-	Instance   string      // which run of lbd it is
-	Apply      string      // how it applies: reload or live
-	Error      string      // the last error, "" when all is well
+	Rev        int64          // of the snapshot it serves
+	Generation int64          // of the configuration it serves
+	Held       []string       // nodes it goes on serving against the registry's word, sorted
+	Blind      bool           // lbd can't see its Nginx, or not prove that it serves Rev
+	Draining   int            // old workers of its Nginx that have not ended: they may still send to nodes taken out
+	Old        []OldWorker    // Draining ones that take long
+	Instance   string         // which run of lbd it is
+	Apply      string         // how it applies: reload or live
+	Live       string         // by which live engine; "" with reload
+	Busy       map[string]int // by node: what is under way on it (see Counts), as far as a live engine can tell
+	Error      string         // the last error, "" when all is well
 	At         time.Time
 	Refused    []Refusal // nodes that it refuses for reasons of its own, such as an address it may not send to
 }
@@ -38,8 +40,19 @@ type OldWorker struct {
 	Connections int `json:"connections"` // that it still has, to clients and nodes; -1: they can't be seen
 }
 
-// oldMost bounds how many of them an Ack carries.
-const oldMost = 20
+// oldMost and busyMost bound how many of them, and how many busy nodes, an Ack carries.
+const (
+	oldMost  = 20
+	busyMost = 10_000
+)
+
+// Counts says what the numbers of Busy are: requests, or connections where Nginx can't be asked for requests.
+func (a *Ack) Counts() string {
+	if a.Live == "resolve" {
+		return "connection"
+	}
+	return "request"
+}
 
 // LB is a load balancer as the pool knows it.
 type LB struct {
@@ -68,13 +81,20 @@ func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) (before s
 	if err != nil {
 		return "", fmt.Errorf("encode ack: %w", err)
 	}
+	if len(a.Busy) > busyMost {
+		return "", fmt.Errorf("encode ack: %d busy nodes", len(a.Busy))
+	}
+	busy, err := json.Marshal(a.Busy)
+	if err != nil {
+		return "", fmt.Errorf("encode ack: %w", err)
+	}
 	_, unix := stamp()
 	pipe := p.rdb.TxPipeline()
 	last := pipe.HGet(ctx, p.keys.lb(a.ID), "instance")
 	pipe.SAdd(ctx, p.keys.lbs(), a.ID)
 	pipe.HSet(ctx, p.keys.lb(a.ID), "rev", a.Rev, "generation", a.Generation, "held", string(held),
 		"blind", strconv.FormatBool(a.Blind), "instance", a.Instance, "draining", a.Draining, "apply", a.Apply, "error", cut(a.Error), "host", a.Host, "at", unix,
-		"refused", string(refused), "old", string(old))
+		"refused", string(refused), "old", string(old), "live", a.Live, "busy", string(busy))
 	pipe.PExpire(ctx, p.keys.lb(a.ID), ttl)
 	pipe.Set(ctx, p.keys.lbLast(a.ID), "", lastWordTTL)
 	if err = told(pipe.Exec(ctx)); err != nil && !errors.Is(err, redis.Nil) {
@@ -116,13 +136,16 @@ func (p *Pool) LBs(ctx context.Context) ([]LB, error) {
 func decodeLB(id string, h map[string]string) LB {
 	number := func(k string) int64 { n, _ := strconv.ParseInt(h[k], 10, 64); return n }
 	b := LB{Silent: len(h) == 0, Ack: Ack{ID: id, Host: cut(h["host"]), Rev: number("rev"), Generation: number("generation"),
-		Draining: int(number("draining")), Apply: cut(h["apply"]), Error: cut(h["error"]), Instance: cut(h["instance"])}}
+		Draining: int(number("draining")), Apply: cut(h["apply"]), Live: cut(h["live"]), Error: cut(h["error"]), Instance: cut(h["instance"])}}
 	b.Blind = h["blind"] == "true"
 	if json.Unmarshal([]byte(h["held"]), &b.Held) != nil {
 		b.Silent = true // what it says can't be read
 	}
 	_ = json.Unmarshal([]byte(h["refused"]), &b.Refused) // for people: what can't be read is left out
 	_ = json.Unmarshal([]byte(h["old"]), &b.Old)
+	if busy := h["busy"]; busy != "" && json.Unmarshal([]byte(busy), &b.Busy) != nil {
+		b.Silent = true // as with held: a wait must not end because of it
+	}
 	b.Old = b.Old[:min(len(b.Old), oldMost)]
 	b.Refused = b.Refused[:min(len(b.Refused), refusalsMost)]
 	for i, r := range b.Refused {

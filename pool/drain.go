@@ -44,7 +44,8 @@ func (e *WaitError) Error() string {
 func (e *WaitError) Unwrap() error { return e.Err }
 
 // WaitDrained returns nil once no load balancer sends anything to ids any more: every one ever seen and not forgotten
-// is proven to serve revision rev or a later one, holds none of ids against it, and has had no old worker left since.
+// is proven to serve revision rev or a later one, holds none of ids against it, has had no old worker left since, and
+// where it counts requests has none under way on ids.
 // One that is silent blocks: its Nginx may still be sending. rev is the Change.Rev of the freezes, the highest of them.
 //
 // ctx should have a deadline; its end makes a *WaitError that names who is missing. ErrNoLB means that there is nobody
@@ -74,8 +75,22 @@ func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report 
 		if !ended[b.ID] {
 			return Blocker{Why: fmt.Sprintf("%s still draining%s", plural(b.Draining, "old worker"), oldWorkers(b))}
 		}
+		if busy := busyOn(b, ids); busy != "" {
+			return Blocker{Why: busy}
+		}
 		return Blocker{}
 	})
+}
+
+// busyOn says what is under way on ids; "" for nothing.
+func busyOn(b *LB, ids []string) string {
+	var words []string
+	for _, id := range ids {
+		if n := b.Busy[id]; n > 0 {
+			words = append(words, plural(n, b.Counts())+" under way on "+id)
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // WaitServed is WaitDrained for a change that adds: it returns nil once every load balancer serves revision rev or a

@@ -90,7 +90,11 @@ func TestWaitDrained(t *testing.T) {
 		wait.want(t, pool.Blocker{LB: "lb2", Why: "still serves rev 90"}, silent)
 		w.ack(t, pool.Ack{ID: "lb2", Rev: 106, Draining: 1})
 		wait.want(t, pool.Blocker{LB: "lb2", Why: "1 old worker still draining"}, silent)
-		w.ack(t, pool.Ack{ID: "lb2", Rev: 106})
+		w.ack(t, pool.Ack{ID: "lb2", Rev: 106, Apply: "live", Live: "lua", Busy: map[string]int{"web3": 2, "web4": 9}})
+		wait.want(t, pool.Blocker{LB: "lb2", Why: "2 requests under way on web3"}, silent)
+		w.ack(t, pool.Ack{ID: "lb2", Rev: 106, Apply: "live", Live: "resolve", Busy: map[string]int{"web3": 1}})
+		wait.want(t, pool.Blocker{LB: "lb2", Why: "1 connection under way on web3"}, silent)
+		w.ack(t, pool.Ack{ID: "lb2", Rev: 106, Apply: "live", Live: "lua", Busy: map[string]int{"web4": 9}})
 		wait.want(t, silent)
 		if err := w.ForgetLB(ctx, "lb3"); err != nil {
 			t.Fatal(err)

@@ -118,7 +118,8 @@ func TestAcks(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
 		ctx := t.Context()
 		a := pool.Ack{ID: "lb1", Host: "h1", Rev: 1700000000123, Generation: 7, Held: []string{"web2"}, Draining: 1, Apply: "reload", Error: "e", Instance: "i1", Blind: true,
-			Old:     []pool.OldWorker{{PID: 4711, Connections: 3}},
+			Old:  []pool.OldWorker{{PID: 4711, Connections: 3}},
+			Live: "lua", Busy: map[string]int{"web3": 2},
 			Refused: []pool.Refusal{{ID: "web4", Why: "its address is web2's"}}}
 		if _, err := w.WriteAck(ctx, a, time.Minute); err != nil {
 			t.Fatal(err)
