@@ -72,9 +72,5 @@ func (r *Root) Lua() []string {
 
 func (r *Root) bin(name string) string { return filepath.Join(filepath.Dir(r.Dir), "bin", name) }
 
-// home is the name of the folder with all of this root's files: the suite, and
-// a digest of what is in it.
-func (r *Root) home() string { return filepath.Base(filepath.Dir(r.Dir)) }
-
 // present tells whether a file is there.
 func present(path string) bool { _, err := os.Stat(path); return err == nil }

@@ -26,22 +26,17 @@ var own = []string{"bin", "boot", "etc", "lib", "lib32", "lib64", "libx32", "los
 func init() { runtime.LockOSThread() }
 
 func main() {
-	name := filepath.Base(os.Args[0])
-	if err := enter(&name); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		os.Exit(127)
+	self, err := os.Executable()
+	if err == nil {
+		err = enter(filepath.Join(filepath.Dir(filepath.Dir(self)), "root"), filepath.Base(self))
 	}
+	fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
+	os.Exit(127)
 }
 
-// enter returns only when it has failed.
-func enter(name *string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	*name = filepath.Base(self)
-	root := filepath.Join(filepath.Dir(filepath.Dir(self)), "root")
-	program, err := find(root, *name)
+// enter becomes that program of the root. It returns only when it can't.
+func enter(root, name string) error {
+	program, err := find(root, name)
 	if err != nil {
 		return err
 	}
