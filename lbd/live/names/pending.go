@@ -1,0 +1,238 @@
+package names
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+const (
+	// margin is the time for Nginx to act on an answer after it was read: it does so in one go, in a few milliseconds
+	// with a thousand peers. It is also the time in which a worker that a reload has started asks for the first time.
+	margin = 50 * time.Millisecond
+
+	// patience is how long a socket that is connected to us may ask nothing before it is nobody's: longer than a look
+	// of Nginx that goes wrong takes, resolver_timeout twice.
+	patience = 5 * time.Second
+
+	maxClients = 4096
+)
+
+// asker is a socket and the upstream that it asks for: each upstream has a resolver of its own in each worker that
+// looks. Only one worker of a generation looks.
+type asker struct {
+	from  netip.AddrPort // over UDP, always: Nginx asks that way first
+	owner string
+}
+
+// client is what an asker was told last.
+type client struct {
+	set    *set
+	cut    bool           // it was told to ask over TCP, and has not
+	tcp    netip.AddrPort // where it was told, if not at from
+	fewer  bool           // there was no name in it that was not in the answer before: nothing else has to be asked for
+	at     time.Time
+	readAt time.Time // when the answer, or one before with the same set, was first seen to have been read
+	done   bool      // it goes by the set
+}
+
+func (z *Zone) toldUDP(from netip.AddrPort, about *set, cut bool, now time.Time) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	key := asker{from, owner(about.upstream)}
+	c := z.clients[key]
+	if c == nil {
+		if len(z.clients) >= maxClients {
+			z.forgetOldest()
+		}
+		c = &client{}
+		z.clients[key] = c
+	}
+	if cut {
+		c.cut, c.at = true, now
+		return
+	}
+	c.told(about, netip.AddrPort{}, now)
+}
+
+// toldTCP takes the answer to be for that client which was first told to ask over TCP. Which one it was doesn't
+// matter when two are waiting: neither counts before both were told.
+func (z *Zone) toldTCP(from netip.AddrPort, about *set, now time.Time) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	var first *client
+	for key, c := range z.clients {
+		if c.cut && key.owner == owner(about.upstream) && (first == nil || c.at.Before(first.at)) {
+			first = c
+		}
+	}
+	if first != nil {
+		first.told(about, from, now)
+	}
+}
+
+func (c *client) told(about *set, tcp netip.AddrPort, now time.Time) {
+	if c.set != about {
+		c.readAt, c.done = time.Time{}, false
+	}
+	c.fewer = c.set != nil && c.set.holds(about)
+	c.set, c.cut, c.tcp, c.at = about, false, tcp, now
+}
+
+// holds tells whether all names of other are in s.
+func (s *set) holds(other *set) bool {
+	if s == other {
+		return true
+	}
+	for name := range other.hosts {
+		if _, ok := s.hosts[name]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (z *Zone) forgetOldest() {
+	var oldest asker
+	for key, c := range z.clients {
+		if oldest == (asker{}) || c.at.Before(z.clients[oldest].at) {
+			oldest = key
+		}
+	}
+	delete(z.clients, oldest)
+}
+
+// Pending says why requests may still be sent by an older content than that of the last [Zone.Set]; "" when none can:
+// every worker that looks was answered from it, has read the answer, and has had the time to act on it. An answer with
+// new peers counts once the worker has looked again, a second later, because it asks for their addresses before it
+// acts. It takes one call to see that an answer was read and a later one for the time to have passed: ask again.
+func (z *Zone) Pending() string {
+	now := z.content.Load()
+	if now == nil {
+		return "no peers are known yet"
+	}
+	var u unread
+	var err error
+	if u.udp, err = z.connected("udp"); err == nil && z.usesTCP() {
+		u.tcp, err = z.connected("tcp")
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return z.pending(now, u, time.Now())
+}
+
+// unread has the sockets of this host that are connected to ours, by their own address, and how many bytes wait in
+// them to be read.
+type unread struct{ udp, tcp map[netip.AddrPort]uint64 }
+
+func (z *Zone) connected(kind string) (map[netip.AddrPort]uint64, error) {
+	waiting := map[netip.AddrPort]uint64{}
+	err := sockets(kind, func(s socket) {
+		if s.remote == z.addr {
+			waiting[s.local] = s.unread
+		}
+	})
+	return waiting, err
+}
+
+func (z *Zone) usesTCP() bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	for _, c := range z.clients {
+		if c.tcp.IsValid() {
+			return true
+		}
+	}
+	return false
+}
+
+func (z *Zone) pending(want *content, u unread, now time.Time) string {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	why := map[string]string{} // by owner
+	asked := map[string]bool{}
+	known := map[netip.AddrPort]bool{}
+	for key, c := range z.clients {
+		if _, open := u.udp[key.from]; !open {
+			delete(z.clients, key)
+			continue
+		}
+		known[key.from] = true
+		s := want.byOwner[key.owner]
+		if s == nil {
+			continue // an upstream that is no more
+		}
+		asked[key.owner] = true
+		if reason := c.behind(s, key.from, u, now); reason != "" {
+			why[key.owner] = reason
+		}
+	}
+	for _, s := range want.sets {
+		key := owner(s.upstream)
+		if !asked[key] {
+			return "upstream " + s.upstream + ": Nginx has not asked for it"
+		}
+		if why[key] != "" {
+			return "upstream " + s.upstream + ": " + why[key]
+		}
+	}
+	return z.strange(known, u.udp, now)
+}
+
+// behind says why the client may not go by s yet, and notes when it was first seen to have read its last answer.
+func (c *client) behind(s *set, from netip.AddrPort, u unread, now time.Time) string {
+	who := fmt.Sprintf("the worker at %s", from)
+	switch {
+	case c.set == s && c.done:
+		return ""
+	case c.cut:
+		return who + " has not come for an answer that is too long for UDP"
+	case c.set != s:
+		return fmt.Sprintf("%s has not asked since generation %d", who, s.since)
+	}
+	waiting := u.udp[from]
+	if c.tcp.IsValid() {
+		var open bool
+		if waiting, open = u.tcp[c.tcp]; !open {
+			return who + " has closed the connection of its answer" // it may have done so before it had read it
+		}
+	}
+	switch {
+	case waiting > 0:
+		return fmt.Sprintf("%s has not read generation %d", who, s.since)
+	case !c.fewer:
+		return fmt.Sprintf("%s looks up the new addresses of generation %d", who, s.since)
+	case c.readAt.IsZero():
+		c.readAt = now
+	}
+	if now.Sub(c.readAt) < margin {
+		return fmt.Sprintf("%s has only just read generation %d", who, s.since)
+	}
+	c.done = true
+	return ""
+}
+
+// strange reports a socket that is connected to ours and has not asked for an upstream yet: after a restart of lbd a
+// worker that has looked before is one until it looks again.
+func (z *Zone) strange(known map[netip.AddrPort]bool, open map[netip.AddrPort]uint64, now time.Time) string {
+	for from := range z.strangers {
+		if _, ok := open[from]; !ok || known[from] {
+		}
+	}
+	why := ""
+	for from := range open {
+		if known[from] {
+			continue
+		}
+		since, ok := z.strangers[from]
+		if !ok {
+			since = now
+			z.strangers[from] = now
+		}
+		if now.Sub(since) < patience {
+			why = fmt.Sprintf("the worker at %s has not asked yet", from)
+		}
+	}
+	return why
+}

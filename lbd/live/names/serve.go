@@ -1,0 +1,114 @@
+package names
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	maxConnections = 256 // over TCP; Nginx keeps one for each upstream with a long answer, in each generation of workers
+	idleTime       = 30 * time.Second
+	writeTime      = 5 * time.Second
+)
+
+// Run answers questions until ctx is done, which is no error, and closes the port. Questions over UDP are answered one
+// after the other: what comes faster is dropped by the kernel.
+func (z *Zone) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, func() { z.udp.Close(); z.tcp.Close() })
+	defer stop()
+	group.Go(func() error { return z.serveUDP() })
+	group.Go(func() error { return z.serveTCP(ctx, group) })
+	err := group.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (z *Zone) serveUDP() error {
+	message := make([]byte, longestQuestion+1)
+	for {
+		n, from, err := z.udp.ReadFromUDPAddrPort(message)
+		if err != nil {
+			return fmt.Errorf("read questions on %s: %w", z.addr, err)
+		}
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if !from.Addr().IsLoopback() {
+			continue
+		}
+		reply, about, cut := z.content.Load().answer(message[:n], true)
+		if reply == nil {
+			continue
+		}
+		if _, err := z.udp.WriteToUDPAddrPort(reply, from); err == nil && about != nil {
+			z.toldUDP(from, about, cut, time.Now())
+		}
+	}
+}
+
+func (z *Zone) serveTCP(ctx context.Context, group *errgroup.Group) error {
+	places := make(chan struct{}, maxConnections)
+	for {
+		conn, err := z.tcp.AcceptTCP()
+		if err != nil {
+			return fmt.Errorf("accept connections on %s: %w", z.addr, err)
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			conn.Close()
+			continue
+		}
+		group.Go(func() error {
+			defer func() { <-places }()
+			stop := context.AfterFunc(ctx, func() { conn.Close() })
+			defer stop()
+			defer conn.Close()
+			z.serveConn(conn)
+			return nil
+		})
+	}
+}
+
+// serveConn answers what comes over one connection: messages with their lengths in front (RFC 1035, 4.2.2).
+func (z *Zone) serveConn(conn *net.TCPConn) {
+	from := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	if !from.Addr().IsLoopback() {
+		return
+	}
+	message := make([]byte, 2+longestQuestion)
+	for {
+		conn.SetReadDeadline(time.Now().Add(idleTime)) // fails on a closed connection only, as the read does then
+		if _, err := io.ReadFull(conn, message[:2]); err != nil {
+			return
+		}
+		size := int(binary.BigEndian.Uint16(message))
+		if size > longestQuestion {
+			return
+		}
+		if _, err := io.ReadFull(conn, message[:size]); err != nil {
+			return
+		}
+		reply, about, _ := z.content.Load().answer(message[:size], false)
+		if reply == nil {
+			return
+		}
+		conn.SetWriteDeadline(time.Now().Add(writeTime))
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
+			return
+		}
+		if about != nil {
+			z.toldTCP(from, about, time.Now())
+		}
+	}
+}
