@@ -52,7 +52,7 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy, shellcheck
 	go mod verify
 	shellcheck $(SCRIPTS)
 
-bench: build ## measure drains beside a bare reload, in one run (CYCLES=50, ARGS="--confd PATH"), then resolvers
+bench: build ## measure drains of all engines beside a bare reload and HAProxy, in one run (CYCLES=50, ARGS="--only floor,lua"), then resolvers
 	@tools/deps bench
 	go run ./dev/bench --cycles $(CYCLES) $(ARGS)
 	@$(MAKE) --no-print-directory bench-resolvers

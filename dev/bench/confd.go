@@ -26,23 +26,27 @@ type confd struct {
 const confdKeys = "/upstream/nodes/"
 
 func startConfd(binary string) starter {
-	return func(ctx context.Context, s *site, web *servers.Nginx) (contender, error) {
-		dir := filepath.Join(s.dir, "confd-conf")
+	return func(ctx context.Context, s *site, name string) (front, contender, error) {
+		w, err := startWeb(ctx, s, name, webOptions{})
+		if err != nil {
+			return nil, nil, err
+		}
+		web, dir := w.Nginx, filepath.Join(s.dir, "confd-conf")
 		if err := writeConfd(dir, web); err != nil {
-			return nil, err
+			return w, nil, err
 		}
 		help, err := output(binary, "--help")
 		if err != nil && help == "" {
-			return nil, err
+			return w, nil, err
 		}
 		c := &confd{site: s, rdb: redis.NewClient(&redis.Options{Addr: s.redis.Addr(), DisableIdentity: true})}
 		for _, id := range s.ids() {
 			if err := c.unfreeze(ctx, id); err != nil {
-				return c, err
+				return w, c, err
 			}
 		}
 		if c.proc, err = startDaemon(s.dir, confdArgv(binary, help, dir, s.redis.Addr())...); err != nil {
-			return c, err
+			return w, c, err
 		}
 		written := func() error {
 			text, err := os.ReadFile(upstreamFile(web))
@@ -51,7 +55,7 @@ func startConfd(binary string) starter {
 			}
 			return err
 		}
-		return c, c.proc.awaitReady(ctx, written)
+		return w, c, c.proc.awaitReady(ctx, written)
 	}
 }
 

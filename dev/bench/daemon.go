@@ -11,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/shirou/gopsutil/v3/process"
 )
 
 // daemon is a contender's process.
@@ -98,27 +96,10 @@ func (d *daemon) tail() string {
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
-// footprint is what a process has used so far, without its children.
-type footprint struct {
-	cpu  time.Duration
-	rss  uint64 // bytes in memory now
-	peak uint64 // the most it ever had
-}
-
-// footprint is nothing without a process.
+// footprint is that of the process without its children, and nothing without a process.
 func (d *daemon) footprint() (footprint, error) {
 	if d == nil {
 		return footprint{}, nil
 	}
-	p, err := process.NewProcess(int32(d.cmd.Process.Pid))
-	if err != nil {
-		return footprint{}, fmt.Errorf("look at %s: %w", d.cmd.Path, err)
-	}
-	times, err1 := p.Times()
-	memory, err2 := p.MemoryInfo()
-	if err := errors.Join(err1, err2); err != nil {
-		return footprint{}, fmt.Errorf("look at %s: %w", d.cmd.Path, err)
-	}
-	cpu := time.Duration((times.User + times.System) * float64(time.Second))
-	return footprint{cpu: cpu, rss: memory.RSS, peak: memory.HWM}, nil
+	return usedBy(d.cmd.Process.Pid, false)
 }

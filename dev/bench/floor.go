@@ -26,15 +26,18 @@ type floor struct {
 	took  stepTimes
 }
 
-func startFloor(ctx context.Context, s *site, web *servers.Nginx) (contender, error) {
-	f := &floor{web: web, files: map[string][]byte{}, took: stepTimes{}}
+func startFloor(ctx context.Context, s *site, name string) (front, contender, error) {
+	web, err := startWeb(ctx, s, name, webOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	f := &floor{web: web.Nginx, files: map[string][]byte{}, took: stepTimes{}}
 	for _, frozen := range append([]string{""}, s.ids()...) {
-		var err error
-		if f.files[frozen], err = rendered(s, frozen); err != nil {
-			return nil, err
+		if f.files[frozen], err = rendered(usual, s.peers(), frozen); err != nil {
+			return web, nil, err
 		}
 	}
-	return f, f.apply(ctx, "")
+	return web, f, f.apply(ctx, "")
 }
 
 func (f *floor) freeze(ctx context.Context, node string) error { return f.apply(ctx, node) }
@@ -67,20 +70,24 @@ func (f *floor) apply(ctx context.Context, frozen string) error {
 // lbID is lbd's id; the order of the servers in the file depends on it.
 const lbID = "bench"
 
-// rendered is the file that lbd with its default settings writes for the nodes of the site, but for a frozen one.
-func rendered(s *site, frozen string) ([]byte, error) {
-	u := render.Upstream{Name: "app_backend", Keepalive: 32, Server: render.ServerParams{MaxFails: 1, FailTimeout: 10 * time.Second}}
+// upstream is what may differ from lbd's defaults.
+type upstream struct {
+	balance   string
+	keepalive int
+}
+
+// usual are lbd's defaults.
+var usual = upstream{balance: "least_conn", keepalive: 32}
+
+// rendered is the file that lbd's reload engine writes for some nodes, but for a frozen one.
+func rendered(settings upstream, peers []render.Server, frozen string) ([]byte, error) {
+	u := render.Upstream{Name: "app_backend", Keepalive: settings.keepalive, Server: render.ServerParams{MaxFails: 1, FailTimeout: 10 * time.Second}}
 	var err error
-	if u.Balance, err = render.ParseBalance("least_conn"); err != nil {
+	if u.Balance, err = render.ParseBalance(settings.balance); err != nil {
 		return nil, err
 	}
-	var servers []render.Server
-	for _, n := range s.nodes {
-		if n.ID() != frozen {
-			servers = append(servers, render.Server{ID: n.ID(), Addr: netip.MustParseAddrPort(n.Addr()), Weight: 1})
-		}
-	}
-	view, err := render.NewView(u, servers, lbID)
+	serving := slices.DeleteFunc(slices.Clone(peers), func(p render.Server) bool { return p.ID == frozen })
+	view, err := render.NewView(u, serving, lbID)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +96,15 @@ func rendered(s *site, frozen string) ([]byte, error) {
 		return nil, err
 	}
 	return set.Render(view)
+}
+
+// peers are the nodes as a view has them.
+func (s *site) peers() []render.Server {
+	var peers []render.Server
+	for _, n := range s.nodes {
+		peers = append(peers, render.Server{ID: n.ID(), Addr: netip.MustParseAddrPort(n.Addr()), Weight: 1})
+	}
+	return peers
 }
 
 // ids are the ids of the nodes.

@@ -3,18 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
+	"math/rand/v2"
 	"time"
 
 	"github.com/bazbeans/bazbeans/dev/load"
-	"github.com/bazbeans/bazbeans/dev/servers"
-	"github.com/bazbeans/bazbeans/lbd/nginx"
 )
 
-// contender is one way to bring a change of the set of nodes to Nginx.
+// contender is one way to bring a change of the set of nodes to the server that clients connect to.
 type contender interface {
 	// freeze takes a node out, unfreeze puts it back. Both return once the change is on its way: nothing is promised
-	// about what Nginx serves then. Whatever they do themselves is part of the time that is measured.
+	// about what is served then. Whatever they do themselves is part of the time that is measured.
 	freeze(ctx context.Context, node string) error
 	unfreeze(ctx context.Context, node string) error
 	// daemon is the process that does the work, nil when there is none.
@@ -25,62 +23,66 @@ type contender interface {
 	close() error
 }
 
-// lane is a contender with an Nginx of its own: the same nginx.conf, the same nodes, another port. So no contender
-// meets workers, connections or files that another one has left.
+// starter starts a contender and the front that it works on; it returns when the front serves all nodes. What it returns
+// beside an error is closed, too.
+type starter func(ctx context.Context, s *site, name string) (front, contender, error)
+
+// plan is how a lane is measured.
+type plan struct {
+	name   string
+	start  starter
+	cycles int // of the whole run
+
+	// reloads says that a change brings new workers: then it is over when the old ones are gone. Without, workers must
+	// not change at all.
+	reloads bool
+	// quiet is how long nothing may have gone on before a change. For lbd's reloads it is longer than min_interval, 1 s:
+	// that is a budget for floods of changes, not a cost of one.
+	quiet time.Duration
+	// jitter is the most that is waited besides, by chance, before each change: a front that looks once a second would
+	// else always meet the change at the same moment.
+	jitter time.Duration
+}
+
+// lane is a contender with a front of its own: the same nodes, the same configuration but for what makes the contender.
+// So none meets workers, connections or files that another one has left.
 type lane struct {
-	name string
+	plan
 	contender
-	web *servers.Nginx
-	eye *nginx.Nginx // only looks: how many workers there are
+	front
+	site *site
+	rate float64
 }
 
 const (
-	workers = 2 // of each Nginx
-	// quiet is how long nothing may have gone on before a change: longer than lbd's min_interval of 1 s between reloads,
-	// which is a budget for floods of changes, not a cost of one.
-	quiet  = 1250 * time.Millisecond
 	within = 10 * time.Second // a change that has not arrived by then is an error
 	// Looking costs a processor time, too: often while a moment is awaited that a node itself has noted, seldom else.
 	poll     = 5 * time.Millisecond
 	calmPoll = 25 * time.Millisecond
 )
 
-// upstreamFile is the file that a contender writes.
-func upstreamFile(web *servers.Nginx) string {
-	return filepath.Join(web.Prefix, "conf.d", "upstream.conf")
-}
-
-// starter starts a contender whose Nginx runs already; it returns when Nginx has all nodes. What it returns beside an
-// error is closed, too.
-type starter func(ctx context.Context, s *site, web *servers.Nginx) (contender, error)
-
-// newLane starts an Nginx and then the contender before it.
-func newLane(ctx context.Context, s *site, name string, start starter) (*lane, error) {
-	dir := filepath.Join(s.dir, name)
-	web, err := servers.StartNginx(ctx, servers.NginxOptions{Dir: dir, Workers: workers})
-	if err != nil {
-		return nil, err
-	}
-	s.atEnd(web.Kill)
-	eye, err := nginx.New(nginx.Options{Binary: web.Binary, Prefix: web.Prefix, Conf: web.Conf, PID: web.PIDFile, StateDir: dir})
-	if err != nil {
-		return nil, err
-	}
-	c, err := start(ctx, s, web)
+func newLane(ctx context.Context, s *site, p plan, rate float64) (*lane, error) {
+	f, c, err := p.start(ctx, s, p.name)
 	if c != nil {
 		s.atEnd(c.close)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+	if err == nil {
+		err = asked(ctx, f.addr())
 	}
-	return &lane{name: name, contender: c, web: web, eye: eye}, nil
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	return &lane{plan: p, contender: c, front: f, site: s, rate: rate}, nil
 }
 
 // cycle freezes a node and unfreezes it again. drain is from the write to the start of the last request that the node
-// got, 0 when it got none after the write; back is from the write to the start of the first one. Nginx is quiet before
+// got, 0 when it got none after the write; back is from the write to the start of the first one. All is quiet before
 // and after.
 func (l *lane) cycle(ctx context.Context, node *load.Backend) (drain, back time.Duration, err error) {
 	const fresh = 500 * time.Millisecond
+	if err := l.shake(ctx); err != nil {
+		return 0, 0, err
+	}
 	began := time.Now()
 	if _, ok := node.LastStart(began.Add(-fresh)); !ok {
 		return 0, 0, fmt.Errorf("node %s got no request in the %v before its freeze", node.ID(), fresh)
@@ -96,6 +98,9 @@ func (l *lane) cycle(ctx context.Context, node *load.Backend) (drain, back time.
 		drain = last.Sub(began)
 	}
 
+	if err := l.shake(ctx); err != nil {
+		return 0, 0, err
+	}
 	began = time.Now()
 	if err := l.unfreeze(ctx, node.ID()); err != nil {
 		return 0, 0, fmt.Errorf("unfreeze %s: %w", node.ID(), err)
@@ -110,30 +115,44 @@ func (l *lane) cycle(ctx context.Context, node *load.Backend) (drain, back time.
 	return drain, first.Sub(began), nil
 }
 
-// calm returns when for the time of quiet Nginx has had workers of one configuration only and the node, if one is
-// given, has got no request.
+// shake waits for the jitter.
+func (l *lane) shake(ctx context.Context) error {
+	if l.jitter == 0 {
+		return nil
+	}
+	return pause(ctx, rand.N(l.jitter))
+}
+
+// calm returns when for the time of quiet the front has had workers of one configuration only and the node, if one is
+// given, has got no request, while all others together have got at least half of theirs: a machine that stands still is
+// not quiet.
 func (l *lane) calm(ctx context.Context, node *load.Backend) error {
 	began := time.Now()
-	since, why := began, ""
-	for now := began; now.Sub(since) < quiet; now = time.Now() {
+	since, why := began, "too few requests arrive"
+	served := l.site.served()
+	again := func(at time.Time, because string) { since, why, served = at, because, l.site.served() }
+	enough := int64(l.rate * l.quiet.Seconds() / 2)
+	for now := began; now.Sub(since) < l.quiet || l.site.served()-served < enough; now = time.Now() {
 		if now.Sub(began) > within {
 			return fmt.Errorf("not over after %v: %s", within, why)
 		}
 		if err := pause(ctx, calmPoll); err != nil {
 			return err
 		}
-		state, err := l.eye.State(ctx)
-		if err != nil {
-			return err
-		}
-		if state.Workers != workers || state.Draining > 0 {
-			since, why = time.Now(), fmt.Sprintf("nginx has %d workers and %d of former configurations", state.Workers, state.Draining)
+		if l.reloads {
+			unsettled, err := l.unsettled(ctx)
+			if err != nil {
+				return err
+			}
+			if unsettled != "" {
+				again(time.Now(), unsettled)
+			}
 		}
 		if node == nil {
 			continue
 		}
 		if last, ok := node.LastStart(since); ok {
-			since, why = last, fmt.Sprintf("node %s still gets requests", node.ID())
+			again(last, fmt.Sprintf("node %s still gets requests", node.ID()))
 		}
 	}
 	return nil

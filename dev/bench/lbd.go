@@ -4,47 +4,98 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers"
+	"github.com/bazbeans/bazbeans/nginx-test/base"
+	"github.com/bazbeans/bazbeans/pool"
 )
 
-// lbd is the real binary with its default settings, and operators' freezes in Redis.
+// lbd is the real binary, and operators' freezes in Redis. But for what names things, and the engine, its settings are
+// the defaults.
 type lbd struct {
 	site   *site
+	pool   *pool.Pool
 	proc   *daemon
 	status string // host:port
+	state  string // its state_dir
 }
 
-func startLBD(binary string) starter {
-	return func(ctx context.Context, s *site, web *servers.Nginx) (contender, error) {
-		port, err := servers.FreePort()
+// engine is how lbd brings peers into Nginx: "" is the reload engine, else it is nginx.live.
+type engine string
+
+const (
+	byReload  engine = ""
+	byLua     engine = "lua"
+	byResolve engine = "resolve"
+)
+
+// startLBD starts an Nginx and lbd before it.
+func startLBD(binary string, e engine, web webOptions) starter {
+	return func(ctx context.Context, s *site, name string) (front, contender, error) {
+		w, err := startWeb(ctx, s, name, web)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		l := &lbd{site: s, status: servers.Loopback(port)}
-		l.proc, err = startDaemon(s.dir, binary,
-			"--id", lbID, "--redis-url", s.redis.URL(), "--upstream-file", upstreamFile(web),
-			"--nginx-binary", web.Binary, "--nginx-conf", web.Conf, "--nginx-pid", web.PIDFile, "--nginx-prefix", web.Prefix,
-			"--state-dir", filepath.Join(s.dir, "lbd-state"), "--status-listen", l.status, "--allow-network", "127.0.0.0/8")
-		if err != nil {
-			return nil, err
+		l := &lbd{site: s}
+		if l.pool, err = s.fleet(ctx, name); err != nil {
+			return w, nil, err
 		}
-		ready := func() error { _, err := l.get(ctx, "/readyz"); return err }
-		if err := l.proc.awaitReady(ctx, ready); err != nil {
-			return l, err
+		if err := l.run(ctx, binary, e, w, name, ""); err != nil {
+			return w, l, err
 		}
-		return l, l.sameAsFloor(web)
+		if e == byReload {
+			err = l.sameAsFloor(w.Nginx)
+		}
+		return w, l, err
 	}
+}
+
+// startResolve starts lbd's resolve engine before an Nginx that is new enough for it.
+func startResolve(o options) starter {
+	return func(ctx context.Context, s *site, name string) (front, contender, error) {
+		binary := o.newNginx
+		if binary == "" {
+			sid, err := base.Get(ctx, "sid")
+			if err != nil {
+				return nil, nil, fmt.Errorf("%w (--new-nginx names another nginx, --only leaves this out)", err)
+			}
+			binary = sid.Nginx()
+		}
+		return startLBD(o.lbd, byResolve, webOptions{binary: binary})(ctx, s, name)
+	}
+}
+
+// run starts the daemon for a pool and an Nginx, and waits until it is ready; more is YAML to be added to its config.
+func (l *lbd) run(ctx context.Context, binary string, e engine, web *nginxFront, prefix, more string) error {
+	port, err := servers.FreePort()
+	if err != nil {
+		return err
+	}
+	l.status = servers.Loopback(port)
+	config := fmt.Sprintf("redis: {key_prefix: %s}\n", prefix)
+	if e != byReload {
+		config += fmt.Sprintf("nginx: {apply: live, live: %s}\n", e)
+	}
+	file := filepath.Join(web.Prefix, "lbd.yaml")
+	if err := os.WriteFile(file, []byte(config+more), 0o644); err != nil {
+		return err
+	}
+	l.state = filepath.Join(web.Prefix, "lbd-state")
+	l.proc, err = startDaemon(web.Prefix, binary, "--config", file,
+		"--id", lbID, "--redis-url", l.site.redis.URL(), "--upstream-file", upstreamFile(web.Nginx),
+		"--nginx-binary", web.Binary, "--nginx-conf", web.Conf, "--nginx-pid", web.PIDFile, "--nginx-prefix", web.Prefix,
+		"--state-dir", l.state, "--status-listen", l.status, "--allow-network", "127.0.0.0/8")
+	if err != nil {
+		return err
+	}
+	return l.proc.awaitReady(ctx, func() error { _, err := get(ctx, l.status, "/readyz"); return err })
 }
 
 // sameAsFloor makes sure that lbd and the floor have Nginx read the same text.
 func (l *lbd) sameAsFloor(web *servers.Nginx) error {
-	want, err := rendered(l.site, "")
+	want, err := rendered(usual, l.site.peers(), "")
 	if err != nil {
 		return err
 	}
@@ -58,13 +109,17 @@ func (l *lbd) sameAsFloor(web *servers.Nginx) error {
 	return nil
 }
 
-func (l *lbd) freeze(ctx context.Context, node string) error {
-	_, err := l.site.pool.Freeze(ctx, node, "bench", "")
+func (l *lbd) freeze(ctx context.Context, node string) error   { return freeze(ctx, l.pool, node) }
+func (l *lbd) unfreeze(ctx context.Context, node string) error { return unfreeze(ctx, l.pool, node) }
+
+// freeze is an operator's.
+func freeze(ctx context.Context, p *pool.Pool, node string) error {
+	_, err := p.Freeze(ctx, node, "bench", "")
 	return err
 }
 
-func (l *lbd) unfreeze(ctx context.Context, node string) error {
-	_, err := l.site.pool.Unfreeze(ctx, node, "bench")
+func unfreeze(ctx context.Context, p *pool.Pool, node string) error {
+	_, err := p.Unfreeze(ctx, node, "bench")
 	return err
 }
 
@@ -73,30 +128,9 @@ func (l *lbd) close() error    { return l.proc.stop() }
 
 // steps reads how long lbd's own steps have taken so far.
 func (l *lbd) steps(ctx context.Context) (stepTimes, error) {
-	text, err := l.get(ctx, "/metrics")
+	text, err := get(ctx, l.status, "/metrics")
 	if err != nil {
 		return nil, fmt.Errorf("read steps of lbd: %w", err)
 	}
 	return parseSteps(text), nil
-}
-
-// get asks lbd's HTTP.
-func (l *lbd) get(ctx context.Context, path string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.status+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s: %s", path, resp.Status, bytes.TrimSpace(text))
-	}
-	return text, err
 }

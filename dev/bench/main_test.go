@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 
@@ -10,7 +11,13 @@ import (
 	"github.com/bazbeans/bazbeans/cli"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is also the program beside HAProxy, which a contender starts as another copy of itself.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == follower {
+		cli.Main(run)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestWrongFlagsAreOneLine(t *testing.T) {
 	out := "--out=" + t.TempDir()
@@ -25,6 +32,11 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 		"--post NaN":                      "--post NaN",
 		"--rate 20":                       "--rate 20: 8 nodes need at least 80",
 		"--rate NaN":                      "--rate NaN",
+		"--only lua,luu":                  "--only luu: want some of floor,lbd,lua,",
+		"--live-cycles 3":                 "--live-cycles 3: at least --cycles, 50",
+		"--rounds 0":                      "--rounds 0",
+		"--lbd sh --wrk /no/such/wrk":     "--wrk: exec: \"/no/such/wrk\": stat /no/such/wrk: no such file or directory (install wrk, or name what to measure with --only)",
+		"--lbd sh --haproxy /no/haproxy":  "(install haproxy, or name",
 		"--lbd /no/such/lbd":              "--lbd: exec: \"/no/such/lbd\"",
 		"--lbd sh --confd /no/such/confd": "--confd: exec: \"/no/such/confd\"",
 		"--lbd sh --confd false":          "that is no confd",
@@ -45,7 +57,7 @@ func TestHelp(t *testing.T) {
 	if code := run(t.Context(), []string{"--help"}, nil, &stdout, &stderr); code != cli.Done || stderr.Len() > 0 {
 		t.Errorf("exit code %d, %s", code, &stderr)
 	}
-	for _, want := range []string{"make bench", "--cycles", "--confd"} {
+	for _, want := range []string{"make bench", "--cycles", "--confd", "--only", "throughput"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("no %s in:\n%s", want, &stdout)
 		}

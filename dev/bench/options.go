@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,16 +18,24 @@ import (
 
 // options are what the command line sets. They go into the results as they are.
 type options struct {
-	Cycles int     `json:"cycles"` // of each contender
-	Rate   float64 `json:"rate"`   // requests a second
-	Conns  int     `json:"conns"`  // keep-alive connections
+	Cycles int     `json:"cycles"`      // of each contender
+	Live   int     `json:"live_cycles"` // of those whose changes take milliseconds
+	Rate   float64 `json:"rate"`        // requests a second
+	Conns  int     `json:"conns"`       // keep-alive connections
 	Nodes  int     `json:"nodes"`
 	Post   float64 `json:"post"` // share of POST, 0 to 1
 
-	lbd   string // the binary
-	confd string // the binary; "": no such contender
-	out   string // folder
-	json  bool
+	Pairs  int `json:"wrk_rounds"`  // runs of wrk against each front
+	WrkFor int `json:"wrk_seconds"` // each
+
+	only     []string // contenders and parts; empty: all
+	lbd      string   // the binary
+	haproxy  string   // the binary
+	wrk      string   // the binary
+	newNginx string   // the binary of the resolve engine's Nginx; "": Debian sid's
+	confd    string   // the binary; "": no such contender
+	out      string   // folder
+	json     bool
 
 	perTurn int // cycles, before it is the next contender's turn
 }
@@ -38,7 +47,7 @@ const (
 	leastShare = 10.0
 )
 
-const usage = `bench measures freeze and unfreeze under load: lbd beside the bare floor, and confd.
+const usage = `bench measures freeze and unfreeze under load: the engines of lbd beside the bare floor, HAProxy and confd.
 
 Usage:
   make bench                  with CYCLES=50 in the environment
@@ -50,12 +59,19 @@ func parse(args []string) (o options, help string, err error) {
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
-	fs.IntVar(&o.Cycles, "cycles", 50, "`number` of freezes and unfreezes, for each contender")
+	fs.IntVar(&o.Cycles, "cycles", 50, "`number` of freezes and unfreezes, for each contender that needs a second or so for one")
+	fs.IntVar(&o.Live, "live-cycles", 0, "`number` for lua and haproxy (default 20 times --cycles)")
+	fs.StringSliceVar(&o.only, "only", nil, "only these: "+strings.Join(everything, ","))
 	fs.Float64Var(&o.Rate, "rate", 2000, "requests a second")
 	fs.IntVar(&o.Conns, "conns", 32, "keep-alive connections of the clients")
 	fs.IntVar(&o.Nodes, "nodes", 8, "nodes, on 127.0.1.1 and up")
 	fs.Float64Var(&o.Post, "post", 0.5, "`share` of POST among the requests, 0 to 1")
 	fs.StringVar(&o.lbd, "lbd", "bin/lbd", "the lbd `binary`")
+	fs.StringVar(&o.haproxy, "haproxy", "haproxy", "the haproxy `binary`")
+	fs.StringVar(&o.wrk, "wrk", "wrk", "the wrk `binary`")
+	fs.StringVar(&o.newNginx, "new-nginx", "", "an nginx `binary` of 1.27.3 or later, for resolve (default: Debian sid's, in a folder made once, as root)")
+	fs.IntVar(&o.Pairs, "rounds", 10, "`number` of runs of wrk against each Nginx, in turn")
+	fs.IntVar(&o.WrkFor, "wrk-seconds", 5, "`seconds` of each such run")
 	fs.StringVar(&o.confd, "confd", "", "a confd `binary`, to be measured too (0.16 or later)")
 	fs.StringVar(&o.out, "out", "bench-out", "`folder` for bench.json and bench.svg")
 	fs.BoolVar(&o.json, "json", false, "print the JSON in place of the table")
@@ -68,12 +84,24 @@ func parse(args []string) (o options, help string, err error) {
 	if fs.NArg() > 0 {
 		return o, "", cli.Usagef("%q is one word too many (see --help)", fs.Arg(0))
 	}
+	if o.Live == 0 {
+		o.Live = 20 * o.Cycles
+	}
 	return o, "", o.check()
 }
 
 // check also looks for the binaries, so that nobody waits for a run that cannot be finished.
 func (o *options) check() error {
+	for _, name := range o.only {
+		if !slices.Contains(everything, name) {
+			return cli.Usagef("--only %s: want some of %s", name, strings.Join(everything, ","))
+		}
+	}
 	switch {
+	case o.Live < o.Cycles:
+		return cli.Usagef("--live-cycles %d: at least --cycles, %d", o.Live, o.Cycles)
+	case o.Pairs < 1 || o.WrkFor < 1:
+		return cli.Usagef("--rounds %d, --wrk-seconds %d: at least 1", o.Pairs, o.WrkFor)
 	case o.Cycles < 1:
 		return cli.Usagef("--cycles %d: at least 1", o.Cycles)
 	case o.Conns < 1:
@@ -88,6 +116,9 @@ func (o *options) check() error {
 	if _, err := exec.LookPath(o.lbd); err != nil {
 		return cli.Usagef("--lbd: %w (run `make build`)", err)
 	}
+	if err := o.checkBinaries(); err != nil {
+		return err
+	}
 	if o.confd != "" {
 		if _, err := exec.LookPath(o.confd); err != nil {
 			return cli.Usagef("--confd: %w", err)
@@ -98,6 +129,32 @@ func (o *options) check() error {
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return cli.Usagef("--out: %w", err)
+	}
+	return nil
+}
+
+// checkBinaries looks for what not every contender needs.
+func (o *options) checkBinaries() error {
+	for _, need := range []struct {
+		flag, binary, pack string
+		by                 []string
+	}{
+		{"--haproxy", o.haproxy, "haproxy", []string{laneHAProxy}},
+		{"--wrk", o.wrk, "wrk", []string{partThroughput, partPeers}},
+	} {
+		if !slices.ContainsFunc(need.by, o.does) {
+			continue
+		}
+		if _, err := exec.LookPath(need.binary); err != nil {
+			return cli.Usagef("%s: %w (install %s, or name what to measure with --only)", need.flag, err, need.pack)
+		}
+	}
+	if slices.ContainsFunc([]string{laneLua, partThroughput, partPeers}, o.does) {
+		for _, path := range luaModules {
+			if _, err := os.Stat(path); err != nil {
+				return cli.Usagef("lua: %w (install libnginx-mod-http-lua, or name what to measure with --only)", err)
+			}
+		}
 	}
 	return nil
 }

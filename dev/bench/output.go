@@ -11,22 +11,19 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/bazbeans/bazbeans/dev/load"
 	"github.com/bazbeans/bazbeans/dev/load/plot"
-)
-
-// What the project has promised of lbd against the floor, at the median and at the 95th percentile of the drain.
-const (
-	targetP50 = 1.1
-	targetP95 = 1.3
 )
 
 func jsonFile(dir string) string { return filepath.Join(dir, "bench.json") }
 func svgFile(dir string) string  { return filepath.Join(dir, "bench.svg") }
 
-// save writes the JSON and the picture.
+// save writes the JSON and, where contenders had turns, the picture.
 func (res *results) save(dir string) error {
-	for name, write := range map[string]func(io.Writer) error{jsonFile(dir): res.writeJSON, svgFile(dir): res.chart().WriteSVG} {
+	files := map[string]func(io.Writer) error{jsonFile(dir): res.writeJSON}
+	if len(res.Contenders) > 0 {
+		files[svgFile(dir)] = res.chart().WriteSVG
+	}
+	for name, write := range files {
 		file, err := os.Create(name)
 		if err != nil {
 			return fmt.Errorf("save results: %w", err)
@@ -48,18 +45,28 @@ func (res *results) writeJSON(w io.Writer) error {
 	return enc.Encode(res)
 }
 
-// chart shows every sample: all drains, then all ways back.
+// least is the left end of the picture's axis, in ms: a node that got no request after the write is drawn there.
+const least = 0.1
+
+// chart shows every sample: all drains, then all ways back. From milliseconds to seconds only a logarithmic axis shows all.
 func (res *results) chart() plot.Chart {
 	c := plot.Chart{
 		Title:    "Freeze and unfreeze under load",
 		Subtitle: res.setting() + "; " + res.machine(),
-		Axis:     "drain: write to the last request on the frozen node; back: write to the first one after unfreeze",
+		Axis:     "drain: write to the last request on the frozen node; back: write to the first one after unfreeze; 0.1 ms: none, or less",
+		Log:      true,
+	}
+	drawn := func(values []float64) []float64 {
+		for i, v := range values {
+			values[i] = max(v, least)
+		}
+		return values
 	}
 	for _, out := range res.Contenders {
-		c.Series = append(c.Series, plot.Series{Name: "drain, " + out.Name, Values: out.drains()})
+		c.Series = append(c.Series, plot.Series{Name: "drain, " + out.Name, Values: drawn(out.drains())})
 	}
 	for _, out := range res.Contenders {
-		c.Series = append(c.Series, plot.Series{Name: "back, " + out.Name, Values: out.backs()})
+		c.Series = append(c.Series, plot.Series{Name: "back, " + out.Name, Values: drawn(out.backs())})
 	}
 	return c
 }
@@ -71,28 +78,46 @@ func (res *results) setting() string {
 
 func (res *results) machine() string {
 	m := res.Machine
-	return fmt.Sprintf("nginx %s, redis %s, %s, %d processors", m.Nginx, m.Redis, m.Kernel, m.Processors)
+	return fmt.Sprintf("%sredis %s, %s, %d processors", res.servers(), m.Redis, m.Kernel, m.Processors)
+}
+
+// servers names the fronts' programs, each once.
+func (res *results) servers() string {
+	var names string
+	for _, out := range res.Contenders {
+		if out.Server != "" && !strings.Contains(names, out.Server+", ") {
+			names += out.Server + ", "
+		}
+	}
+	return names
 }
 
 // writeTable writes the summary for people.
 func (res *results) writeTable(w io.Writer) error {
-	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)}
+	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight), w}
 	t.line("%s", res.setting())
 	t.line("%s", res.machine())
 	if res.Interrupted {
 		t.line("Interrupted: this is what was measured until then.")
 	}
+	if len(res.Contenders) > 0 {
+		res.contenders(t)
+	}
+	res.Parts.write(t)
+	res.verdicts(t)
+	return t.Flush()
+}
+
+// contenders is the tables of the turns, and what stands below them.
+func (res *results) contenders(t table) {
 	t.line("")
-	t.row("", "cycles", "drain p50", "p95", "max", "back p50", "p95", "max", "CPU %", "RSS MiB")
+	t.row("", "cycles", "drain p50", "p95", "p99", "max", "back p50", "p95", "p99", "max")
 	for _, out := range res.Contenders {
 		cells := []string{out.Name, strconv.Itoa(out.Cycles)}
-		for _, v := range []float64{out.Drain.P50, out.Drain.P95, out.Drain.Max, out.Back.P50, out.Back.P95, out.Back.Max} {
-			cells = append(cells, fmt.Sprintf("%.1f", v))
-		}
-		if p := out.Process; p != nil {
-			cells = append(cells, fmt.Sprintf("%.2f", p.CPU), fmt.Sprintf("%.1f", p.RSS))
-		} else {
-			cells = append(cells, "-", "-")
+		for _, s := range []spread{out.Drain, out.Back} {
+			for _, v := range []float64{s.P50, s.P95, s.P99, s.Max} {
+				cells = append(cells, fmt.Sprintf("%.1f", v))
+			}
 		}
 		t.row(cells...)
 	}
@@ -104,16 +129,18 @@ func (res *results) writeTable(w io.Writer) error {
 			count(r.Reopened), count(r.Dropped), strconv.Itoa(len(out.Errors)))
 	}
 	t.line("")
-	res.notes(t)
-	return t.Flush()
-}
-
-// notes is what stands below the figures.
-func (res *results) notes(t table) {
+	t.row("processes", "daemon CPU %", "RSS MiB", "front CPU %", "RSS MiB", "workers replaced", "connections closed")
+	for _, out := range res.Contenders {
+		cells := []string{out.Name, "-", "-"}
+		if p := out.Process; p != nil {
+			cells = []string{out.Name, fmt.Sprintf("%.2f", p.CPU), fmt.Sprintf("%.1f", p.RSS)}
+		}
+		t.row(append(cells, fmt.Sprintf("%.1f", out.Front.CPU), fmt.Sprintf("%.1f", out.Front.RSS), strconv.Itoa(out.Replaced), count(out.Requests.Closed))...)
+	}
+	t.line("")
 	for _, c := range res.Against {
 		t.line("%s / floor: drain p50 %v, p95 %v; back p50 %v, p95 %v", c.Name, c.DrainP50, c.DrainP95, c.BackP50, c.BackP95)
 	}
-	t.line("Wanted of lbd: drain p50 within %g of the floor's, p95 within %g; no failed GET, no more failed POSTs than the floor.", targetP50, targetP95)
 	for _, out := range res.Contenders {
 		if len(out.Steps) == 0 {
 			continue
@@ -124,25 +151,50 @@ func (res *results) notes(t table) {
 		}
 		t.line("Steps of %s, ms on average: %s.", out.Name, strings.Join(steps, ", "))
 	}
-	var cut []string
-	for _, out := range res.Contenders {
-		// Failed requests of other kinds are none of a reload's: they are in failed, and in the JSON with their reason.
-		n := out.Requests.ByReason[string(load.ReasonClosed)] + out.Requests.Get.Repeated
-		cut = append(cut, fmt.Sprintf("%s %d", out.Name, n))
-	}
-	t.line("Connections that Nginx closed under a request (POSTs failed, GETs repeated): %s.", strings.Join(cut, ", "))
 	every := time.Duration(float64(time.Second) * float64(res.Options.Nodes) / res.Options.Rate)
-	t.line("Times in ms, to one request of a node: %v. Each change is the first one after %v of quiet.", every.Round(100*time.Microsecond), quiet)
-	t.line("Generator and nodes took %.0f %% of a processor; a request went out %.1f ms late at p99 in the worst turn.", res.OwnCPU, ms(res.late()))
+	t.line("Times in ms, to one request of a node: %v. Each change is the first one after a time of quiet.", every.Round(100*time.Microsecond))
+	t.line("Generator and nodes took %.0f %% of a processor; a request went out %.2f ms late at p50 and %.1f at p99 in the worst turn.",
+		res.OwnCPU, ms(res.late(0.50)), ms(res.late(0.99)))
 }
 
-// late is how late the generator was with one request in a hundred, in its worst turn: what the machine adds to every
+// write is what the parts have found.
+func (p parts) write(t table) {
+	if u := p.Throughput; u != nil {
+		t.line("")
+		t.line("Throughput of lua / a static upstream, %d pairs of runs: %v; processor time of Nginx for a request: %v.", len(u.Live), u.Rate, u.CPU)
+		t.line("Medians: %.0f and %.0f requests/s, %.1f and %.1f µs.", median(rates(u.Live)), median(rates(u.Fixed)), median(costs(u.Live)), median(costs(u.Fixed)))
+	}
+	if len(p.Peers) > 0 {
+		t.line("")
+		t.row("µs for a request", fmt.Sprintf("%d peers", fewPeers), fmt.Sprintf("%d peers", manyPeers), "ratio")
+		for _, c := range p.Peers {
+			t.row(c.Engine+", "+c.Balance, fmt.Sprintf("%.1f", median(costs(c.Few))), fmt.Sprintf("%.1f", median(costs(c.Many))), c.CPU.String())
+		}
+	}
+}
+
+// verdicts is the table of the bounds.
+func (res *results) verdicts(t table) {
+	if len(res.Verdicts) == 0 {
+		return
+	}
+	t.line("")
+	t.Flush()
+	left := tabwriter.NewWriter(t.to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(left, "\tbound\t\tmeasured\t")
+	for _, v := range res.Verdicts {
+		fmt.Fprintf(left, "%s\t%s\t%s\t%.4g\t%s\n", v.Of, v.What, v.limit(), v.Figure, v.word())
+	}
+	left.Flush()
+}
+
+// late is how late the generator was with that share of the requests in its worst turn: what the machine adds to every
 // figure here.
-func (res *results) late() time.Duration {
+func (res *results) late(q float64) time.Duration {
 	var worst time.Duration
 	for _, out := range res.Contenders {
 		for _, turn := range out.Turns {
-			worst = max(worst, turn.Late.Quantile(0.99))
+			worst = max(worst, turn.Late.Quantile(q))
 		}
 	}
 	return worst
@@ -154,7 +206,10 @@ func (r ratio) String() string { return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Val
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 
 // table writes rows of cells, and lines between them.
-type table struct{ *tabwriter.Writer }
+type table struct {
+	*tabwriter.Writer
+	to io.Writer
+}
 
 // row's first cell is a name, at the left.
 func (t table) row(cells ...string) {

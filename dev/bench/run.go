@@ -17,8 +17,8 @@ import (
 // all, and enough to keep the start of the load a small part.
 const perTurn = 5
 
-// measure runs everything and returns what was measured. When ctx ends early that is what there is by then, and no
-// error; when something else goes wrong it comes beside the error. It is nil unless every contender has figures.
+// measure runs everything that o names and returns what was measured. When ctx ends early that is what there is by then,
+// and no error; when something else goes wrong it comes beside the error. It is nil unless every contender has figures.
 // Progress goes to log.
 func measure(ctx context.Context, o options, log io.Writer) (res *results, err error) {
 	s, err := startSite(ctx, o, log)
@@ -31,7 +31,9 @@ func measure(ctx context.Context, o options, log io.Writer) (res *results, err e
 		return nil, err
 	}
 	res = newResults(o, lanes)
-	err = takeTurns(ctx, s, o, lanes, res, log)
+	if err = takeTurns(ctx, s, o, lanes, res, log); err == nil {
+		err = res.measureParts(ctx, s, o, log)
+	}
 	res.Interrupted = err != nil
 	if ctx.Err() != nil {
 		err = nil
@@ -43,22 +45,18 @@ func measure(ctx context.Context, o options, log io.Writer) (res *results, err e
 		out.summarize()
 	}
 	res.compare()
+	res.Verdicts = res.judge()
 	return res, err
 }
 
-// startLanes starts the contenders; the first one is what the others are compared with.
+// startLanes starts the contenders that o names.
 func startLanes(ctx context.Context, s *site, o options) ([]*lane, error) {
-	type entry struct {
-		name  string
-		start starter
-	}
-	entries := []entry{{"floor", startFloor}, {"lbd", startLBD(o.lbd)}}
-	if o.confd != "" {
-		entries = append(entries, entry{"confd", startConfd(o.confd)})
-	}
 	var lanes []*lane
-	for _, e := range entries {
-		l, err := newLane(ctx, s, e.name, e.start)
+	for _, p := range plans(o) {
+		if !o.does(p.name) {
+			continue
+		}
+		l, err := newLane(ctx, s, p, o.Rate)
 		if err != nil {
 			return nil, err
 		}
@@ -74,14 +72,13 @@ func takeTurns(ctx context.Context, s *site, o options, lanes []*lane, res *resu
 	defer func() { res.OwnCPU = percent(selfCPU()-began, res.loaded()) }()
 	turns := (o.Cycles + o.perTurn - 1) / o.perTurn
 	for n := range turns {
-		from, to := n*o.perTurn, min((n+1)*o.perTurn, o.Cycles)
 		for i, l := range lanes {
 			out := res.Contenders[i]
-			t := &turn{lane: l, out: out, nodes: s.nodes, from: from, to: to, log: log}
+			t := &turn{lane: l, out: out, from: n * l.cycles / turns, to: (n + 1) * l.cycles / turns, log: log}
 			if err := t.run(ctx, o); err != nil {
 				return fmt.Errorf("%s: %w", l.name, err)
 			}
-			fmt.Fprintf(log, "turn %d of %d: %-6s %s\n", n+1, turns, l.name, out.since(from+1))
+			fmt.Fprintf(log, "turn %d of %d: %-7s %s\n", n+1, turns, l.name, out.since(t.from+1))
 		}
 	}
 	return nil
@@ -91,32 +88,35 @@ func takeTurns(ctx context.Context, s *site, o options, lanes []*lane, res *resu
 type turn struct {
 	*lane
 	out      *outcome
-	nodes    []*load.Backend
 	from, to int
 	log      io.Writer
 }
 
 // run sends the load and makes the cycles. What the clients saw counts also when it returns an error.
 func (t *turn) run(ctx context.Context, o options) error {
+	report, err := underLoad(ctx, t.front, o, t.cycles)
+	t.out.clients(report, o.Conns)
+	return err
+}
+
+// underLoad sends requests to a front until act has returned; the report counts them also beside act's error.
+func underLoad(ctx context.Context, f front, o options, act func(context.Context) error) (report load.Report, err error) {
 	generator, err := load.New(load.Options{
-		URL: "http://" + t.web.Listen[0] + "/", Rate: o.Rate, Conns: o.Conns, PostShare: o.Post, Body: make([]byte, 256),
+		URL: "http://" + f.addr() + "/", Rate: o.Rate, Conns: o.Conns, PostShare: o.Post, Body: make([]byte, 256),
 	})
 	if err != nil {
-		return err
+		return report, err
 	}
 	loading, stop := context.WithCancel(ctx)
 	defer stop()
 	var group errgroup.Group
-	group.Go(func() error {
-		report, err := generator.Run(loading)
-		if err == nil {
-			t.out.clients(report)
-		}
+	group.Go(func() (err error) {
+		report, err = generator.Run(loading)
 		return err
 	})
-	err = t.cycles(ctx)
+	err = act(ctx)
 	stop()
-	return errors.Join(err, group.Wait())
+	return report, errors.Join(err, group.Wait())
 }
 
 func (t *turn) cycles(ctx context.Context) error {
@@ -128,7 +128,7 @@ func (t *turn) cycles(ctx context.Context) error {
 		return err
 	}
 	for n := t.from; n < t.to; n++ {
-		node := t.nodes[n%len(t.nodes)]
+		node := t.site.nodes[n%len(t.site.nodes)]
 		drain, back, err := t.cycle(ctx, node)
 		switch {
 		case ctx.Err() != nil:
@@ -157,27 +157,39 @@ func (t *turn) mend(ctx context.Context, node string) error {
 	return t.calm(ctx, nil)
 }
 
-// account begins to count what the contender's process uses and what its steps cost; end adds that to the outcome.
+// account begins to count what the contender's process and the front use, and what the steps cost; end adds that to the
+// outcome.
 func (t *turn) account(ctx context.Context) (end func() error, err error) {
-	began := time.Now()
-	used, err := t.daemon().footprint()
-	if err != nil {
-		return nil, err
-	}
-	steps, err := t.steps(ctx)
+	before, err := t.look(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
-		now, err := t.daemon().footprint()
+		after, err := t.look(ctx)
 		if err != nil {
 			return err
 		}
-		t.out.used(now.cpu-used.cpu, time.Since(began), now)
-		after, err := t.steps(ctx)
-		t.out.steps.since(steps, after)
-		return err
+		t.out.used(before, after)
+		return nil
 	}, nil
+}
+
+// meter is what has been used by some moment.
+type meter struct {
+	at            time.Time
+	daemon, front footprint
+	tree          []int // the front's processes
+	steps         stepTimes
+}
+
+func (t *turn) look(ctx context.Context) (meter, error) {
+	m := meter{at: time.Now()}
+	var errs [4]error
+	m.daemon, errs[0] = t.daemon().footprint()
+	m.front, errs[1] = frontUse(t.front)
+	m.tree, errs[2] = t.tree()
+	m.steps, errs[3] = t.steps(ctx)
+	return m, errors.Join(errs[:]...)
 }
 
 // selfCPU is what this process has used: the generator, the nodes, the measuring.

@@ -16,14 +16,14 @@ import (
 	"github.com/bazbeans/bazbeans/pool"
 )
 
-// site is what all contenders share: a folder, Redis with the pool in it, and the nodes, which send real heartbeats.
+// site is what all contenders share: a folder, Redis, and the nodes. Each contender that needs one has a pool of its own
+// in that Redis, with the same nodes, so that none works while it is another's turn.
 type site struct {
 	dir   string
 	redis *servers.Redis
-	pool  *pool.Pool
 	nodes []*load.Backend
+	log   io.Writer
 
-	beats   sync.WaitGroup
 	closers []func() error
 }
 
@@ -34,14 +34,14 @@ const (
 
 // startSite returns a site whose nodes serve and are registered. Troubles of heartbeats go to log. close ends it.
 func startSite(ctx context.Context, o options, log io.Writer) (*site, error) {
-	s := &site{}
-	if err := s.start(ctx, o, log); err != nil {
+	s := &site{log: log}
+	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *site) start(ctx context.Context, o options, log io.Writer) (err error) {
+func (s *site) start(ctx context.Context, o options) (err error) {
 	if s.dir, err = os.MkdirTemp("", "bazbeans-bench-"); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -54,44 +54,61 @@ func (s *site) start(ctx context.Context, o options, log io.Writer) (err error) 
 		return err
 	}
 	s.atEnd(s.redis.Kill)
-	if s.pool, err = pool.Open(pool.Config{URL: s.redis.URL()}); err != nil {
-		return err
-	}
-	s.atEnd(s.pool.Close)
-	beating, stop := context.WithCancel(ctx)
-	s.atEnd(func() error { stop(); s.beats.Wait(); return nil })
 	for i := range o.Nodes {
-		if err := s.join(ctx, beating, i+1, log); err != nil {
+		node, err := load.Listen(fmt.Sprintf("127.0.1.%d:0", i+1), fmt.Sprintf("n%d", i+1))
+		if err != nil {
 			return err
 		}
+		s.atEnd(func() error { node.Kill(); return nil })
+		s.nodes = append(s.nodes, node)
 	}
 	return nil
 }
 
-// join starts node number i on 127.0.1.i and makes it a member of the pool.
-func (s *site) join(ctx, beating context.Context, i int, log io.Writer) error {
-	id := fmt.Sprintf("n%d", i)
-	node, err := load.Listen(fmt.Sprintf("127.0.1.%d:0", i), id)
+// fleet makes a pool under a prefix of its own and has all nodes join it. It is closed with the site.
+func (s *site) fleet(ctx context.Context, prefix string) (*pool.Pool, error) {
+	p, err := pool.Open(pool.Config{URL: s.redis.URL(), KeyPrefix: prefix})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.atEnd(func() error { node.Kill(); return nil })
-	at := netip.MustParseAddrPort(node.Addr())
-	m, _, err := s.pool.Register(ctx, pool.Registration{
-		ID: id, Address: at.Addr(), Port: at.Port(), Weight: 1, Agent: "bench", TTL: heartbeatTTL,
+	s.atEnd(p.Close)
+	beating, stop := context.WithCancel(ctx)
+	var beats sync.WaitGroup
+	s.atEnd(func() error { stop(); beats.Wait(); return nil })
+	for _, node := range s.nodes {
+		m, err := join(ctx, p, node.ID(), netip.MustParseAddrPort(node.Addr()), heartbeatTTL)
+		if err != nil {
+			return nil, err
+		}
+		beats.Go(func() {
+			for pause(beating, heartbeatEvery) == nil {
+				if _, err := m.Heartbeat(beating, pool.Metrics{}); err != nil && beating.Err() == nil {
+					fmt.Fprintf(s.log, "heartbeat of %s: %v\n", node.ID(), err)
+				}
+			}
+		})
+	}
+	return p, nil
+}
+
+// join makes a node a member of a pool.
+func join(ctx context.Context, p *pool.Pool, id string, at netip.AddrPort, ttl time.Duration) (*pool.Member, error) {
+	m, _, err := p.Register(ctx, pool.Registration{
+		ID: id, Address: at.Addr(), Port: at.Port(), Weight: 1, Agent: "bench", TTL: ttl,
 	}, "")
 	if err != nil {
-		return fmt.Errorf("register node %s: %w", id, err)
+		return nil, fmt.Errorf("register node %s: %w", id, err)
 	}
-	s.nodes = append(s.nodes, node)
-	s.beats.Go(func() {
-		for pause(beating, heartbeatEvery) == nil {
-			if _, err := m.Heartbeat(beating, pool.Metrics{}); err != nil && beating.Err() == nil {
-				fmt.Fprintf(log, "heartbeat of %s: %v\n", id, err)
-			}
-		}
-	})
-	return nil
+	return m, nil
+}
+
+// served is how many requests all nodes together have got so far.
+func (s *site) served() int64 {
+	var sum int64
+	for _, n := range s.nodes {
+		sum += n.Served()
+	}
+	return sum
 }
 
 func (s *site) atEnd(f func() error) { s.closers = append(s.closers, f) }
@@ -105,6 +122,12 @@ func (s *site) close() error {
 		s.closers = s.closers[:last]
 	}
 	return errors.Join(errs...)
+}
+
+// within lends the site to a part: what that adds to be closed is closed when it returns.
+func (s *site) within(part func(*site) error) error {
+	sub := &site{dir: s.dir, redis: s.redis, nodes: s.nodes, log: s.log}
+	return errors.Join(part(sub), sub.close())
 }
 
 // pause returns nil after d, or why ctx ended before that.

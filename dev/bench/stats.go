@@ -11,6 +11,7 @@ import (
 type spread struct {
 	P50 float64 `json:"p50_ms"`
 	P95 float64 `json:"p95_ms"`
+	P99 float64 `json:"p99_ms"`
 	Max float64 `json:"max_ms"`
 }
 
@@ -19,12 +20,19 @@ func spreadOf(values []float64) spread {
 	if len(sorted) == 0 {
 		return spread{}
 	}
-	return spread{P50: quantile(sorted, 0.50), P95: quantile(sorted, 0.95), Max: sorted[len(sorted)-1]}
+	return spread{P50: quantile(sorted, 0.50), P95: quantile(sorted, 0.95), P99: quantile(sorted, 0.99), Max: sorted[len(sorted)-1]}
 }
 
 // quantile is the nearest rank of sorted values, of which there is at least one.
 func quantile(sorted []float64, q float64) float64 {
 	return sorted[max(int(math.Ceil(q*float64(len(sorted)))), 1)-1]
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return quantile(slices.Sorted(slices.Values(values)), 0.5)
 }
 
 // ratio compares a quantile of a contender with the same of the floor.
@@ -64,6 +72,20 @@ func ratioOf(a, b []float64, q float64) ratio {
 	}
 	slices.Sort(found)
 	return ratio{Value: of(a, b), Low: quantile(found, 0.05), High: quantile(found, 0.95)}
+}
+
+// ratioOfPairs is the median of a[i] / b[i], with bounds as those of ratioOf. The values come in pairs that were measured
+// one right after the other.
+func ratioOfPairs(a, b []float64) ratio {
+	quotients := make([]float64, min(len(a), len(b)))
+	ones := make([]float64, len(quotients))
+	for i := range quotients {
+		ones[i] = 1
+		if b[i] != 0 {
+			quotients[i] = a[i] / b[i]
+		}
+	}
+	return ratioOf(quotients, ones, 0.5)
 }
 
 // ms is d in milliseconds, rounded to microseconds.

@@ -17,10 +17,10 @@ func TestSpread(t *testing.T) {
 		want   spread
 	}{
 		{nil, spread{}},
-		{[]float64{7}, spread{7, 7, 7}},
-		{[]float64{3, 1, 2}, spread{2, 3, 3}},
-		{[]float64{4, 3, 1, 2}, spread{2, 4, 4}},
-		{hundred, spread{50, 95, 100}},
+		{[]float64{7}, spread{7, 7, 7, 7}},
+		{[]float64{3, 1, 2}, spread{2, 3, 3, 3}},
+		{[]float64{4, 3, 1, 2}, spread{2, 4, 4, 4}},
+		{hundred, spread{50, 95, 99, 100}},
 	} {
 		if got := spreadOf(c.values); got != c.want {
 			t.Errorf("%v: %v, want %v", c.values, got, c.want)
@@ -56,6 +56,16 @@ func TestRatio(t *testing.T) {
 			t.Fatalf("twice the times: %v, want twice %v", d, r)
 		}
 	})
+}
+
+func TestRatioOfPairs(t *testing.T) {
+	// A machine that becomes slower from pair to pair: each pair says 1.1.
+	if got := ratioOfPairs([]float64{110, 55, 11}, []float64{100, 50, 10}); got.Value < 1.0999 || got.High-got.Low > 1e-9 || got.High > 1.1001 {
+		t.Errorf("%+v, want 1.1 without noise", got)
+	}
+	if got := ratioOfPairs(nil, nil); got != (ratio{}) {
+		t.Errorf("of nothing: %+v", got)
+	}
 }
 
 func TestUnits(t *testing.T) {
