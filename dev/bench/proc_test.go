@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -28,9 +29,15 @@ func TestFrontUseCountsAllProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pids, err := web.tree()
-	if err != nil || len(pids) != 1+workers || pids[0] != web.Master() {
-		t.Fatalf("processes %v %v, want the master %d and %d workers", pids, err, web.Master(), workers)
+	err = await(t.Context(), func() error { // the pid file is written before the workers are started
+		pids, err := web.tree()
+		if err == nil && (len(pids) != 1+workers || pids[0] != web.Master()) {
+			err = fmt.Errorf("processes %v, want the master %d and %d workers", pids, web.Master(), workers)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	u, err := frontUse(web)
 	if err != nil || u.rss < 3<<20 {
