@@ -17,7 +17,7 @@ const module = "github.com/bazbeans/bazbeans"
 var rooms = map[string]int{
 	"step": -1, "conf": -1, "ngxconf": -1, "trust": -1,
 	"pool": 0, "cli": 0, "templates": 0,
-	"resolvers": 1, "render": 1,
+	"resolvers": 1, "render": 1, "lbd/live/lua": 1,
 	"resolvers/resolvertest": 2,
 	"lbd/live/names":         1,
 	"lbd/nginx":              2,

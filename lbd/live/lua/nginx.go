@@ -1,0 +1,217 @@
+package lua
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// DictName is the shared dictionary that the configuration has to have; the
+// number is the version of what is in it.
+const DictName = "bazbeans_1"
+
+// DictSize is its size. It never changes: at a reload with another size Nginx
+// would make it anew and the peers in it would be lost.
+const DictSize = "16m"
+
+// Global is the key of package.loaded under which an operator's own
+// log_by_lua finds the code, see docs/live-lua.md.
+const Global = "bazbeans.live"
+
+//go:embed src/*.lua
+var files embed.FS
+
+//go:embed init.lua
+var initSource string
+
+// source is the whole code as one chunk, and key names it in package.loaded.
+var source, key = load()
+
+func load() (string, string) {
+	var text strings.Builder
+	entries, err := files.ReadDir("src") // sorted by name
+	if err != nil {
+		panic(err) // embedded
+	}
+	for _, e := range entries {
+		file, err := files.ReadFile("src/" + e.Name())
+		if err != nil {
+			panic(err)
+		}
+		text.WriteString(dense(string(file)))
+	}
+	sum := sha256.Sum256([]byte(text.String()))
+	return text.String(), Global + "." + hex.EncodeToString(sum[:4])
+}
+
+var indentOrComment = regexp.MustCompile(`(?m)^[ \t]*(?:--.*)?\n?|[ \t]+--[^"'\n]*$`)
+
+// dense leaves out what only readers need: indentation, blank lines and
+// comments. An empty comment stays here and there: Nginx's reader of Lua blocks
+// wants a brace, a string or a comment within each 4 KiB.
+func dense(code string) string {
+	var t strings.Builder
+	since := 0
+	for line := range strings.Lines(strings.TrimSpace(indentOrComment.ReplaceAllString(code, "")) + "\n") {
+		if since += len(line); since > 1024 {
+			t.WriteString("--\n")
+			since = 0
+		}
+		t.WriteString(line)
+	}
+	return t.String()
+}
+
+// Options are what the common part depends on.
+type Options struct {
+	// Socket is the absolute path that the control server listens at; the
+	// folder has to be there, of mode 0700. See [CheckSocket].
+	Socket string
+
+	// Init also writes an init_by_lua_block, which Nginx allows once: it
+	// removes a socket left by a killed Nginx and makes the folder again.
+	Init bool
+}
+
+// CheckSocket says why Nginx can't listen at this path.
+func CheckSocket(path string) error {
+	switch {
+	case !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/"):
+		return fmt.Errorf("socket %q: not an absolute path of a file", path)
+	case len(path) > 107:
+		return fmt.Errorf("socket %q: a unix socket's path may have 107 bytes, this has %d: use a shorter state_dir", path, len(path))
+	case strings.ContainsAny(path, "\x00\n\r\"'\\$;{}# "):
+		return fmt.Errorf("socket %q: a space or one of \" ' \\ $ ; { } # is in the path: use another state_dir", path)
+	}
+	return nil
+}
+
+// Common is the text for the http level, once in a configuration: the shared
+// dictionary, the end of counts in the log phase, and the control server. The
+// path has passed [CheckSocket].
+func Common(o Options) string {
+	var t strings.Builder
+	fmt.Fprintf(&t, "lua_shared_dict %s %s;\n", DictName, DictSize)
+	if o.Init {
+		fmt.Fprintf(&t, "init_by_lua_block {\n%s}\n", dense(strings.Replace(initSource, "@PATH@", quote(o.Socket), 1)))
+	}
+	fmt.Fprintf(&t, `log_by_lua_block {
+local b = package.loaded[%s]
+if b then b.done() end
+}
+server {
+    listen unix:%s;
+    access_log off;
+    location / {
+        allow all;
+        auth_basic off;
+        gzip off;
+        client_max_body_size 4m;
+        client_body_buffer_size 4m;
+        client_body_timeout 10s;
+        rewrite_by_lua_block { return }
+        access_by_lua_block { return }
+        header_filter_by_lua_block { return }
+        body_filter_by_lua_block { return }
+        log_by_lua_block { return }
+        content_by_lua_block {
+local b = package.loaded[%s]
+if not b then
+%send
+b.control()
+}
+    }
+}
+`, quote(key), o.Socket, quote(key), loading)
+	return t.String()
+}
+
+// loading runs the code and keeps what it returns in b and in package.loaded.
+var loading = fmt.Sprintf("b = (function()\n%send)()\npackage.loaded[%s] = b\npackage.loaded[%s] = b\n", source, quote(key), quote(Global))
+
+// Balancer is the text for an upstream block, before its `keepalive` line and
+// beside server lines of the seed's peers. method is spelt as in lbd's
+// configuration: round_robin, least_conn, random, "random two", "random two
+// least_conn", ip_hash, "hash KEY", "hash KEY consistent". seed is a message
+// of this one upstream, see [Encode].
+func Balancer(name, method, seed string) string {
+	return fmt.Sprintf(`balancer_by_lua_block {
+local loaded, name = package.loaded, %[1]s
+local b = loaded[%[2]s]
+if not (b and b.upstreams[name]) and ngx.now() >= (loaded["%[6]s.pause"] or 0) then
+local ok, err = pcall(function()
+if not b then
+%[3]send
+b.upstream(name, %[4]s, table.concat({
+%[5]s}))
+end)
+if not ok then
+loaded["%[6]s.pause"] = ngx.now() + 10
+ngx.log(ngx.ERR, "bazbeans: ", err, " (Nginx's own server lines serve meanwhile)")
+end
+end
+if b and b.upstreams[name] then b.balance(name) end
+}
+`, quote(name), quote(key), loading, quote(method), seedLines(seed), Global)
+}
+
+const seedBegin, seedEnd = "-- seed\n", "-- end of seed\n"
+
+// seedLines writes the seed as Lua strings of some lines each: Nginx's reader
+// of Lua blocks takes no single string above 4 KiB.
+func seedLines(seed string) string {
+	var t strings.Builder
+	t.WriteString(seedBegin)
+	for len(seed) > 0 {
+		end := len(seed)
+		if end > 2048 {
+			end = strings.LastIndexByte(seed[:2048], '\n') + 1
+			if end == 0 {
+				end = 2048
+			}
+		}
+		fmt.Fprintf(&t, "%s,\n", quote(seed[:end]))
+		seed = seed[end:]
+	}
+	t.WriteString(seedEnd)
+	return t.String()
+}
+
+// Strip takes the seeds out of a text that holds what [Balancer] wrote: what
+// is left says whether two texts differ in more than their peers.
+func Strip(text []byte) []byte {
+	var out []byte
+	for {
+		before, rest, found := bytes.Cut(text, []byte(seedBegin))
+		out = append(out, before...)
+		if !found {
+			return out
+		}
+		_, text, found = bytes.Cut(rest, []byte(seedEnd))
+		if !found {
+			return append(out, rest...)
+		}
+	}
+}
+
+// quote writes s as a Lua string in which Nginx's reader sees nothing special.
+func quote(s string) string {
+	var t strings.Builder
+	t.WriteByte('"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\n':
+			t.WriteString(`\n`)
+		case c < ' ' || c > '~' || strings.IndexByte("\"\\{}[]#'", c) >= 0:
+			fmt.Fprintf(&t, `\%03d`, c)
+		default:
+			t.WriteByte(c)
+		}
+	}
+	t.WriteByte('"')
+	return t.String()
+}

@@ -1,0 +1,286 @@
+package lua_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers"
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+	"github.com/bazbeans/bazbeans/lbd/live/lua"
+)
+
+// site is a real Nginx with the live upstream `app`, and how to speak with it.
+type site struct {
+	t      testing.TB
+	nginx  *servers.Nginx
+	addr   string // where it listens
+	socket string
+	client *lua.Client
+	gen    int64
+	peers  []lua.Peer
+}
+
+// options of a site; the zero value is round robin with two workers.
+type siteOptions struct {
+	method  string
+	workers int
+	noInit  bool
+	static  []lua.Peer // the peers of the server lines and the seed; default: those given to newSite
+	inside  string     // in the upstream block, after the Lua
+	http    string     // at the http level
+	server  string     // in the server block; default: a location / that passes to app
+	plain   string     // also an upstream `plain` by Nginx's own method, reached under /plain
+	files   map[string]string
+}
+
+// node is a backend that answers its own name.
+type node struct {
+	name   string
+	addr   netip.AddrPort
+	server *httptest.Server
+	hits   atomic.Int64
+	conns  atomic.Int64
+}
+
+// newNode starts a backend; handle may be nil.
+func newNode(t testing.TB, name string, handle http.HandlerFunc) *node {
+	n := &node{name: name}
+	n.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.hits.Add(1)
+		if handle != nil {
+			handle(w, r)
+			return
+		}
+		io.WriteString(w, name)
+	}))
+	n.server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			n.conns.Add(1)
+		}
+	}
+	n.server.Start()
+	t.Cleanup(func() { n.server.CloseClientConnections(); n.server.Close() })
+	n.addr = netip.MustParseAddrPort(n.server.Listener.Addr().String())
+	return n
+}
+
+func newNodes(t testing.TB, count int) []*node {
+	var nodes []*node
+	for i := range count {
+		nodes = append(nodes, newNode(t, "n"+strconv.Itoa(i), nil))
+	}
+	return nodes
+}
+
+// peersOf gives each node a slot, in order, with Nginx's defaults.
+func peersOf(nodes []*node) []lua.Peer {
+	var peers []lua.Peer
+	for i, n := range nodes {
+		peers = append(peers, lua.Peer{Slot: i, ID: n.name, Addr: n.addr, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second})
+	}
+	return peers
+}
+
+// serverLines are the peers as Nginx's own.
+func serverLines(peers []lua.Peer) string {
+	var t strings.Builder
+	for _, p := range peers {
+		if p.Gone {
+			continue
+		}
+		fmt.Fprintf(&t, "    server %s weight=%d max_fails=%d fail_timeout=%ds", p.Addr, p.Weight, p.MaxFails, int(p.FailTimeout/time.Second))
+		if p.MaxConns > 0 {
+			fmt.Fprintf(&t, " max_conns=%d", p.MaxConns)
+		}
+		if p.Down {
+			t.WriteString(" down")
+		}
+		if p.Backup {
+			t.WriteString(" backup")
+		}
+		t.WriteString(";\n")
+	}
+	if t.Len() == 0 {
+		return "    server 127.0.0.1:9 down;\n"
+	}
+	return t.String()
+}
+
+func encode(t testing.TB, generation int64, peers []lua.Peer) []byte {
+	t.Helper()
+	message, err := lua.Encode(generation, "00", []lua.Upstream{{Name: "app", Peers: peers}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+// conf is the whole nginx.conf.
+func (s *site) conf(o siteOptions) string {
+	if o.method == "" {
+		o.method = "round_robin"
+	}
+	if o.workers == 0 {
+		o.workers = 2
+	}
+	static := o.static
+	if static == nil {
+		static = s.peers
+	}
+	server := o.server
+	if server == "" {
+		server = "location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\"; }"
+	}
+	plain := ""
+	if o.plain != "" {
+		line := o.plain + ";"
+		if o.plain == "round_robin" {
+			line = ""
+		}
+		plain = fmt.Sprintf("upstream plain { zone plain 4m; %s\n%s%s }\n", line, serverLines(static), o.inside)
+		server += "\nlocation /plain { proxy_pass http://plain; proxy_http_version 1.1; proxy_set_header Connection \"\"; }"
+	}
+	return fmt.Sprintf(`%s
+user root;
+worker_processes %d;
+pid nginx.pid;
+error_log error.log notice;
+events { worker_connections 4096; }
+http {
+access_log off;
+default_type text/plain;
+client_body_temp_path client_body_temp;
+proxy_temp_path proxy_temp;
+fastcgi_temp_path fastcgi_temp;
+uwsgi_temp_path uwsgi_temp;
+scgi_temp_path scgi_temp;
+server_tokens off;
+%s
+%s
+upstream app {
+zone app 4m;
+%s
+%s
+%s
+}
+%s
+server {
+listen %s reuseport;
+%s
+}
+}
+`, modules, o.workers, lua.Common(lua.Options{Socket: s.socket, Init: !o.noInit}), o.http, serverLines(static),
+		lua.Balancer("app", o.method, string(encode(s.t, 0, static))), o.inside, plain, s.addr, server)
+}
+
+const modules = `load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;`
+
+// newSite starts Nginx with these peers in its server lines and seed.
+func newSite(t testing.TB, peers []lua.Peer, o siteOptions) *site {
+	t.Helper()
+	dir := serverstest.Dir(t)
+	s := &site{t: t, peers: peers, addr: servers.Loopback(serverstest.Ports(t, 1)[0]), socket: filepath.Join(dir, "live/control.sock")}
+	if err := os.MkdirAll(filepath.Dir(s.socket), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.client = lua.NewClient(s.socket)
+	s.nginx = serverstest.Nginx(t, servers.NginxOptions{Dir: dir, Conf: s.conf(o), Files: o.files})
+	return s
+}
+
+// put makes these the peers.
+func (s *site) put(peers []lua.Peer) lua.State {
+	s.t.Helper()
+	s.gen++
+	state, err := s.client.Put(s.t.Context(), encode(s.t, s.gen, peers), false)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.peers = peers
+	return state
+}
+
+func (s *site) state() lua.State {
+	s.t.Helper()
+	state, err := s.client.State(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return state
+}
+
+// busy sums up the requests under way, by slot.
+func busy(state lua.State) map[string]int {
+	sum := map[string]int{}
+	for _, w := range state.Workers {
+		for slot, n := range w.Busy["app"] {
+			sum[slot] += n
+		}
+	}
+	return sum
+}
+
+// idle waits until nothing is under way, and fails when a worker saw a fault.
+func (s *site) idle() {
+	s.t.Helper()
+	serverstest.Eventually(s.t, 10*time.Second, func() error {
+		if b := busy(s.state()); len(b) > 0 {
+			return fmt.Errorf("under way: %v", b)
+		}
+		return nil
+	})
+	s.noFault()
+}
+
+func (s *site) noFault() {
+	s.t.Helper()
+	for _, w := range s.state().Workers {
+		if w.Error != "" {
+			s.t.Errorf("worker %d: %s", w.PID, w.Error)
+		}
+	}
+}
+
+// fresh is a client without kept connections: with reuseport each request may reach any worker.
+var fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+
+// get is one GET; an answer that is not 200 is in the error and the status.
+func (s *site) get(path string) (body string, status int) {
+	s.t.Helper()
+	resp, err := fresh.Get("http://" + s.addr + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text), resp.StatusCode
+}
+
+// shares counts who answers n requests.
+func (s *site) shares(path string, n int) map[string]int {
+	s.t.Helper()
+	shares := map[string]int{}
+	for range n {
+		body, status := s.get(path)
+		if status != 200 {
+			s.t.Fatalf("GET %s: %d %q", path, status, body)
+		}
+		shares[body]++
+	}
+	return shares
+}

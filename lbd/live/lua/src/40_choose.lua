@@ -1,0 +1,225 @@
+-- The methods. Each picks a place in the tier, -1 when nobody is left, by the same rules as Nginx 1.22 to 1.30
+-- (ngx_http_upstream_round_robin.c and its siblings), so that a change of engines moves no client and no share.
+
+-- usable: up, not tried before in this request, not failed too often, room for one more.
+local function usable(u, p, stamp, now)
+    return p.down == 0 and p.mark ~= stamp
+        and not (p.max_fails > 0 and p.fails >= p.max_fails and now - p.checked <= p.fail_timeout)
+        and not (p.max_conns > 0 and u.counts.own[p.slot] >= p.max_conns)
+end
+
+-- share is the part of its weight that a peer has so long after it came: slow start. Never nothing, so that it is tried.
+local function share(p, clock)
+    if p.slow_start == 0 then
+        return 1
+    end
+    return min(1, max(0.01, (clock - p.since) / p.slow_start))
+end
+
+-- smooth is Nginx's smooth weighted round robin over those that ask says yes to.
+local function smooth(u, t, stamp, clock)
+    local now, best, most, total, rough = floor(clock), -1, 0, 0, false
+    for i = 0, t.n - 1 do
+        local p = t.peers[i]
+        if usable(u, p, stamp, now) then
+            local w = p.effective * share(p, clock)
+            p.current = p.current + w
+            total = total + w
+            if p.effective < p.weight then
+                p.effective = p.effective + 1
+                rough = true
+            end
+            if best < 0 or p.current > most then
+                best, most = i, p.current
+            end
+        end
+    end
+    t.rough = rough
+    if best >= 0 then
+        t.peers[best].current = most - total
+    end
+    return best
+end
+
+local function round_robin(u, t, stamp, clock)
+    if not t.equal or t.rough or clock < t.ramp then
+        return smooth(u, t, stamp, clock)
+    end
+    -- All weigh the same: smooth round robin is then plain turns, whose cost does not grow with n.
+    local now, i = floor(clock), t.next
+    for _ = 1, t.n do
+        if i >= t.n then
+            i = 0
+        end
+        if usable(u, t.peers[i], stamp, now) then
+            t.next = i + 1
+            return i
+        end
+        i = i + 1
+    end
+    return -1
+end
+
+local function least_conn(u, t, stamp, clock)
+    gather(u.counts)
+    local own, others, now = u.counts.own, u.counts.others, floor(clock)
+    if t.equal and not t.rough and clock >= t.ramp then
+        local i, best, least = t.next, -1, 0
+        for _ = 1, t.n do
+            if i >= t.n then
+                i = 0
+            end
+            local p = t.peers[i]
+            if usable(u, p, stamp, now) then
+                local c = own[p.slot] + others[p.slot]
+                if best < 0 or c < least then
+                    best, least = i, c
+                    if c == 0 then
+                        break
+                    end
+                end
+            end
+            i = i + 1
+        end
+        if best >= 0 then
+            t.next = best + 1
+        end
+        return best
+    end
+    local best, busy, weight = -1, 0, 1
+    for i = 0, t.n - 1 do
+        local p = t.peers[i]
+        if usable(u, p, stamp, now) then
+            local c, w = own[p.slot] + others[p.slot], p.weight * share(p, clock)
+            if best < 0 or c * weight < busy * w then
+                best, busy, weight = i, c, w
+            end
+        end
+    end
+    if best < 0 then
+        return -1
+    end
+    -- Among equals it is round robin, as in smooth.
+    local first, most, total, rough = best, nil, 0, false
+    for i = first, t.n - 1 do
+        local p = t.peers[i]
+        local w = p.weight * share(p, clock)
+        if usable(u, p, stamp, now) and (own[p.slot] + others[p.slot]) * weight == busy * w then
+            local e = p.effective * share(p, clock)
+            p.current = p.current + e
+            total = total + e
+            if p.effective < p.weight then
+                p.effective = p.effective + 1
+            end
+            if not most or p.current > most then
+                best, most = i, p.current
+            end
+        end
+    end
+    for i = 0, t.n - 1 do
+        rough = rough or t.peers[i].effective < t.peers[i].weight
+    end
+    t.rough = rough
+    t.peers[best].current = most - total
+    return best
+end
+
+-- place is the peer that point x of all weights falls on: hash and random count those that are down, too.
+local function place(t, x)
+    local i, j = 0, t.n
+    while j - i > 1 do
+        local k = floor((i + j) / 2)
+        if x < t.range[k] then
+            j = k
+        else
+            i = k
+        end
+    end
+    return i
+end
+
+-- accept draws for a peer in its slow start.
+local function accept(p, clock)
+    return clock >= p.since + p.slow_start or random(1000) < 1000 * share(p, clock)
+end
+
+local function random_one(u, t, stamp, clock, rec)
+    local now = floor(clock)
+    while rec.draws <= 20 do
+        local i = place(t, random(t.total))
+        if usable(u, t.peers[i], stamp, now) and accept(t.peers[i], clock) then
+            return i
+        end
+        rec.draws = rec.draws + 1
+    end
+    return round_robin(u, t, stamp, clock)
+end
+
+local function random_two(u, t, stamp, clock, rec)
+    local now, former = floor(clock), -1
+    while rec.draws <= 20 do
+        local i = place(t, random(t.total))
+        local p = t.peers[i]
+        if i ~= former and usable(u, p, stamp, now) and accept(p, clock) then
+            if former >= 0 then
+                local q, own = t.peers[former], u.counts.own
+                local a = own[p.slot] + elsewhere(u.counts, p.slot)
+                local b = own[q.slot] + elsewhere(u.counts, q.slot)
+                return a * q.weight > b * p.weight and former or i
+            end
+            former = i
+        end
+        rec.draws = rec.draws + 1
+    end
+    return round_robin(u, t, stamp, clock)
+end
+
+local function ip_hash(u, t, stamp, clock, rec)
+    if not rec.key then
+        rec.hash, rec.key = 89, ngx.var.binary_remote_addr
+        if #rec.key == 4 then
+            rec.key = sub(rec.key, 1, 3)
+        elseif #rec.key ~= 16 then
+            rec.key = "\0\0\0" -- a client at a unix socket
+        end
+    end
+    local now, hash, key = floor(clock), rec.hash, rec.key
+    while rec.draws <= 20 do
+        for k = 1, #key do
+            hash = (hash * 113 + byte(key, k)) % 6271
+        end
+        local i = place(t, hash % t.total)
+        if usable(u, t.peers[i], stamp, now) then
+            rec.hash = hash
+            return i
+        end
+        rec.draws = rec.draws + 1
+    end
+    return round_robin(u, t, stamp, clock)
+end
+
+-- key_of evaluates the key of `hash`: an array of literals and variables in turn.
+local function key_of(u)
+    local parts, key = u.key, ""
+    for i = 1, #parts, 2 do
+        local value = ngx.var[parts[i + 1]] or ""
+        key = #key + #parts[i] > 0 and key .. parts[i] .. value or value
+    end
+    return key .. u.tail
+end
+
+local function hash(u, t, stamp, clock, rec)
+    rec.key = rec.key or key_of(u)
+    local now, key = floor(clock), rec.key
+    while rec.draws <= 20 and key ~= "" do
+        local crc = ngx.crc32_long(rec.round > 0 and rec.round .. key or key)
+        rec.round = rec.round + 1
+        rec.hash = rec.hash + band(rshift(crc, 16), 0x7fff)
+        local i = place(t, rec.hash % t.total)
+        if usable(u, t.peers[i], stamp, now) then
+            return i
+        end
+        rec.draws = rec.draws + 1
+    end
+    return round_robin(u, t, stamp, clock)
+end

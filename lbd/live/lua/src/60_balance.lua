@@ -1,0 +1,322 @@
+-- One request: begin, retry, end. A request is known by its address, which an internal redirect keeps and ngx.ctx
+-- does not survive; a subrequest also by the $request_id that it shares with its main request.
+
+local BUSY, RUNNING, RETRY = ngx.ERROR - 2, 1, 2 -- NGX_BUSY: Nginx answers 502 "no live upstreams"
+local uintptr = ffi.typeof("uintptr_t")
+local open, free, ids, subrequests, stamp = {}, nil, {}, 0, 0
+
+local methods = {
+    round_robin = round_robin, least_conn = least_conn, random = random_one, ["random two"] = random_two,
+    ["random two least_conn"] = random_two, ip_hash = ip_hash, hash = hash, consistent = consistent,
+}
+
+-- failed says whether the try that is back places before the last in $upstream_status ended without an answer. Nginx
+-- tells a balancer so at the next try only, and after the last there is none.
+local function failed(back)
+    local status = ngx.var.upstream_status
+    if not status or back == 0 and sub(status, -3) ~= "502" and sub(status, -3) ~= "504" then
+        return false
+    end
+    local time, n = {}, 0
+    for word in gmatch(ngx.var.upstream_header_time or "", "[%d.-]+") do
+        n = n + 1
+        time[n] = word
+    end
+    local at = n - back
+    n = 0
+    for word in gmatch(status, "[%d-]+") do
+        n = n + 1
+        if n == at then
+            return time[at] == "-" and (word == "502" or word == "504")
+        end
+    end
+    return false
+end
+
+-- finish ends a try: the count, and what Nginx's free_round_robin_peer notes of the peer.
+local function finish(rec, bad)
+    local u, slot = rec.u, rec.slot
+    if slot < 0 then
+        return
+    end
+    rec.slot = -1
+    local counts = u.counts
+    counts.own[slot] = counts.own[slot] - 1
+    publish(counts, slot)
+    local at, t = u.where[slot], u.primary
+    if not at then
+        return
+    elseif at < 0 then
+        t, at = u.backup, -1 - at
+    end
+    local p = t.peers[at]
+    if t.single or t.address[at] ~= rec.address or p.port ~= rec.port then
+        return
+    elseif bad then
+        local now = ngx.time()
+        p.fails, p.accessed, p.checked = p.fails + 1, now, now
+        if p.max_fails > 0 then
+            p.effective = max(0, p.effective - floor(p.weight / p.max_fails))
+            t.rough = t.rough or p.effective < p.weight
+            if p.fails >= p.max_fails then
+                ngx.log(ngx.WARN, "upstream server temporarily disabled: ", rec.address, ":", p.port, " of ", u.name)
+            end
+        end
+    elseif p.accessed < p.checked then
+        p.fails = 0
+    end
+end
+
+local function take()
+    local rec = free
+    if rec then
+        free = rec.next
+        return rec
+    end
+    return { u = nil, slot = -1, tried = {} }
+end
+
+local function release(key, rec)
+    open[key] = nil
+    if rec.id then
+        local of = ids[rec.id]
+        for i = #of, 1, -1 do
+            if of[i] == key then
+                remove(of, i)
+            end
+        end
+        if #of == 0 then
+            ids[rec.id] = nil
+        end
+        rec.id, subrequests = nil, subrequests - 1
+    end
+    rec.next, free = free, rec
+end
+
+-- request_of gives the record of this request and upstream, with the try before this one ended.
+local function request_of(u, key)
+    local rec, failure = open[key], last_failure()
+    if rec and failure then
+        finish(rec, failure == "failed")
+        return rec
+    elseif rec then
+        -- Another upstream of the same request (error_page, X-Accel-Redirect), or one whose end we weren't told.
+        finish(rec, failed(1))
+        release(key, rec)
+    end
+    rec = take()
+    rec.u, rec.slot, rec.tries, rec.draws, rec.hash, rec.round, rec.key = u, -1, 0, 0, 0, 0, nil
+    open[key] = rec
+    if ngx.is_subrequest then
+        rec.id = ngx.var.request_id
+        local of = ids[rec.id] or {}
+        of[#of + 1] = key
+        ids[rec.id], subrequests = of, subrequests + 1
+    end
+    return rec
+end
+
+-- mark tells the methods which peers this request has tried.
+local function mark(u, rec)
+    for i = 1, rec.tries do
+        local at = u.where[rec.tried[i]]
+        if at and at >= 0 then
+            u.primary.peers[at].mark = stamp
+        elseif at then
+            u.backup.peers[-1 - at].mark = stamp
+        end
+    end
+end
+
+-- full asks the other workers, too.
+local function full(u, p)
+    return p.max_conns > 0 and u.counts.own[p.slot] + elsewhere(u.counts, p.slot) >= p.max_conns
+end
+
+-- choose finds a tier and a place in it, nil when no peer is left.
+local function choose(u, rec, clock)
+    local t = u.primary
+    stamp = stamp + 1
+    if t.single then
+        return t.up == 1 and not full(u, t.peers[0]) and t or nil, 0
+    end
+    mark(u, rec)
+    local pick = u.pick
+    while t.up > 0 do
+        local i = pick(u, t, stamp, clock, rec)
+        if i < 0 then
+            break
+        elseif not full(u, t.peers[i]) then
+            return t, i
+        end
+        t.peers[i].mark = stamp
+    end
+    t, pick = u.backup, u.pick == least_conn and least_conn or round_robin
+    while t.up > 0 do
+        local i = pick(u, t, stamp, clock, rec)
+        if i < 0 then
+            break
+        elseif not full(u, t.peers[i]) then
+            return t, i
+        end
+        t.peers[i].mark = stamp
+    end
+    return nil, 0
+end
+
+-- set_tries makes the number of tries that of the peers there are. Nginx has counted its own server lines, and cut
+-- that down to proxy_next_upstream_tries, which no balancer may read; but it says when a number is above that.
+local function set_tries(u)
+    local change = u.tries - u.lines
+    if change < 0 then
+        local _, limited = more_tries(1073741823)
+        if limited then
+            local present = u.lines
+            while present > 0 do -- with a limit, tries below 0 are refused: the first that is not is the number at hand
+                local _, refused = more_tries(-present)
+                if not refused then
+                    break
+                end
+                present = present - 1
+            end
+            change = min(u.tries, present) - present
+        end
+    end
+    more_tries(change)
+end
+
+-- step_in counts the request at a peer and hands that to Nginx, then makes sure that nobody has changed the peers
+-- meanwhile: whoever reads the counts after a change sees every request that went by the set before it.
+local function step_in(u, rec)
+    for _ = 1, 100 do
+        local clock = ngx.now()
+        local t, i = choose(u, rec, clock)
+        if not t then
+            local version = dict:get("v")
+            if version == seen_version then
+                return BUSY
+            end
+            refresh(version)
+            t, i = choose(u, rec, clock)
+            if not t then
+                return BUSY
+            end
+        end
+        local p = t.peers[i]
+        if not t.single and floor(clock) - p.checked > p.fail_timeout then
+            p.checked = floor(clock)
+        end
+        local ok, err = set_peer(t.address[i], p.port)
+        if not ok then
+            error("peer " .. t.address[i] .. ": " .. tostring(err))
+        end
+        local slot, counts = p.slot, u.counts
+        rec.slot, rec.address, rec.port = slot, t.address[i], p.port
+        counts.own[slot] = counts.own[slot] + 1
+        publish(counts, slot)
+        local version = dict:get("v")
+        if version == seen_version then
+            rec.tries = rec.tries + 1
+            rec.tried[rec.tries] = slot
+            if rec.tries == 1 and u.tries ~= u.lines then
+                set_tries(u)
+            end
+            return RUNNING
+        end
+        finish(rec, false)
+        refresh(version)
+    end
+    error("the peers change faster than a request can begin")
+end
+
+local function request_key()
+    return tonumber(ffi.cast(uintptr, get_request()))
+end
+
+local function balance(name)
+    local u = upstreams[name]
+    if not worker.pid then
+        register()
+        refresh(dict:get("v"))
+    end
+    local rec = request_of(u, request_key())
+    if u.broken then
+        refresh(dict:get("v"))
+        error(u.broken)
+    end
+    return step_in(u, rec)
+end
+
+local function abandon()
+    local key = request_key()
+    local rec = open[key]
+    if rec then
+        finish(rec, false)
+        release(key, rec)
+    end
+end
+
+-- M.balance sets the peer. When anything goes wrong it sets none, and Nginx takes one of its own server lines.
+function M.balance(name)
+    local ok, what = pcall(balance, name)
+    if not ok then
+        fault(what)
+        pcall(abandon)
+    elseif what == BUSY then
+        ngx.exit(BUSY)
+    end
+end
+
+local function done()
+    local key = request_key()
+    local rec = open[key]
+    if rec then
+        finish(rec, failed(0))
+        release(key, rec)
+    end
+    if subrequests > 0 and not ngx.is_subrequest then
+        local of = ids[ngx.var.request_id]
+        while of and #of > 0 do
+            local sub_key = of[#of]
+            finish(open[sub_key], false)
+            release(sub_key, open[sub_key])
+        end
+    end
+end
+
+-- M.done ends the request's counts. It belongs in the log phase of every request.
+function M.done()
+    local ok, what = pcall(done)
+    if not ok then
+        fault(what)
+    end
+end
+
+-- M.upstream makes an upstream known, once in each worker: its method, and the peers that it has while the
+-- dictionary holds no message that names it. Their number is that of the server lines beside it.
+function M.upstream(name, method, seed_lines)
+    local seed = assert(decode(seed_lines, nil))
+    local u = { name = name, counts = new_counts(name), where = {}, seed = assert(seed.peers[name]), lines = 0 }
+    local key, ring = match(method, "^hash (%S+) ?(%w*)$")
+    if key then
+        u.key, u.tail = {}, match(key, "[^$]*$")
+        local from = 1
+        for literal, variable, stop in gmatch(key, "([^$]*)$([%a_][%w_]*)()") do
+            u.key[#u.key + 1], u.key[#u.key + 2], from = literal, variable, stop
+        end
+        u.tail = sub(key, from)
+        method = ring == "consistent" and ring or "hash"
+    end
+    u.pick = assert(methods[method], method)
+    u.prepare = method == "consistent" and prepare_ring or nil
+    for i = 1, #u.seed do
+        if not u.seed[i].down and not u.seed[i].gone then
+            u.lines = u.lines + 1
+        end
+    end
+    set_peers(u, message and message.peers[name] or u.seed)
+    upstreams[name] = u
+end
+
+-- M.upstreams are those made known.
+M.upstreams = upstreams

@@ -1,0 +1,126 @@
+-- The control server: lbd speaks here, over a unix socket that only root may reach.
+
+local function answer(status, text, kind)
+    ngx.status = status
+    ngx.header.content_type = kind or "text/plain"
+    ngx.header.content_length = #text
+    ngx.print(text)
+end
+
+local function body()
+    ngx.req.read_body()
+    local text = ngx.req.get_body_data()
+    if not text and ngx.req.get_body_file() then
+        local file = assert(io.open(ngx.req.get_body_file(), "rb"))
+        text = file:read("*a")
+        file:close()
+    end
+    return text or ""
+end
+
+-- busy_of lists {upstream → {slot → requests}} of one worker as JSON.
+local function busy_of(keys, pid)
+    local of = {}
+    for i = 1, #keys do
+        local owner, name, k = match(keys[i], "^c(%d+)/(.+)/(%d+)$")
+        local text = owner == pid and dict:get(keys[i])
+        if text then
+            local counts = ffi.cast(uint32s, text)
+            for j = 0, CHUNK - 1 do
+                if counts[j] > 0 then
+                    of[name] = of[name] or {}
+                    insert(of[name], format('"%d":%d', k * CHUNK + j, counts[j]))
+                end
+            end
+        end
+    end
+    local all = {}
+    for name, list in pairs(of) do
+        insert(all, format('"%s":{%s}', name, concat(list, ",")))
+    end
+    return concat(all, ",")
+end
+
+local function state()
+    local keys, workers = dict:get_keys(0), {}
+    for i = 1, #keys do
+        local pid = match(keys[i], "^w(%d+)$")
+        local text = pid and dict:get(keys[i])
+        if text then
+            local generation, exiting, what = match(text, "^(%d+) (%d) (.-) *$")
+            insert(workers, format('{"pid":%s,"generation":%s,"error":"%s","exiting":%s,"busy":{%s}}', pid, generation, what,
+                exiting == "1", busy_of(keys, pid)))
+        end
+    end
+    local generation, sum = match(present() or "", "^bazbeans 1 (%d+) (%x+)\n")
+    return format('{"version":1,"generation":%s,"sum":"%s","free":%d,"workers":[%s]}\n', generation or 0, sum or "",
+        dict:free_space(), concat(workers, ","))
+end
+
+-- put takes a message in. All that can fail comes before the one store that makes it the present one.
+local function put(text)
+    local fresh, err = decode(text, message)
+    if not fresh then
+        return 400, err .. "\n"
+    end
+    local now = present()
+    local generation = now and tonumber(match(now, "^bazbeans 1 (%d+)"))
+    if generation and fresh.generation < generation and not ngx.req.get_headers()["X-Force"] then
+        return 409, format("generation %d is older than the present one, %d\n", fresh.generation, generation)
+    end
+    local m = (dict:get("m") or 0) + 1
+    dict:delete("m" .. m - 2)
+    local ok, why = dict:safe_set("m" .. m, text)
+    if ok then
+        ok, why = dict:safe_set("m", m)
+    end
+    if not ok then
+        dict:delete("m" .. m)
+        return 507, "the shared dictionary can't take the message: " .. why .. "\n"
+    end
+    refresh(dict:incr("v", 1, 0))
+    return 200, state(), "application/json"
+end
+
+local function control()
+    local route = ngx.req.get_method() .. " " .. ngx.var.uri
+    if not worker.pid then
+        register()
+    end
+    if seen_version ~= dict:get("v") then
+        refresh(dict:get("v"))
+    end
+    if route == "PUT /peers" then
+        local text = body()
+        if not dict:safe_add("lock", worker.pid, 5) then
+            return 503, "another change is under way\n"
+        end
+        local ok, status, reply, kind = pcall(put, text)
+        dict:delete("lock")
+        if not ok then
+            error(status, 0)
+        end
+        return status, reply, kind
+    elseif route == "GET /peers" then
+        local text = present()
+        return text and 200 or 404, text or "no message yet\n"
+    elseif route == "GET /state" then
+        return 200, state(), "application/json"
+    elseif route == "POST /forget" then
+        for pid in gmatch(ngx.var.arg_pid or "", "%d+") do
+            forget(dict:get_keys(0), pid)
+        end
+        refresh(dict:incr("v", 1, 0))
+        return 200, state(), "application/json"
+    end
+    return 404, "PUT or GET /peers, GET /state, POST /forget?pid=N,…\n"
+end
+
+function M.control()
+    local ok, status, text, kind = pcall(control)
+    if not ok then
+        fault(status)
+        status, text = 500, tostring(status) .. "\n"
+    end
+    answer(status, text, kind)
+end
