@@ -17,11 +17,12 @@ const module = "github.com/bazbeans/bazbeans"
 var rooms = map[string]int{
 	"step": -1, "conf": -1, "ngxconf": -1, "trust": -1,
 	"pool": 0, "cli": 0, "templates": 0,
-	"resolvers": 1, "render": 1, "lbd/live/lua": 1,
+	"resolvers": 1, "render": 1,
 	"resolvers/resolvertest": 2,
 	"lbd/live/names":         1,
 	"lbd/nginx":              2,
 	"lbd/live":               1,
+	"lbd/live/lua":           2,
 	"lbd":                    3, "agent": 3, "ctl": 3,
 	"dev":     4,
 	"cmd/lbd": 5, "cmd/bbagent": 5, "cmd/bbctl": 5, "cmd/bbdev": 5, "dev/bench": 5, "dev/faults": 5, "dev/man": 5,

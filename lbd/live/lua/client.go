@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,20 +20,27 @@ type Client struct {
 	http http.Client
 }
 
-// NewClient makes a client for the socket; it connects when asked something.
-func NewClient(socket string) *Client {
+// NewClient makes a client for the socket, which may be at any of the paths;
+// it connects when asked something, to the first that answers.
+func NewClient(paths ...string) *Client {
 	var d net.Dialer
 	return &Client{http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return d.DialContext(ctx, "unix", socket)
+		DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
+			var all []error
+			for _, path := range paths {
+				if c, err = d.DialContext(ctx, "unix", path); err == nil {
+					return c, nil
+				}
+				all = append(all, err)
+			}
+			return nil, errors.Join(all...)
 		},
 	}}}
 }
 
 // Refused is an answer of the control server other than what was asked for:
-// 400 a bad message, 404 no message yet, 409 an older generation than the
-// present one, 413 a message too large, 503 another change under way, 507 no
+// 400 a bad message, 413 one too large, 503 another change under way, 507 no
 // room, 500 a fault. None of them has changed anything.
 type Refused struct {
 	Status int
@@ -54,53 +62,47 @@ type State struct {
 // Worker is one Nginx worker that has served a request of a live upstream or
 // of the control server; another has nothing under way.
 type Worker struct {
-	PID        int                       `json:"pid"`
-	Generation int64                     `json:"generation"` // that it last balanced by; it takes the present one before its next request
-	Error      string                    `json:"error"`      // its last fault: it may have used Nginx's own server lines, uncounted
-	Exiting    bool                      `json:"exiting"`
-	Busy       map[string]map[string]int `json:"busy"` // upstream → slot → requests under way
+	PID        int                    `json:"pid"`
+	Generation int64                  `json:"generation"` // that it last balanced by; it takes the present one before its next request
+	Error      string                 `json:"error"`      // its last fault: it may have used Nginx's own server lines, uncounted
+	Exiting    bool                   `json:"exiting"`
+	Busy       map[string]map[int]int `json:"busy"` // upstream → slot → requests under way; slot -1: on peers the message lacks
 }
 
-// Put takes a message in: when it returns, every request that begins goes by
-// it, in every worker. force also takes one with a generation below the
-// present one. A message that Nginx does not take is a [*Refused].
-func (c *Client) Put(ctx context.Context, message []byte, force bool) (State, error) {
-	var s State
-	header := http.Header{}
-	if force {
-		header.Set("X-Force", "1")
+// Put takes a message in ([live.Message]): when it returns, every request that
+// begins goes by it, in every worker. A message that Nginx does not take is a
+// [*Refused].
+func (c *Client) Put(ctx context.Context, message []byte) error {
+	return c.ask(ctx, http.MethodPut, "/peers", message, &State{})
+}
+
+// Get returns the present message; false when there is none.
+func (c *Client) Get(ctx context.Context) (message []byte, found bool, err error) {
+	err = c.ask(ctx, http.MethodGet, "/peers", nil, &message)
+	if refused := (*Refused)(nil); errors.As(err, &refused) && refused.Status == http.StatusNotFound {
+		return nil, false, nil
 	}
-	err := c.ask(ctx, http.MethodPut, "/peers", header, message, &s)
-	return s, err
-}
-
-// Get returns the present message, a [*Refused] with status 404 without one.
-func (c *Client) Get(ctx context.Context) ([]byte, error) {
-	var text []byte
-	err := c.ask(ctx, http.MethodGet, "/peers", nil, nil, &text)
-	return text, err
+	return message, err == nil, err
 }
 
 // State asks who is busy with what. Every request that began by a message
 // before the present one is in it.
 func (c *Client) State(ctx context.Context) (State, error) {
 	var s State
-	err := c.ask(ctx, http.MethodGet, "/state", nil, nil, &s)
+	err := c.ask(ctx, http.MethodGet, "/state", nil, &s)
 	return s, err
 }
 
 // Forget drops the counts of workers whose processes are no more.
-func (c *Client) Forget(ctx context.Context, pids ...int) (State, error) {
+func (c *Client) Forget(ctx context.Context, pids []int) error {
 	words := make([]string, len(pids))
 	for i, pid := range pids {
 		words[i] = strconv.Itoa(pid)
 	}
-	var s State
-	err := c.ask(ctx, http.MethodPost, "/forget?pid="+strings.Join(words, ","), nil, nil, &s)
-	return s, err
+	return c.ask(ctx, http.MethodPost, "/forget?pid="+strings.Join(words, ","), nil, &State{})
 }
 
-func (c *Client) ask(ctx context.Context, method, path string, header http.Header, body []byte, into any) error {
+func (c *Client) ask(ctx context.Context, method, path string, body []byte, into any) error {
 	fail := func(err error) error {
 		return fmt.Errorf("%s %s at Nginx's control socket: %w", method, path, err)
 	}
@@ -108,15 +110,12 @@ func (c *Client) ask(ctx context.Context, method, path string, header http.Heade
 	if err != nil {
 		return fail(err)
 	}
-	if header != nil {
-		req.Header = header
-	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return fail(err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 2*MaxMessage))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
 		return fail(err)
 	}

@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/bazbeans/bazbeans/lbd/live"
 )
 
 // DictName is the shared dictionary that the configuration has to have; the
@@ -137,7 +140,7 @@ var loading = fmt.Sprintf("b = (function()\n%send)()\npackage.loaded[%s] = b\npa
 // beside server lines of the seed's peers. method is spelt as in lbd's
 // configuration: round_robin, least_conn, random, "random two", "random two
 // least_conn", ip_hash, "hash KEY", "hash KEY consistent". seed is a message
-// of this one upstream, see [Encode].
+// of this one upstream, see [live.Message].
 func Balancer(name, method, seed string) string {
 	return fmt.Sprintf(`balancer_by_lua_block {
 local loaded, name = package.loaded, %[1]s
@@ -182,20 +185,36 @@ func seedLines(seed string) string {
 }
 
 // Strip takes the seeds out of a text that holds what [Balancer] wrote: what
-// is left says whether two texts differ in more than their peers.
-func Strip(text []byte) []byte {
-	var out []byte
+// is left says whether two texts differ in more than their peers, and the
+// seeds' upstreams come in the order of the text.
+func Strip(text []byte) (rest []byte, upstreams []live.Upstream, err error) {
 	for {
-		before, rest, found := bytes.Cut(text, []byte(seedBegin))
-		out = append(out, before...)
+		before, seed, found := bytes.Cut(text, []byte(seedBegin))
+		rest = append(rest, before...)
 		if !found {
-			return out
+			return rest, upstreams, nil
 		}
-		_, text, found = bytes.Cut(rest, []byte(seedEnd))
-		if !found {
-			return append(out, rest...)
+		var body []byte
+		if body, text, found = bytes.Cut(seed, []byte(seedEnd)); !found {
+			return nil, nil, errors.New("strip seeds: a seed without an end")
 		}
+		m, err := live.Decode(unquote(body))
+		if err != nil {
+			return nil, nil, fmt.Errorf("strip seeds: %w", err)
+		}
+		upstreams = append(upstreams, m.Upstreams...)
 	}
+}
+
+// unquote joins the Lua strings of seedLines. What is no such string is left
+// for the decoder to refuse.
+func unquote(lines []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(lines) {
+		line = bytes.TrimSuffix(bytes.TrimPrefix(line, []byte(`"`)), []byte("\",\n"))
+		out = append(out, bytes.ReplaceAll(line, []byte(`\n`), []byte("\n"))...)
+	}
+	return out
 }
 
 // quote writes s as a Lua string in which Nginx's reader sees nothing special.

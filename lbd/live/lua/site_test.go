@@ -17,6 +17,7 @@ import (
 
 	"github.com/bazbeans/bazbeans/dev/servers"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+	"github.com/bazbeans/bazbeans/lbd/live"
 	"github.com/bazbeans/bazbeans/lbd/live/lua"
 )
 
@@ -28,7 +29,7 @@ type site struct {
 	socket string
 	client *lua.Client
 	gen    int64
-	peers  []lua.Peer
+	peers  []live.Peer
 }
 
 // options of a site; the zero value is round robin with two workers.
@@ -36,11 +37,11 @@ type siteOptions struct {
 	method  string
 	workers int
 	noInit  bool
-	static  []lua.Peer // the peers of the server lines and the seed; default: those given to newSite
-	inside  string     // in the upstream block, after the Lua
-	http    string     // at the http level
-	server  string     // in the server block; default: a location / that passes to app
-	plain   string     // also an upstream `plain` by Nginx's own method, reached under /plain
+	static  []live.Peer // the peers of the server lines and the seed; default: those given to newSite
+	inside  string      // in the upstream block, after the Lua
+	http    string      // at the http level
+	server  string      // in the server block; default: a location / that passes to app
+	plain   string      // also an upstream `plain` by Nginx's own method, reached under /plain
 	files   map[string]string
 }
 
@@ -84,16 +85,16 @@ func newNodes(t testing.TB, count int) []*node {
 }
 
 // peersOf gives each node a slot, in order, with Nginx's defaults.
-func peersOf(nodes []*node) []lua.Peer {
-	var peers []lua.Peer
+func peersOf(nodes []*node) []live.Peer {
+	var peers []live.Peer
 	for i, n := range nodes {
-		peers = append(peers, lua.Peer{Slot: i, ID: n.name, Addr: n.addr, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second})
+		peers = append(peers, live.Peer{Slot: i, ID: n.name, Addr: n.addr, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second})
 	}
 	return peers
 }
 
 // serverLines are the peers as Nginx's own.
-func serverLines(peers []lua.Peer) string {
+func serverLines(peers []live.Peer) string {
 	var t strings.Builder
 	for _, p := range peers {
 		if p.Gone {
@@ -117,13 +118,8 @@ func serverLines(peers []lua.Peer) string {
 	return t.String()
 }
 
-func encode(t testing.TB, generation int64, peers []lua.Peer) []byte {
-	t.Helper()
-	message, err := lua.Encode(generation, "00", []lua.Upstream{{Name: "app", Peers: peers}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return message
+func encode(generation int64, peers []live.Peer) []byte {
+	return live.Message{Generation: generation, Upstreams: []live.Upstream{{Name: "app", Peers: peers}}}.Encode()
 }
 
 // conf is the whole nginx.conf.
@@ -181,14 +177,14 @@ listen %s reuseport;
 }
 }
 `, modules, o.workers, lua.Common(lua.Options{Socket: s.socket, Init: !o.noInit}), o.http, serverLines(static),
-		lua.Balancer("app", o.method, string(encode(s.t, 0, static))), o.inside, plain, s.addr, server)
+		lua.Balancer("app", o.method, string(encode(0, static))), o.inside, plain, s.addr, server)
 }
 
 const modules = `load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;`
 
 // newSite starts Nginx with these peers in its server lines and seed.
-func newSite(t testing.TB, peers []lua.Peer, o siteOptions) *site {
+func newSite(t testing.TB, peers []live.Peer, o siteOptions) *site {
 	t.Helper()
 	dir := serverstest.Dir(t)
 	s := &site{t: t, peers: peers, addr: servers.Loopback(serverstest.Ports(t, 1)[0]), socket: filepath.Join(dir, "live/control.sock")}
@@ -201,15 +197,13 @@ func newSite(t testing.TB, peers []lua.Peer, o siteOptions) *site {
 }
 
 // put makes these the peers.
-func (s *site) put(peers []lua.Peer) lua.State {
+func (s *site) put(peers []live.Peer) {
 	s.t.Helper()
 	s.gen++
-	state, err := s.client.Put(s.t.Context(), encode(s.t, s.gen, peers), false)
-	if err != nil {
+	if err := s.client.Put(s.t.Context(), encode(s.gen, peers)); err != nil {
 		s.t.Fatal(err)
 	}
 	s.peers = peers
-	return state
 }
 
 func (s *site) state() lua.State {
@@ -222,8 +216,8 @@ func (s *site) state() lua.State {
 }
 
 // busy sums up the requests under way, by slot.
-func busy(state lua.State) map[string]int {
-	sum := map[string]int{}
+func busy(state lua.State) map[int]int {
+	sum := map[int]int{}
 	for _, w := range state.Workers {
 		for slot, n := range w.Busy["app"] {
 			sum[slot] += n

@@ -2,6 +2,7 @@
 -- decode() is the only door: what it lets in can't make a request fail later.
 
 local MESSAGE_BYTES, MESSAGE_PEERS, MAX_SLOT = 4194304, 10000, 16383
+local HEAD = "^bazbeans 1 (%d+) ([%w._-]+)\n"
 local PEER = "^peer (%d+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$"
 
 pcall(ffi.cdef, "int inet_pton(int family, const char *text, void *address);")
@@ -49,6 +50,7 @@ local function parse_peer(line)
             p.slow_start and p.since and #id <= 128 and match(id, "^[%w._-]+$")) then
         return nil
     end
+    p.key = id .. " " .. address .. " " .. port
     if flags ~= "-" then
         if not match(flags, "^d?b?g?$") then
             return nil
@@ -58,19 +60,19 @@ local function parse_peer(line)
     return p
 end
 
--- decode returns {generation, sum, peers = {name → list}, lines = {line → peer}}, or nil and why not. Lines of the
+-- decode returns {generation, peers = {name → list}, lines = {line → peer}}, or nil and why not. Lines of the
 -- message known before are not read again: a change of one peer of a thousand costs about the change.
 local function decode(text, known)
     if #text > MESSAGE_BYTES then
         return nil, "the message is larger than 4 MiB"
     end
-    local generation, sum = match(text, "^bazbeans 1 (%d+) (%x+)\n")
+    local generation, sum = match(text, HEAD)
     generation = generation and whole(generation, 0, 9007199254740991)
     if not generation or #sum > 128 then
         return nil, "line 1: not `bazbeans 1 GENERATION SUM`"
     end
     local known_lines = known and known.lines or {}
-    local message = { generation = generation, sum = sum, peers = {}, lines = {} }
+    local message = { generation = generation, peers = {}, lines = {} }
     local lines, all, list, slots = message.lines, 0, nil, nil
     local at, number = find(text, "\n", 1, true) + 1, 1
     while true do

@@ -3,7 +3,8 @@
 --   v                   raised whenever anybody has to look again: a message, a worker that came or went
 --   m, m<n>             number of the present message, and its text; the one before it is kept
 --   w<pid>              a worker: "GENERATION EXITING ERROR", of constant length, so that writing it can't fail
---   c<pid>/<name>/<k>   requests under way on the slots 16k … 16k+15 of an upstream, uint32 each
+--   c<pid>/<name>/<k>   requests under way on the slots 16k … 16k+15 of an upstream, uint32 each; slot -1 is the
+--                       sum of those whose peer the present message does not have at all
 --
 -- Only worker <pid> writes its w and c keys, whole and absolute: nothing can drift, and what a dead worker left is
 -- dropped with its keys. Nothing is ever stored by pushing something else out (safe_set).
@@ -77,22 +78,25 @@ end
 
 -- counts of one upstream in this worker. They outlive every change of its peers.
 local function new_counts(name)
-    return { name = name, own = ffi.new("uint32_t[?]", CHUNK), others = ffi.new("uint32_t[?]", CHUNK), size = CHUNK,
-        keys = {}, theirs = {} }
+    return { name = name, size = 0, keys = {}, theirs = {} }
 end
 
--- room makes place for slots below size.
+-- room makes place for slots below size, and for -16 … -1.
 local function room(counts, size)
     size = ceil(size / CHUNK) * CHUNK
-    if size > counts.size then
-        local own = ffi.new("uint32_t[?]", size)
-        ffi.copy(own, counts.own, counts.size * 4)
-        counts.own, counts.others, counts.size = own, ffi.new("uint32_t[?]", size), size
+    if size > counts.size or not counts.own then
+        local former, bytes = counts.own_base, (counts.size + CHUNK) * 4
+        counts.size, counts.own_base = size, ffi.new("uint32_t[?]", size + CHUNK)
+        counts.others_base = ffi.new("uint32_t[?]", size + CHUNK)
+        counts.own, counts.others = counts.own_base + CHUNK, counts.others_base + CHUNK
+        if former then
+            ffi.copy(counts.own_base, former, bytes)
+        end
     end
 end
 
 local function publish(counts, slot)
-    local k = rshift(slot, 4)
+    local k = arshift(slot, 4)
     local key = counts.keys[k]
     if not key then
         key = "c" .. worker.pid .. "/" .. counts.name .. "/" .. k
@@ -122,11 +126,11 @@ end
 
 -- elsewhere is the number of requests under way on the slot in all other workers.
 local function elsewhere(counts, slot)
-    local k, n = rshift(slot, 4), 0
+    local k, n = arshift(slot, 4), 0
     for i = 1, #worker.others do
         local text = dict:get(their_key(counts, i, k))
         if text then
-            n = n + ffi.cast(uint32s, text)[band(slot, CHUNK - 1)]
+            n = n + ffi.cast(uint32s, text)[slot - k * CHUNK]
         end
     end
     return n

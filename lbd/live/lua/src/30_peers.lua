@@ -19,18 +19,72 @@ local function random(n)
     return seed[0] % n
 end
 
-local function new_tier(listed)
-    local t = { n = #listed, peers = peer_array(max(#listed, 1)), address = {}, range = ffi.new("double[?]", #listed + 1),
-        total = 0, up = 0, equal = true, rough = false, ramp = 0, next = #listed > 0 and random(#listed) or 0 }
-    local first
-    for i = 0, t.n - 1 do
-        local l, p = listed[i + 1], t.peers[i]
+-- A seat is a node's address in an upstream, for as long as it is listed or busy: its slot, its requests under way in
+-- this worker, and its place in a tier (nil: it gets nothing). It is what a request holds on to.
+local function take_seats(u, listed)
+    local seats, moved = {}, false
+    for i = 1, #listed do
+        local l = listed[i]
+        local key = l.key
+        while seats[key] do -- listed twice: whatever it is for, counts stay apart
+            key = key .. "'"
+        end
+        local seat = u.seats[key] or { slot = l.slot, busy = 0 }
+        moved = moved or seat.slot ~= l.slot and seat.busy > 0
+        seat.slot, seat.listed = l.slot, l
+        seats[key], seats[i] = seat, seat
+    end
+    for key, seat in pairs(u.seats) do
+        if type(key) == "string" and seats[key] ~= seat then
+            seat.tier = nil
+            if seat.busy > 0 then
+                seat.slot, moved = -1, true
+                while seats[key] do
+                    key = key .. "'"
+                end
+                seats[key] = seat
+            end
+        end
+    end
+    return seats, moved
+end
+
+-- recount writes the counts anew from the seats.
+local function recount(u, seats)
+    local counts = u.counts
+    ffi.fill(counts.own_base, (counts.size + CHUNK) * 4)
+    for key, seat in pairs(seats) do
+        if type(key) == "string" and seat.busy > 0 then
+            counts.own[seat.slot] = counts.own[seat.slot] + seat.busy
+            publish(counts, seat.slot)
+        end
+    end
+    for k in pairs(counts.keys) do
+        publish(counts, k * CHUNK)
+    end
+end
+
+-- new_tier makes the array, and takes over what is known of those that stay: who failed, and whose turn it is.
+local function new_tier(seats)
+    local n = #seats
+    local t = { n = n, peers = peer_array(max(n, 1)), address = {}, range = ffi.new("double[?]", n + 1), seats = seats,
+        total = 0, up = 0, equal = true, rough = false, ramp = 0, next = n > 0 and random(n) or 0 }
+    local first, turns = nil, 0
+    for i = 0, n - 1 do
+        local l, p, former = seats[i + 1].listed, t.peers[i], seats[i + 1].tier
         p.slot, p.port, p.weight, p.effective = l.slot, l.port, l.weight, l.weight
         p.max_fails, p.fail_timeout, p.max_conns = l.max_fails, l.fail_timeout, l.max_conns
         p.slow_start, p.since, p.down = l.slow_start, l.since, l.down and 1 or 0
         t.address[i] = l.address
         t.range[i] = t.total
         t.total = t.total + l.weight
+        if former then
+            local q = former.peers[seats[i + 1].at]
+            p.fails, p.checked, p.accessed, p.current = q.fails, q.checked, q.accessed, q.current
+            p.effective = min(q.effective, p.weight)
+            t.rough = t.rough or p.effective < p.weight
+            turns = turns + q.current
+        end
         if not l.down then
             t.up = t.up + 1
             first = first or l.weight
@@ -40,30 +94,16 @@ local function new_tier(listed)
             end
         end
     end
+    for i = 0, n - 1 do -- the turns add up to 0, else a new peer would wait for, or take, many of them
+        t.peers[i].current = t.peers[i].current - turns / n
+    end
     return t
 end
 
--- inherit takes over what is known about peers that stay: who failed, and whose turn it is.
-local function inherit(t, u)
-    local sum, kept = 0, 0
-    for i = 0, t.n - 1 do
-        local p = t.peers[i]
-        local former, at = u.primary, u.where[p.slot]
-        if at and at < 0 then
-            former, at = u.backup, -1 - at
-        end
-        local q = at and former.peers[at]
-        if q and q.port == p.port and former.address[at] == t.address[i] then
-            p.fails, p.checked, p.accessed, p.current = q.fails, q.checked, q.accessed, q.current
-            p.effective = min(q.effective, p.weight)
-            t.rough = t.rough or p.effective < p.weight
-            sum, kept = sum + q.current, kept + 1
-        end
+local function sit(t)
+    for i = 1, t.n do
+        t.seats[i].tier, t.seats[i].at = t, i - 1
     end
-    for i = 0, t.n - 1 do -- the turns add up to 0, else a new peer would wait for, or take, many of them
-        t.peers[i].current = t.peers[i].current - sum / t.n
-    end
-    return kept > 0
 end
 
 local function same(a, b)
@@ -83,34 +123,40 @@ local function set_peers(u, listed)
     if u.listed and same(u.listed, listed) then
         return
     end
-    local primaries, backups, size = {}, {}, 0
+    local size = 0
     for i = 1, #listed do
-        local l = listed[i]
-        size = max(size, l.slot + 1)
-        if not l.gone then
-            local tier = l.backup and backups or primaries
-            tier[#tier + 1] = l
-        end
+        size = max(size, listed[i].slot + 1)
     end
     room(u.counts, size)
-    local primary, backup, where = new_tier(primaries), new_tier(backups), {}
+    local seats, moved = take_seats(u, listed)
+    local primaries, backups = {}, {}
+    for i = 1, #listed do
+        local l = listed[i]
+        if not l.gone then
+            local tier = l.backup and backups or primaries
+            tier[#tier + 1] = seats[i]
+        end
+    end
+    local primary, backup = new_tier(primaries), new_tier(backups)
     primary.single = #primaries == 1 and #backups == 0
     if u.listed then
-        inherit(primary, u)
-        inherit(backup, u)
         primary.next, backup.next = u.primary.next, u.backup.next
     end
-    for i = 0, primary.n - 1 do
-        where[primary.peers[i].slot] = i
-    end
-    for i = 0, backup.n - 1 do
-        where[backup.peers[i].slot] = -1 - i
-    end
+    u.broken = nil
     if u.prepare then
-        u.prepare(u, primary, primaries)
+        local ok, err = pcall(u.prepare, u, primary)
+        u.broken = not ok and err or nil
+    end
+    for i = 1, #listed do
+        seats[i].tier = nil
+    end
+    sit(primary)
+    sit(backup)
+    if moved then
+        recount(u, seats)
     end
     u.tries = primary.single and 1 or primary.up + backup.up
-    u.primary, u.backup, u.where, u.listed = primary, backup, where, listed
+    u.primary, u.backup, u.seats, u.listed = primary, backup, seats, listed
 end
 
 -- present is the message in the dictionary, nil without one. A reader that is overtaken looks again.
@@ -143,8 +189,7 @@ local function refresh(version)
             end
         end
         for name, u in pairs(upstreams) do
-            local ok, err = pcall(set_peers, u, fresh and fresh.peers[name] or u.seed)
-            u.broken = not ok and err or nil
+            set_peers(u, fresh and fresh.peers[name] or u.seed)
         end
         message, seen_message = fresh, m
     end

@@ -35,31 +35,28 @@ end
 
 -- finish ends a try: the count, and what Nginx's free_round_robin_peer notes of the peer.
 local function finish(rec, bad)
-    local u, slot = rec.u, rec.slot
-    if slot < 0 then
+    local u, seat = rec.u, rec.seat
+    if not seat then
         return
     end
-    rec.slot = -1
-    local counts = u.counts
-    counts.own[slot] = counts.own[slot] - 1
-    publish(counts, slot)
-    local at, t = u.where[slot], u.primary
-    if not at then
+    rec.seat = nil
+    local own, slot = u.counts.own, seat.slot
+    seat.busy = seat.busy - 1
+    own[slot] = own[slot] - 1
+    publish(u.counts, slot)
+    local t = seat.tier
+    if not t or t.single then
         return
-    elseif at < 0 then
-        t, at = u.backup, -1 - at
     end
-    local p = t.peers[at]
-    if t.single or t.address[at] ~= rec.address or p.port ~= rec.port then
-        return
-    elseif bad then
+    local p = t.peers[seat.at]
+    if bad then
         local now = ngx.time()
         p.fails, p.accessed, p.checked = p.fails + 1, now, now
         if p.max_fails > 0 then
             p.effective = max(0, p.effective - floor(p.weight / p.max_fails))
             t.rough = t.rough or p.effective < p.weight
             if p.fails >= p.max_fails then
-                ngx.log(ngx.WARN, "upstream server temporarily disabled: ", rec.address, ":", p.port, " of ", u.name)
+                ngx.log(ngx.WARN, "upstream server temporarily disabled: ", t.address[seat.at], ":", p.port, " of ", u.name)
             end
         end
     elseif p.accessed < p.checked then
@@ -73,7 +70,7 @@ local function take()
         free = rec.next
         return rec
     end
-    return { u = nil, slot = -1, tried = {} }
+    return { u = nil, seat = nil, tries = 0, tried = {}, draws = 0, hash = 0, round = 0 }
 end
 
 local function release(key, rec)
@@ -105,7 +102,7 @@ local function request_of(u, key)
         release(key, rec)
     end
     rec = take()
-    rec.u, rec.slot, rec.tries, rec.draws, rec.hash, rec.round, rec.key = u, -1, 0, 0, 0, 0, nil
+    rec.u, rec.seat, rec.tries, rec.draws, rec.hash, rec.round, rec.key = u, nil, 0, 0, 0, 0, nil
     open[key] = rec
     if ngx.is_subrequest then
         rec.id = ngx.var.request_id
@@ -117,13 +114,11 @@ local function request_of(u, key)
 end
 
 -- mark tells the methods which peers this request has tried.
-local function mark(u, rec)
+local function mark(rec)
     for i = 1, rec.tries do
-        local at = u.where[rec.tried[i]]
-        if at and at >= 0 then
-            u.primary.peers[at].mark = stamp
-        elseif at then
-            u.backup.peers[-1 - at].mark = stamp
+        local seat = rec.tried[i]
+        if seat.tier then
+            seat.tier.peers[seat.at].mark = stamp
         end
     end
 end
@@ -140,7 +135,7 @@ local function choose(u, rec, clock)
     if t.single then
         return t.up == 1 and not full(u, t.peers[0]) and t or nil, 0
     end
-    mark(u, rec)
+    mark(rec)
     local pick = u.pick
     while t.up > 0 do
         local i = pick(u, t, stamp, clock, rec)
@@ -210,14 +205,14 @@ local function step_in(u, rec)
         if not ok then
             error("peer " .. t.address[i] .. ": " .. tostring(err))
         end
-        local slot, counts = p.slot, u.counts
-        rec.slot, rec.address, rec.port = slot, t.address[i], p.port
-        counts.own[slot] = counts.own[slot] + 1
-        publish(counts, slot)
+        local seat, own = t.seats[i + 1], u.counts.own
+        rec.seat, seat.busy = seat, seat.busy + 1
+        own[seat.slot] = own[seat.slot] + 1
+        publish(u.counts, seat.slot)
         local version = dict:get("v")
         if version == seen_version then
             rec.tries = rec.tries + 1
-            rec.tried[rec.tries] = slot
+            rec.tried[rec.tries] = seat
             if rec.tries == 1 and u.tries ~= u.lines then
                 set_tries(u)
             end
@@ -240,9 +235,11 @@ local function balance(name)
         refresh(dict:get("v"))
     end
     local rec = request_of(u, request_key())
-    if u.broken then
+    if u.broken and seen_version ~= dict:get("v") then
         refresh(dict:get("v"))
-        error(u.broken)
+    end
+    if u.broken then
+        error(u.broken, 0)
     end
     return step_in(u, rec)
 end
@@ -296,7 +293,7 @@ end
 -- dictionary holds no message that names it. Their number is that of the server lines beside it.
 function M.upstream(name, method, seed_lines)
     local seed = assert(decode(seed_lines, nil))
-    local u = { name = name, counts = new_counts(name), where = {}, seed = assert(seed.peers[name]), lines = 0 }
+    local u = { name = name, counts = new_counts(name), seats = {}, seed = assert(seed.peers[name]), lines = 0 }
     local key, ring = match(method, "^hash (%S+) ?(%w*)$")
     if key then
         u.key, u.tail = {}, match(key, "[^$]*$")

@@ -22,7 +22,7 @@ end
 local function busy_of(keys, pid)
     local of = {}
     for i = 1, #keys do
-        local owner, name, k = match(keys[i], "^c(%d+)/(.+)/(%d+)$")
+        local owner, name, k = match(keys[i], "^c(%d+)/(.+)/(-?%d+)$")
         local text = owner == pid and dict:get(keys[i])
         if text then
             local counts = ffi.cast(uint32s, text)
@@ -52,7 +52,7 @@ local function state()
                 exiting == "1", busy_of(keys, pid)))
         end
     end
-    local generation, sum = match(present() or "", "^bazbeans 1 (%d+) (%x+)\n")
+    local generation, sum = match(present() or "", HEAD)
     return format('{"version":1,"generation":%s,"sum":"%s","free":%d,"workers":[%s]}\n', generation or 0, sum or "",
         dict:free_space(), concat(workers, ","))
 end
@@ -62,11 +62,6 @@ local function put(text)
     local fresh, err = decode(text, message)
     if not fresh then
         return 400, err .. "\n"
-    end
-    local now = present()
-    local generation = now and tonumber(match(now, "^bazbeans 1 (%d+)"))
-    if generation and fresh.generation < generation and not ngx.req.get_headers()["X-Force"] then
-        return 409, format("generation %d is older than the present one, %d\n", fresh.generation, generation)
     end
     local m = (dict:get("m") or 0) + 1
     dict:delete("m" .. m - 2)
