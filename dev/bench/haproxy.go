@@ -30,8 +30,9 @@ type haproxyFront struct {
 func (h haproxyFront) addr() string { return h.listen }
 func (h haproxyFront) version() string {
 	said, _ := output(h.cmd.Path, "-v") // "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/"
-	words := strings.Fields(strings.Replace(said, " version", "", 1))
-	return strings.Join(words[:min(2, len(words))], " ")
+	_, version, _ := strings.Cut(said, "version ")
+	version, _, _ = strings.Cut(version, "-") // what follows is the distributor's
+	return "HAProxy " + version
 }
 
 func (h haproxyFront) unsettled(context.Context) (string, error) { return "", nil }

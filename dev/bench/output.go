@@ -50,9 +50,10 @@ const least = 0.1
 
 // chart shows every sample: all drains, then all ways back. From milliseconds to seconds only a logarithmic axis shows all.
 func (res *results) chart() plot.Chart {
+	o := res.Options
 	c := plot.Chart{
 		Title:    "Freeze and unfreeze under load",
-		Subtitle: res.setting() + "; " + res.machine(),
+		Subtitle: fmt.Sprintf("%g requests/s, %g %% POST, %d nodes; %s%d processors", o.Rate, 100*o.Post, o.Nodes, res.servers(), res.Machine.Processors),
 		Axis:     "drain: write to the last request on the frozen node; back: write to the first one after unfreeze; 0.1 ms: none, or less",
 		Log:      true,
 	}
@@ -63,10 +64,10 @@ func (res *results) chart() plot.Chart {
 		return values
 	}
 	for _, out := range res.Contenders {
-		c.Series = append(c.Series, plot.Series{Name: "drain, " + out.Name, Values: drawn(out.drains())})
+		c.Series = append(c.Series, plot.Series{Name: "drain, " + out.Name, Of: out.Name, Values: drawn(out.drains())})
 	}
 	for _, out := range res.Contenders {
-		c.Series = append(c.Series, plot.Series{Name: "back, " + out.Name, Values: drawn(out.backs())})
+		c.Series = append(c.Series, plot.Series{Name: "back, " + out.Name, Of: out.Name, Values: drawn(out.backs())})
 	}
 	return c
 }

@@ -15,6 +15,7 @@ import (
 // Series are the measurements of one thing.
 type Series struct {
 	Name   string
+	Of     string    // whose they are: rows of the same have the same colour; default: Name
 	Values []float64 // milliseconds, any order
 }
 
@@ -41,8 +42,16 @@ func (c Chart) WriteSVG(w io.Writer) error {
 	s := c.scale()
 	p.legend(s.left)
 	p.axis(s, c.Axis, top+row*float64(len(c.Series)))
+	owners := map[string]int{}
 	for i, series := range c.Series {
-		p.series(s, series, top+row*float64(i), colours[i%len(colours)])
+		of := series.Of
+		if of == "" {
+			of = series.Name
+		}
+		if _, known := owners[of]; !known {
+			owners[of] = len(owners)
+		}
+		p.series(s, series, top+row*float64(i), colours[owners[of]%len(colours)])
 	}
 	p.addf(`</svg>`)
 	if _, err := io.WriteString(w, p.String()); err != nil {

@@ -27,9 +27,9 @@ func sample() Chart {
 		Subtitle: "2,000 requests/s over 32 connections, 3 nodes",
 		Axis:     "freeze to the start of the last request on the node",
 		Series: []Series{
-			{"reload", draw(400, func() float64 { return 108 + 12*r.NormFloat64() })},
-			{"live", draw(400, func() float64 { return 6 + 3*r.ExpFloat64() })},
-			{"poll each second", draw(60, func() float64 { return 120 + 1000*r.Float64() })},
+			{"reload", "", draw(400, func() float64 { return 108 + 12*r.NormFloat64() })},
+			{"live", "", draw(400, func() float64 { return 6 + 3*r.ExpFloat64() })},
+			{"poll each second", "", draw(60, func() float64 { return 120 + 1000*r.Float64() })},
 		},
 	}
 }
@@ -117,14 +117,14 @@ func TestUnusualCharts(t *testing.T) {
 		many[i] = float64(i)
 	}
 	for name, c := range map[string]Chart{
-		"one value":         {Series: []Series{{"a", []float64{5}}}},
-		"one value, log":    {Log: true, Series: []Series{{"a", []float64{5}}}},
-		"only zero":         {Series: []Series{{"a", []float64{0, 0}}}},
-		"tiny, log":         {Log: true, Series: []Series{{"a", []float64{0.001, 0.0011}}}},
-		"huge span, log":    {Log: true, Series: []Series{{"a", []float64{0.001, 1e7}}}},
-		"long name":         {Series: []Series{{strings.Repeat("long ", 9), []float64{1, 2}}}},
-		"markup and no one": {Title: `</text><script>"&'`, Series: []Series{{"\xff<b>\x00", []float64{1}}}},
-		"many":              {Series: []Series{{"a", many}}},
+		"one value":         {Series: []Series{{"a", "", []float64{5}}}},
+		"one value, log":    {Log: true, Series: []Series{{"a", "", []float64{5}}}},
+		"only zero":         {Series: []Series{{"a", "", []float64{0, 0}}}},
+		"tiny, log":         {Log: true, Series: []Series{{"a", "", []float64{0.001, 0.0011}}}},
+		"huge span, log":    {Log: true, Series: []Series{{"a", "", []float64{0.001, 1e7}}}},
+		"long name":         {Series: []Series{{strings.Repeat("long ", 9), "", []float64{1, 2}}}},
+		"markup and no one": {Title: `</text><script>"&'`, Series: []Series{{"\xff<b>\x00", "", []float64{1}}}},
+		"many":              {Series: []Series{{"a", "", many}}},
 	} {
 		d := read(t, svg(t, c))
 		if got, want := d.dots[colours[0]], min(len(c.Series[0].Values), maxDots); got != want {
@@ -133,14 +133,21 @@ func TestUnusualCharts(t *testing.T) {
 	}
 }
 
+func TestRowsOfOneOwnerHaveOneColour(t *testing.T) {
+	d := read(t, svg(t, Chart{Series: []Series{{"drain, a", "a", []float64{1, 2}}, {"drain, b", "b", []float64{3}}, {"back, a", "a", []float64{4}}}}))
+	if d.dots[colours[0]] != 3 || d.dots[colours[1]] != 1 {
+		t.Errorf("dots %v, want three of the first colour and one of the second", d.dots)
+	}
+}
+
 func TestWhatCannotBeDrawn(t *testing.T) {
 	for name, c := range map[string]Chart{
 		"no series": {},
-		"no values": {Series: []Series{{"a", nil}}},
-		"NaN":       {Series: []Series{{"a", []float64{math.NaN()}}}},
-		"infinite":  {Series: []Series{{"a", []float64{math.Inf(1)}}}},
-		"negative":  {Series: []Series{{"a", []float64{-1}}}},
-		"zero, log": {Log: true, Series: []Series{{"a", []float64{1, 0}}}},
+		"no values": {Series: []Series{{"a", "", nil}}},
+		"NaN":       {Series: []Series{{"a", "", []float64{math.NaN()}}}},
+		"infinite":  {Series: []Series{{"a", "", []float64{math.Inf(1)}}}},
+		"negative":  {Series: []Series{{"a", "", []float64{-1}}}},
+		"zero, log": {Log: true, Series: []Series{{"a", "", []float64{1, 0}}}},
 	} {
 		var out bytes.Buffer
 		if err := c.WriteSVG(&out); err == nil || out.Len() > 0 {
