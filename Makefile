@@ -2,7 +2,7 @@
 SHELL   := /bin/sh
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/bazbeans/bazbeans/cli.version=$(VERSION)
-SCRIPTS := tools/deps .ci/run dev/shot/take.sh
+SCRIPTS := tools/deps .ci/run dev/shot/take.sh $(wildcard docker/*.sh docker/*/*.sh)
 
 # ARGS is handed to the program of demo, bench and faults; CYCLES to bench.
 ARGS   ?=
@@ -11,7 +11,7 @@ CYCLES ?= 50
 FUZZTIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test roots test-systemd deps test-short lint bench bench-resolvers faults fuzz man fmt clean
+.PHONY: help build demo test roots test-systemd test-docker images deps test-short lint bench bench-resolvers faults fuzz man fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,13 @@ roots: ## make the Debians whose Nginx 1.22, 1.26 and 1.30 tests run (root; once
 test-systemd: ## boot a Debian with the units in it (root; makes that Debian once, 550 MB)
 	@tools/deps test-systemd
 	go test -race -timeout 15m ./systemd -boot
+
+test-docker: ## run the images and the compose site on a container engine (root, or a running engine; makes two Debians once)
+	@tools/deps test-docker
+	go test -race -timeout 20m ./docker -engine
+
+images: ## build the container images lbd, bbagent, bbctl and web (NGINX_IMAGE=nginx:1.28; see docker/README.md)
+	@VERSION='$(VERSION)' docker/build.sh
 
 deps: ## install what demo, test and lint need and this machine lacks
 	@tools/deps demo test lint
