@@ -19,11 +19,13 @@ import (
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 	"github.com/bazbeans/bazbeans/lbd/live"
 	"github.com/bazbeans/bazbeans/lbd/live/lua"
+	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
 // site is a real Nginx with the live upstream `app`, and how to speak with it.
 type site struct {
 	t      testing.TB
+	root   *base.Root
 	nginx  *servers.Nginx
 	addr   string // where it listens
 	socket string
@@ -34,6 +36,7 @@ type site struct {
 
 // options of a site; the zero value is round robin with two workers.
 type siteOptions struct {
+	suite   string // the Debian whose Nginx it is; default: bookworm
 	method  string
 	workers int
 	noInit  bool
@@ -43,6 +46,13 @@ type siteOptions struct {
 	server  string      // in the server block; default: a location / that passes to app
 	plain   string      // also an upstream `plain` by Nginx's own method, reached under /plain
 	files   map[string]string
+}
+
+// each runs a test on every Nginx.
+func each(t *testing.T, test func(t *testing.T, suite string)) {
+	for _, suite := range base.Suites {
+		t.Run(suite, func(t *testing.T) { t.Parallel(); test(t, suite) })
+	}
 }
 
 // node is a backend that answers its own name.
@@ -56,6 +66,14 @@ type node struct {
 
 // newNode starts a backend; handle may be nil.
 func newNode(t testing.TB, name string, handle http.HandlerFunc) *node {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newNodeAt(t, name, l, handle)
+}
+
+func newNodeAt(t testing.TB, name string, l net.Listener, handle http.HandlerFunc) *node {
 	n := &node{name: name}
 	n.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.hits.Add(1)
@@ -70,6 +88,8 @@ func newNode(t testing.TB, name string, handle http.HandlerFunc) *node {
 			n.conns.Add(1)
 		}
 	}
+	n.server.Listener.Close()
+	n.server.Listener = l
 	n.server.Start()
 	t.Cleanup(func() { n.server.CloseClientConnections(); n.server.Close() })
 	n.addr = netip.MustParseAddrPort(n.server.Listener.Addr().String())
@@ -124,6 +144,10 @@ func encode(generation int64, peers []live.Peer) []byte {
 
 // conf is the whole nginx.conf.
 func (s *site) conf(o siteOptions) string {
+	var modules strings.Builder
+	for _, m := range s.root.Lua() {
+		fmt.Fprintf(&modules, "load_module %s;\n", m)
+	}
 	if o.method == "" {
 		o.method = "round_robin"
 	}
@@ -176,23 +200,27 @@ listen %s reuseport;
 %s
 }
 }
-`, modules, o.workers, lua.Common(lua.Options{Socket: s.socket, Init: !o.noInit}), o.http, serverLines(static),
+`, modules.String(), o.workers, lua.Common(lua.Options{Socket: s.socket, Init: !o.noInit}), o.http, serverLines(static),
 		lua.Balancer("app", o.method, string(encode(0, static))), o.inside, plain, s.addr, server)
 }
-
-const modules = `load_module /usr/lib/nginx/modules/ndk_http_module.so;
-load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;`
 
 // newSite starts Nginx with these peers in its server lines and seed.
 func newSite(t testing.TB, peers []live.Peer, o siteOptions) *site {
 	t.Helper()
+	if o.suite == "" {
+		o.suite = "bookworm"
+	}
+	root, err := base.Get(t.Context(), o.suite)
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := serverstest.Dir(t)
-	s := &site{t: t, peers: peers, addr: servers.Loopback(serverstest.Ports(t, 1)[0]), socket: filepath.Join(dir, "live/control.sock")}
+	s := &site{t: t, root: root, peers: peers, addr: servers.Loopback(serverstest.Ports(t, 1)[0]), socket: filepath.Join(dir, "live/control.sock")}
 	if err := os.MkdirAll(filepath.Dir(s.socket), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	s.client = lua.NewClient(s.socket)
-	s.nginx = serverstest.Nginx(t, servers.NginxOptions{Dir: dir, Conf: s.conf(o), Files: o.files})
+	s.nginx = serverstest.Nginx(t, servers.NginxOptions{Binary: root.Nginx(), Dir: dir, Conf: s.conf(o), Files: o.files})
 	return s
 }
 
@@ -253,7 +281,16 @@ var fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Ti
 // get is one GET; an answer that is not 200 is in the error and the status.
 func (s *site) get(path string) (body string, status int) {
 	s.t.Helper()
-	resp, err := fresh.Get("http://" + s.addr + path)
+	req, err := http.NewRequestWithContext(s.t.Context(), "GET", "http://"+s.addr+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.do(req)
+}
+
+func (s *site) do(req *http.Request) (body string, status int) {
+	s.t.Helper()
+	resp, err := fresh.Do(req)
 	if err != nil {
 		s.t.Fatal(err)
 	}

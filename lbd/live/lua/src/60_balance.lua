@@ -1,7 +1,7 @@
 -- One request: begin, retry, end. A request is known by its address, which an internal redirect keeps and ngx.ctx
 -- does not survive; a subrequest also by the $request_id that it shares with its main request.
 
-local BUSY, RUNNING, RETRY = ngx.ERROR - 2, 1, 2 -- NGX_BUSY: Nginx answers 502 "no live upstreams"
+local BUSY, RUNNING = ngx.ERROR - 2, 1 -- NGX_BUSY: Nginx answers 502 "no live upstreams"
 local uintptr = ffi.typeof("uintptr_t")
 local open, free, ids, subrequests, stamp = {}, nil, {}, 0, 0
 
@@ -33,18 +33,29 @@ local function failed(back)
     return false
 end
 
+-- enter and leave count a request in and out.
+local function enter(rec, seat)
+    local counts, slot = rec.u.counts, seat.slot
+    rec.seat, seat.busy = seat, seat.busy + 1
+    counts.own[slot] = counts.own[slot] + 1
+    publish(counts, slot)
+end
+
+local function leave(rec)
+    local seat = rec.seat
+    if seat then
+        local counts, slot = rec.u.counts, seat.slot
+        rec.seat, seat.busy = nil, seat.busy - 1
+        counts.own[slot] = counts.own[slot] - 1
+        publish(counts, slot)
+    end
+    return seat
+end
+
 -- finish ends a try: the count, and what Nginx's free_round_robin_peer notes of the peer.
 local function finish(rec, bad)
-    local u, seat = rec.u, rec.seat
-    if not seat then
-        return
-    end
-    rec.seat = nil
-    local own, slot = u.counts.own, seat.slot
-    seat.busy = seat.busy - 1
-    own[slot] = own[slot] - 1
-    publish(u.counts, slot)
-    local t = seat.tier
+    local u, seat = rec.u, leave(rec)
+    local t = seat and seat.tier
     if not t or t.single then
         return
     end
@@ -184,41 +195,33 @@ end
 -- meanwhile: whoever reads the counts after a change sees every request that went by the set before it.
 local function step_in(u, rec)
     for _ = 1, 100 do
-        local clock = ngx.now()
+        local clock, draws, hash, round, key = ngx.now(), rec.draws, rec.hash, rec.round, rec.key
         local t, i = choose(u, rec, clock)
-        if not t then
-            local version = dict:get("v")
-            if version == seen_version then
-                return BUSY
+        if t then
+            local p = t.peers[i]
+            local ok, err = set_peer(t.address[i], p.port)
+            if not ok then
+                error("peer " .. t.address[i] .. ": " .. tostring(err))
             end
-            refresh(version)
-            t, i = choose(u, rec, clock)
+            enter(rec, t.seats[i + 1])
+            if floor(clock) - p.checked > p.fail_timeout then
+                p.checked = floor(clock)
+            end
+        end
+        local version = dict:get("v")
+        if version == seen_version then
             if not t then
                 return BUSY
             end
-        end
-        local p = t.peers[i]
-        if not t.single and floor(clock) - p.checked > p.fail_timeout then
-            p.checked = floor(clock)
-        end
-        local ok, err = set_peer(t.address[i], p.port)
-        if not ok then
-            error("peer " .. t.address[i] .. ": " .. tostring(err))
-        end
-        local seat, own = t.seats[i + 1], u.counts.own
-        rec.seat, seat.busy = seat, seat.busy + 1
-        own[seat.slot] = own[seat.slot] + 1
-        publish(u.counts, seat.slot)
-        local version = dict:get("v")
-        if version == seen_version then
             rec.tries = rec.tries + 1
-            rec.tried[rec.tries] = seat
+            rec.tried[rec.tries] = rec.seat
             if rec.tries == 1 and u.tries ~= u.lines then
                 set_tries(u)
             end
             return RUNNING
         end
-        finish(rec, false)
+        leave(rec)
+        rec.draws, rec.hash, rec.round, rec.key = draws, hash, round, key
         refresh(version)
     end
     error("the peers change faster than a request can begin")
@@ -248,7 +251,7 @@ local function abandon()
     local key = request_key()
     local rec = open[key]
     if rec then
-        finish(rec, false)
+        leave(rec)
         release(key, rec)
     end
 end
@@ -312,6 +315,10 @@ function M.upstream(name, method, seed_lines)
         end
     end
     set_peers(u, message and message.peers[name] or u.seed)
+    for _ = 1, random(16) do -- or all workers would begin with the same peer
+        stamp = stamp + 1
+        round_robin(u, u.primary, stamp, ngx.now())
+    end
     upstreams[name] = u
 end
 
