@@ -19,7 +19,7 @@ var rooms = map[string]int{
 	"pool": 0, "cli": 0, "templates": 0,
 	"resolvers": 1, "render": 1,
 	"resolvers/resolvertest": 2,
-	"lbd/live/names":         1,
+	"lbd/live/names":         2,
 	"lbd/nginx":              2,
 	"lbd/live":               1,
 	"lbd/live/lua":           2,

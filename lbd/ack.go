@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
-	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -44,7 +44,10 @@ func (l *LB) ack(ctx context.Context) {
 	state, blind := l.engine.State(ctx)
 	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
-		Blind: !state.Up() || !l.serving, Draining: state.Draining, Apply: "reload", Refused: l.refuses}
+		Blind: !state.Up() || !l.serving, Draining: state.Draining, Apply: "reload", Refused: l.refuses, Busy: state.Busy}
+	if state.Live != "" {
+		a.Apply, a.Live, a.Rev = "live", state.Live, l.revAt(state.Generation)
+	}
 	for _, w := range state.Old {
 		a.Old = append(a.Old, pool.OldWorker(w))
 	}
@@ -66,13 +69,13 @@ func (l *LB) ack(ctx context.Context) {
 	switch {
 	case !state.Up():
 		l.acks.next = now.Add(drainingSlow)
-	case state.Draining > 0:
+	case state.Draining > 0 || state.Live != "" && (state.Generation < l.running.N || len(l.unserved(state.Busy)) > 0):
 		l.acks.next = now.Add(drainingPoll)
 		if now.Sub(l.lastApply) > drainingSoon {
 			l.acks.next = now.Add(drainingSlow)
 		}
 	}
-	if !l.acks.due && same(a, l.acks.last) && now.Sub(l.acks.said) < l.ackTTL()/3 || l.lookFails.n > 0 {
+	if !l.acks.due && l.same(a, l.acks.last) && now.Sub(l.acks.said) < l.ackTTL()/3 || l.lookFails.n > 0 {
 		return
 	}
 	l.acks.due = false
@@ -91,9 +94,9 @@ func (l *LB) ack(ctx context.Context) {
 }
 
 // seeNginx notes what Nginx does, and wakes the loop when it was started or replaced.
-func (l *LB) seeNginx(state nginx.State, err error) {
+func (l *LB) seeNginx(state State, err error) {
 	l.board.nginx(state, err)
-	l.metrics.nginx(state)
+	l.metrics.nginx(state.State)
 	if !state.Up() && err == nil {
 		err = errors.New(state.Why)
 	}
@@ -128,7 +131,53 @@ func (l *LB) seeRival(before string) {
 	l.board.rival(l.acks.rival)
 }
 
-func same(a, b pool.Ack) bool {
+// same reports whether b says what a does, as far as somebody may wait for it.
+func (l *LB) same(a, b pool.Ack) bool {
 	return a.Rev == b.Rev && a.Generation == b.Generation && a.Draining == b.Draining && a.Blind == b.Blind && a.Error == b.Error && slices.Equal(a.Held, b.Held) &&
-		slices.Equal(a.Refused, b.Refused) && slices.Equal(a.Old, b.Old)
+		slices.Equal(a.Refused, b.Refused) && slices.Equal(a.Old, b.Old) && a.Live == b.Live && maps.Equal(l.unserved(a.Busy), l.unserved(b.Busy))
+}
+
+// revOf is the revision of the pool that was served in full when a generation was in place.
+type revOf struct{ generation, rev int64 }
+
+const revsKept = 1000
+
+func noteRev(list []revOf, r revOf) []revOf {
+	if n := len(list); n > 0 && list[n-1].generation == r.generation {
+		list[n-1] = r
+		return list
+	}
+	if len(list) == revsKept {
+		list = slices.Delete(list, 0, revsKept/2)
+	}
+	return append(list, r)
+}
+
+// revAt is the revision that is served when Nginx goes by the peers of a generation.
+func (l *LB) revAt(generation int64) int64 {
+	if generation >= l.running.N {
+		return l.rev
+	}
+	for _, r := range slices.Backward(l.revs) {
+		if r.generation <= generation {
+			return min(r.rev, l.rev)
+		}
+	}
+	return 0
+}
+
+// unserved is what is under way on nodes that get nothing any more.
+func (l *LB) unserved(busy map[string]int) map[string]int {
+	rest := map[string]int{}
+	for id, n := range busy {
+		served := id == ""
+		for _, u := range l.upstreams {
+			_, ok := u.history.newest()[id]
+			served = served || ok
+		}
+		if !served {
+			rest[id] = n
+		}
+	}
+	return rest
 }

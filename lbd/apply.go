@@ -9,14 +9,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/render"
 	"github.com/bazbeans/bazbeans/step"
 )
 
 // apply has the engine bring the plan into Nginx, and notes what is proven then. If Nginx refuses what new templates
 // made, the plan is made again with those proven before, so that a bad template holds up no change of the pool.
-func (l *LB) apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
+func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	if p.hash != l.wanted.Hash {
 		l.wanted = generation{N: l.wanted.N + 1, Hash: p.hash}
 	}
@@ -63,6 +62,7 @@ func (l *LB) served(p *Plan) {
 	case p.Complete:
 		l.rev, l.held = p.Rev, slices.Sorted(slices.Values(append(p.heldIDs(), p.orphanIDs...)))
 	}
+	l.revs = noteRev(l.revs, revOf{l.running.N, l.rev})
 }
 
 // settle does what the plan asks for, if anything, and if it may already: the first change after quiet goes in at
@@ -75,22 +75,20 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 		l.lastErr = p.problems()
 		return p
 	}
-	err := l.crowded(p)
-	l.say.change("old generations", err, "what does not take a server out has to wait", "there is room for new configurations again")
-	if err != nil {
-		l.lastErr = errors.Join(err, p.problems())
-		l.agenda.at(now.Add(time.Second))
+	if wait, err := l.mayReload(p, now); l.engine.Reloads(p) && !wait.IsZero() {
+		if err != nil {
+			l.lastErr = errors.Join(err, p.problems())
+		}
+		if err := l.engine.Ahead(ctx, p); err != nil {
+			l.log.Debug("peers have to wait for the reload", "error", err)
+		}
+		l.agenda.at(wait)
 		return p
 	}
-	if next := l.lastApply.Add(l.cfg.Timing.MinInterval); now.Before(next) {
-		l.agenda.at(next)
-		return p
+	_, err := l.apply(ctx, p)
+	if errors.Is(err, errChannel) {
+		err = l.plainly(ctx, p, err)
 	}
-	if l.fails.n > 0 && l.fails.hash == p.hash && now.Before(l.fails.next) {
-		l.agenda.at(l.fails.next)
-		return p
-	}
-	_, err = l.apply(ctx, p)
 	switch {
 	case err == nil && len(p.Errors) == 0 && p.Pinned == nil && f != nil && l.refused == nil:
 		l.proven = l.templates
@@ -110,6 +108,21 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	}
 	l.say.change("apply", err, "nginx keeps what it serves", "nginx serves what is wanted again")
 	return p
+}
+
+// mayReload returns until when a reload to p has to wait, zero for not at all, and why if that is a state of its own.
+func (l *LB) mayReload(p *Plan, now time.Time) (wait time.Time, err error) {
+	err = l.crowded(p)
+	l.say.change("old generations", err, "what does not take a server out has to wait", "there is room for new configurations again")
+	switch next := l.lastApply.Add(l.cfg.Timing.MinInterval); {
+	case err != nil:
+		return now.Add(time.Second), err
+	case now.Before(next):
+		return next, nil
+	case l.fails.n > 0 && l.fails.hash == p.hash && now.Before(l.fails.next):
+		return l.fails.next, nil
+	}
+	return time.Time{}, nil
 }
 
 // crowded returns an error while so many former configurations have workers left that p has to wait. What takes a server
@@ -192,7 +205,7 @@ func (p *Plan) heldIDs() []string {
 }
 
 // logApplied says at Info what a change was, and nothing when there was none.
-func (l *LB) logApplied(p *Plan, out nginx.Outcome, took time.Duration, before generation) {
+func (l *LB) logApplied(p *Plan, out Outcome, took time.Duration, before generation) {
 	if !out.Changed && !out.Reloaded {
 		return
 	}
@@ -209,6 +222,8 @@ func (l *LB) logApplied(p *Plan, out nginx.Outcome, took time.Duration, before g
 	case !out.Running:
 		msg = "installed: nginx is not running"
 		attrs = append(attrs, "why", out.Why)
+	case out.Live:
+		attrs = append(attrs, "how", "live")
 	case before == l.running:
 		msg = "reloaded: nginx did not serve what is on disk"
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/step"
 )
@@ -112,6 +111,12 @@ func (b *board) stood(l *LB, p *Plan) {
 func (b *board) wants(l *LB, p *Plan) {
 	s := &b.status
 	s.Rev, s.Resolvers, s.Wanted = l.rev, l.chain.Names(), l.wanted.N
+	s.Engine.Name, s.Engine.Why, s.Engine.ByReload = l.chosen.name(), l.chosen.why, map[string]string{}
+	for _, u := range l.upstreams {
+		if u.byReload != "" {
+			s.Engine.ByReload[u.Name] = u.byReload
+		}
+	}
 	if p.hash != l.wanted.Hash {
 		s.Wanted++ // it waits for its turn
 	}
@@ -125,16 +130,18 @@ func (b *board) wants(l *LB, p *Plan) {
 }
 
 // note puts up an apply that did something or failed.
-func (l *LB) note(p *Plan, out nginx.Outcome, err error, took time.Duration) {
+func (l *LB) note(p *Plan, out Outcome, err error, took time.Duration) {
 	b := &l.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := &b.status
-	if out.Changed {
+	if out.Changed && !out.Live {
 		s.Written = l.wanted.N // also when the reload is not proven
 	}
 	if err == nil {
-		s.Written = l.wanted.N
+		if !out.Live {
+			s.Written = l.wanted.N
+		}
 		if s.Running = 0; out.Running {
 			s.Running = l.wanted.N
 		}
@@ -152,7 +159,7 @@ func (l *LB) note(p *Plan, out nginx.Outcome, err error, took time.Duration) {
 	}
 }
 
-func (b *board) nginx(state nginx.State, err error) {
+func (b *board) nginx(state State, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turned = time.Now()
@@ -166,6 +173,10 @@ func (b *board) nginx(state nginx.State, err error) {
 	}
 	if !state.Up() {
 		b.status.Running = 0
+	}
+	b.status.Engine.saw(state)
+	if state.Live != "" {
+		b.status.Written = state.Written
 	}
 }
 
@@ -201,6 +212,9 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 		if err != nil {
 			add(err.Error())
 		}
+	}
+	if s.Engine.Behind != "" {
+		add("the files on disk are behind what nginx serves live: " + s.Engine.Behind)
 	}
 	if b.unsaid != nil {
 		add("can't say in redis what is served: " + b.unsaid.Error())

@@ -74,6 +74,10 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 		}
 		line("resolvers", f.trouble, fmt.Sprintf("%v, %d address(es) found", l.chain.Names(), found))
 	}
+	l.choose(ctx, false)
+	if err := l.wantedLive(); err != nil || l.chosen.kind != nil {
+		line("apply", err, l.chosen.String())
+	}
 	p := l.plan(f, l.templates, time.Now())
 	line("render", errors.Join(p.Errors...), fmt.Sprintf("%d file(s), %d entry(ies) in quarantine", len(p.Files), len(p.Quarantined)))
 	for _, q := range p.Quarantined {
@@ -106,6 +110,7 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 	if err != nil {
 		return trouble(err)
 	}
+	l.choose(ctx, false)
 	p := l.plan(f, l.templates, time.Now())
 	if err := errors.Join(append([]error{l.TemplateError()}, p.Errors...)...); err != nil {
 		return trouble(err)

@@ -39,8 +39,9 @@ type NginxConfig struct {
 	PID    string `yaml:"pid"`    // default /run/nginx.pid
 	Reload Argv   `yaml:"reload"` // "signal" (the default) or a command as a list of words
 	Proof  string `yaml:"proof"`  // also ask new workers at this listener; default none. See nginx.Options
-	Apply  string `yaml:"apply"`  // reload (the default), or auto, which is reload until there is another engine
-	Live   string `yaml:"live"`   // auto (the default); without meaning until there is a live engine
+	Apply  string `yaml:"apply"`  // reload (the default), live, or auto: live where this Nginx can
+	Live   string `yaml:"live"`   // by which live engine: lua, resolve, or auto (the default), the first of them that this Nginx can
+	Names  string `yaml:"names"`  // where lbd answers Nginx's questions, with resolve; default 127.0.0.1:9153
 }
 
 // nginx is what the engine needs of the config.
@@ -87,6 +88,7 @@ type ServerConfig struct {
 	MaxFails    int           `yaml:"max_fails"`    // default 1
 	FailTimeout time.Duration `yaml:"fail_timeout"` // default 10s
 	MaxConns    int           `yaml:"max_conns"`    // default 0, no limit
+	SlowStart   time.Duration `yaml:"slow_start"`   // until a node that comes in has its full weight; default 0, at once; with lua alone
 }
 
 // Select narrows an upstream to some nodes; what is empty selects all.
@@ -170,7 +172,7 @@ func DefaultConfig() Config {
 	host, _ := os.Hostname() // without one, validation asks for an id
 	return Config{
 		ID:        host,
-		Nginx:     NginxConfig{Binary: "nginx", Conf: "/etc/nginx/nginx.conf", PID: "/run/nginx.pid", Apply: "reload", Live: "auto"},
+		Nginx:     NginxConfig{Binary: "nginx", Conf: "/etc/nginx/nginx.conf", PID: "/run/nginx.pid", Apply: "reload", Live: "auto", Names: "127.0.0.1:9153"},
 		Templates: defaultTemplates,
 		Timing:    Timing{MinInterval: time.Second, Resync: 10 * time.Second, MaxOldGenerations: 8},
 		Guard:     GuardConfig{MinNodes: 1, MaxShrink: 50, Window: time.Minute, Hold: time.Minute},

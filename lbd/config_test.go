@@ -101,7 +101,10 @@ func TestBadConfig(t *testing.T) {
 		"state_dir: here":                                                                 `state_dir "here"`,
 		"nginx:\n  reload: systemctl reload nginx":                                        "nginx.reload",
 		"resolvers: [redis]":                                                              "want one resolver",
-		"nginx: {apply: live}":                                                            `nginx.apply "live" is not available`,
+		"nginx: {apply: hot}":                                                             `nginx.apply "hot" is not one of auto, reload, live`,
+		"nginx: {live: dns}":                                                              `nginx.live "dns" is not one of auto, lua, resolve`,
+		"nginx: {names: '0.0.0.0:53'}":                                                    `nginx.names "0.0.0.0:53" is not a loopback address`,
+		"upstreams: [{name: a, output: /a, server: {slow_start: 1500ms}}]":                "slow_start 1.5s is not in whole seconds",
 		"nginx: {proof: '9181'}":                                                          `nginx: proof "9181" is neither`,
 		"nginx: {binari: x}":                                                              "nginx.binari: unknown key",
 	} {

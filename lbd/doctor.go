@@ -48,7 +48,7 @@ type doctor struct {
 	away  error             // why Redis can't be looked at
 	plan  *Plan             // what lbd would do
 	files []nginx.File      // one for each upstream
-	state nginx.State       // what a running lbd would see of Nginx
+	state State             // what a running lbd would see of Nginx
 	site  *nginx.Inspection // nil without a binary
 	noBin error             // why there is none
 	uid   int               // who we are
@@ -119,10 +119,11 @@ func (l *LB) diagnose(ctx context.Context) *doctor {
 	}
 	d.state, _ = l.engine.State(ctx) // why there is none, the inspection says as well
 	l.own.look(d.state.Master)
+	l.choose(ctx, false)
 	d.plan = l.plan(d.facts, l.templates, time.Now())
 	d.files = l.outputs(d.plan)
-	if e, real := l.engine.(reloads); real {
-		d.site, d.noBin = e.Inspect(ctx, d.files)
+	if l.nginx != nil {
+		d.site, d.noBin = l.nginx.Inspect(ctx, d.files)
 	} else {
 		d.noBin = errors.New("there is no engine that reloads")
 	}

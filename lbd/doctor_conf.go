@@ -49,8 +49,8 @@ func (d *doctor) last(name string) (found *nginx.Directive) {
 
 // checkTest asks Nginx itself: of what is on disk, and of what lbd would write.
 func (d *doctor) checkTest(ctx context.Context) {
-	e, real := d.l.engine.(reloads)
-	if d.site == nil || !real {
+	e := d.l.nginx
+	if d.site == nil || e == nil {
 		return
 	}
 	who := "as " + userName(d.uid)

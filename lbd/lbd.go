@@ -19,25 +19,6 @@ import (
 	"github.com/bazbeans/bazbeans/resolvers"
 )
 
-// Engine brings a plan into one Nginx. What stands above it does not know how: by files and a reload, or live.
-type Engine interface {
-	// Test says whether Nginx would take the plan. Nothing changes.
-	Test(ctx context.Context, p *Plan) error
-	// Apply makes Nginx serve the plan and proves it, or leaves it serving what it did. It is cheap when the plan is
-	// served already, and then also finds out whether that is still true.
-	Apply(ctx context.Context, p *Plan) (nginx.Outcome, error)
-	// State is what Nginx does right now; cheap.
-	State(ctx context.Context) (nginx.State, error)
-}
-
-// reloads is the engine that writes files and reloads.
-type reloads struct{ *nginx.Nginx }
-
-func (r reloads) Test(ctx context.Context, p *Plan) error { return r.Nginx.Test(ctx, p.Files) }
-func (r reloads) Apply(ctx context.Context, p *Plan) (nginx.Outcome, error) {
-	return r.Nginx.Apply(ctx, p.Files, p.generation)
-}
-
 // registry is what the loop needs of *pool.Pool: it reads the pool, and writes nothing but its own ack.
 type registry interface {
 	Snapshot(ctx context.Context) (*pool.Snapshot, error)
@@ -54,6 +35,8 @@ type LB struct {
 	pool      registry
 	chain     *resolvers.Chain
 	engine    Engine
+	nginx     *nginx.Nginx                    // what engine reloads
+	chosen    choice                          // of the engine
 	onDisk    func([]nginx.File) []nginx.File // how a plan's files are written
 	upstreams []*upstream
 	host      string // for people
@@ -110,6 +93,7 @@ type LB struct {
 	// What the ack says.
 	serving bool     // Nginx runs and was proven to serve the last plan
 	rev     int64    // of the last plan that is in place in full
+	revs    []revOf  // what it was when former generations were in place
 	held    []string // ids kept against the pool's word in that plan
 	refuses []pool.Refusal
 	former  int   // configurations before the present one whose workers have not ended
@@ -164,7 +148,8 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.engine, l.onDisk = reloads{engine}, engine.OnDisk
+	l.engine, l.nginx, l.onDisk = reloads{engine}, engine, engine.OnDisk
+	l.chosen.retry = backoff{first: time.Minute, most: 10 * time.Minute}
 	if proof, err := netip.ParseAddrPort(cfg.Nginx.Proof); err == nil { // a unix socket is no node's
 		l.own.add(proof)
 	}
@@ -188,7 +173,13 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 func (l *LB) TemplateError() error { return l.templateErr }
 
 // Close lets go of Redis and of what the resolvers hold. Nginx goes on with what it has.
-func (l *LB) Close() error { return errors.Join(l.chain.Close(), l.pool.Close()) }
+func (l *LB) Close() error {
+	err := l.engine.Close()
+	if l.chosen.kind != nil {
+		l.chosen.kind.close()
+	}
+	return errors.Join(err, l.chain.Close(), l.pool.Close())
+}
 
 // Run keeps Nginx in step until ctx ends. It returns an error only when it can't begin: later errors are states, shown
 // and retried.
@@ -262,5 +253,6 @@ func (l *LB) begin(ctx context.Context) (unlock func(), err error) {
 	if state, err := l.engine.State(ctx); err == nil {
 		l.own.look(state.Master)
 	}
+	l.choose(ctx, true)
 	return unlock, nil
 }

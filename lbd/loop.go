@@ -40,6 +40,7 @@ func (l *LB) loop(ctx context.Context) error {
 func (l *LB) turn(ctx context.Context) {
 	l.refreshTemplates()
 	l.controls()
+	l.rechoose(ctx)
 	f, err := l.look(ctx)
 	if ctx.Err() != nil {
 		return

@@ -127,13 +127,13 @@ type fakeEngine struct {
 
 func (e *fakeEngine) Test(_ context.Context, p *Plan) error { return e.refuse(text(p)) }
 
-func (e *fakeEngine) Apply(_ context.Context, p *Plan) (nginx.Outcome, error) {
+func (e *fakeEngine) Apply(_ context.Context, p *Plan) (Outcome, error) {
 	done, err := e.take(p)
 	if done || err != nil {
-		return nginx.Outcome{Running: err == nil}, err
+		return Outcome{Outcome: nginx.Outcome{Running: err == nil}}, err
 	}
 	time.Sleep(100 * time.Millisecond) // the bubble's time: what a reload takes
-	return nginx.Outcome{Changed: true, Reloaded: true, Running: true}, nil
+	return Outcome{Outcome: nginx.Outcome{Changed: true, Reloaded: true, Running: true}}, nil
 }
 
 // take makes the plan live, unless it is refused or live already.
@@ -157,10 +157,14 @@ func (e *fakeEngine) serving() string {
 	return serversIn(e.live)
 }
 
-func (e *fakeEngine) State(context.Context) (nginx.State, error) {
+func (e *fakeEngine) Reloads(*Plan) bool                 { return true }
+func (e *fakeEngine) Ahead(context.Context, *Plan) error { return nil }
+func (e *fakeEngine) Close() error                       { return nil }
+
+func (e *fakeEngine) State(context.Context) (State, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return nginx.State{Master: 1, Workers: 1, Former: e.former, Draining: e.former, ShutdownTimeout: time.Minute}, nil
+	return State{State: nginx.State{Master: 1, Workers: 1, Former: e.former, Draining: e.former, ShutdownTimeout: time.Minute}}, nil
 }
 
 func text(p *Plan) string {

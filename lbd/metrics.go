@@ -47,7 +47,7 @@ func newMetrics(status func() Status) *metrics {
 		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lbd_step_seconds", Help: "How long each step took.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .15, .2, .3, .5, 1, 2, 5, 10}}, []string{"step"}),
 		applies: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lbd_applies_total",
-			Help: "Applies by result: applied, unchanged, installed (nginx was not running), or the step that failed."}, []string{"result"}),
+			Help: "Applies by result: applied (by a reload), live, unchanged, installed (nginx was not running), or the step that failed."}, []string{"result"}),
 		success:   gauge("lbd_last_apply_successful", "Whether the last apply did what was wanted."),
 		successAt: gauge("lbd_last_apply_success_timestamp_seconds", "When an apply last did what was wanted."),
 		ackAt:     gauge("lbd_last_ack_timestamp_seconds", "When lbd last said in Redis what is served."),
@@ -117,13 +117,15 @@ func (m *metrics) acked(d time.Duration, err error) {
 	}
 }
 
-func (m *metrics) applied(out nginx.Outcome, err error) {
+func (m *metrics) applied(out Outcome, err error) {
 	result := "unchanged"
 	switch {
 	case err != nil:
 		result = string(step.Of(err))
 	case out.Reloaded:
 		result = "applied"
+	case out.Live && out.Changed:
+		result = "live"
 	case out.Changed:
 		result = "installed"
 	}

@@ -53,6 +53,8 @@ type upstream struct {
 	view    render.Upstream
 	history history
 	places  map[netip.AddrPort]string // who was served there last
+	// byReload says why its servers change by reloads though there is a live engine; "" for nothing.
+	byReload string
 	// unknown: nobody remembers what the live file was made from, but it has servers in it.
 	unknown bool
 }
@@ -67,6 +69,7 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 	q := about{grace: l.sight.grace}
 	q.alive = func(id string) bool { n := index[id]; return n != nil && n.Alive }
 	q.lost = func(id string) bool { return index[id].lostSight() }
+	l.chosen.seat = ""
 	why := map[string]string{}   // id -> why it is in quarantine
 	ports := map[string]uint16{} // id -> the port it serves on, of the first upstream that has it
 	for _, u := range l.upstreams {
@@ -96,9 +99,11 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 			p.Complete = false
 			good, ok := l.last.upstream(u)
 			if !ok {
+				l.unseat(u, nil)
 				continue // it stays as it is on the disk
 			}
 			file.Data, want = good.Text, good.Servers
+			l.unseat(u, good.Text)
 		}
 		if err != nil {
 			p.Complete = false
@@ -174,11 +179,13 @@ func replace(want, kept []render.Server) []render.Server {
 }
 
 func (l *LB) render(u *upstream, servers []render.Server, templates *render.Set) (nginx.File, error) {
-	v, err := render.NewView(u.view, servers, l.cfg.ID)
-	if err != nil {
-		return nginx.File{}, err
+	text, ok, err := l.renderLive(u, servers, templates)
+	if err == nil && !ok {
+		var v render.View
+		if v, err = render.NewView(u.view, servers, l.cfg.ID); err == nil {
+			text, err = templates.Render(v)
+		}
 	}
-	text, err := templates.Render(v)
 	return nginx.File{Path: u.Output, Data: text}, err
 }
 

@@ -1,8 +1,10 @@
 package lbd
 
 import (
+	"errors"
 	"time"
 
+	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/step"
 )
 
@@ -20,6 +22,7 @@ type Status struct {
 	LastApply   ApplyStatus  `json:"last_apply"`
 	Redis       RedisStatus  `json:"redis"`
 	Nginx       NginxStatus  `json:"nginx"`
+	Engine      EngineStatus `json:"engine"`
 	Resolvers   []string     `json:"resolvers"`
 	Problems    []string     `json:"problems"` // why it is not ready; empty: it is
 }
@@ -67,4 +70,22 @@ type NginxStatus struct {
 	DrainingSince   *time.Time `json:"draining_since"`   // of the oldest; null: none
 	ShutdownTimeout float64    `json:"shutdown_timeout"` // worker_shutdown_timeout in seconds; 0: none, they live as long as their connections
 	Error           string     `json:"error"`
+}
+
+// EngineStatus is how changes go into Nginx, and what a live engine knows.
+type EngineStatus struct {
+	Name     string            `json:"name"`      // reload, lua or resolve
+	Why      string            `json:"why"`       // why not another; "": as the config says
+	ByReload map[string]string `json:"by_reload"` // upstreams that change by reloads though there is a live engine, and why
+	Busy     map[string]int    `json:"busy"`      // by node: requests under way (lua) or connections (resolve); null: not counted
+	Pending  string            `json:"pending"`   // why new requests may still go by an older set
+	Behind   string            `json:"behind"`    // why the files on disk are not what is served live
+	Trouble  string            `json:"trouble"`   // what went wrong inside Nginx last
+}
+
+func (e *EngineStatus) saw(s State) {
+	e.Busy, e.Pending, e.Behind, e.Trouble = s.Busy, s.Pending, "", s.Trouble
+	if s.Behind != nil && !errors.Is(s.Behind, nginx.ErrUnproven) {
+		e.Behind = s.Behind.Error()
+	}
 }

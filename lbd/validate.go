@@ -5,11 +5,13 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/bazbeans/bazbeans/lbd/live/lua"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/render"
@@ -52,6 +54,9 @@ func (c *Config) complete() error {
 		if u.MaxNodes < 0 {
 			bad("upstreams[%d] %s: max_nodes %d is negative", i, u.Name, u.MaxNodes)
 		}
+		if d := u.Server.SlowStart; d < 0 || d > time.Hour || d%time.Second != 0 {
+			bad("upstreams[%d] %s: server.slow_start %s is not in whole seconds from 0s to 1h", i, u.Name, d)
+		}
 		if u.Port == 0 {
 			bad("upstreams[%d] %s: port 0 is not a port", i, u.Name)
 		}
@@ -62,11 +67,17 @@ func (c *Config) complete() error {
 	if _, err := resolvers.ParseNetworks(c.AllowNetworks); err != nil {
 		bad("allow_networks: %w", err)
 	}
-	if c.Nginx.Apply != "reload" && c.Nginx.Apply != "auto" {
-		bad("nginx.apply %q is not available in this version (there are: reload, auto)", c.Nginx.Apply)
+	if !slices.Contains([]string{"auto", "reload", "live"}, c.Nginx.Apply) {
+		bad("nginx.apply %.40q is not one of auto, reload, live", c.Nginx.Apply)
 	}
-	if c.Nginx.Live != "auto" {
-		bad("nginx.live %q is not available in this version (there is: auto)", c.Nginx.Live)
+	if !slices.Contains([]string{"auto", "lua", "resolve"}, c.Nginx.Live) {
+		bad("nginx.live %.40q is not one of auto, lua, resolve", c.Nginx.Live)
+	}
+	if at, err := netip.ParseAddrPort(c.Nginx.Names); err != nil || !at.Addr().IsLoopback() || at.Port() == 0 {
+		bad("nginx.names %.60q is not a loopback address with a port, like 127.0.0.1:9153", c.Nginx.Names)
+	}
+	if err := lua.CheckSocket(luaSocket(c.StateDir)); err != nil && c.Nginx.Apply != "reload" && c.Nginx.Live != "resolve" {
+		bad("state_dir: %w, or nginx.live: resolve", err)
 	}
 	if _, err := nginx.New(c.nginx(nil)); err != nil {
 		bad("%w", err)

@@ -118,7 +118,7 @@ func (s status) state(id string) string {
 }
 
 // serverLine is a server in a file of lbd's: address, parameters.
-var serverLine = regexp.MustCompile(`(?m)^\s*server\s+([^\s;]+)([^;]*);`)
+var serverLine = regexp.MustCompile(`(?m)^\s*server\s+([^\s;{]+)([^;]*);`)
 
 // servers returns the ids of the nodes in a file that lbd wrote, sorted; those marked down are left out.
 func (s *site) servers(file string) []string {
@@ -128,13 +128,19 @@ func (s *site) servers(file string) []string {
 	}
 	var ids []string
 	for _, m := range serverLine.FindAllStringSubmatch(string(text), -1) {
-		if !slices.Contains(strings.Fields(m[2]), "down") {
+		if words := strings.Fields(m[2]); !slices.Contains(words, "down") && !slices.Contains(words, "resolve") {
 			ids = append(ids, s.idAt(m[1]))
 		}
+	}
+	for _, m := range peerLine.FindAllStringSubmatch(string(text), -1) {
+		ids = append(ids, m[1])
 	}
 	slices.Sort(ids)
 	return ids
 }
+
+// peerLine is a peer in the comments that stand for server lines with resolve: id, and none that is down.
+var peerLine = regexp.MustCompile(`(?m)^\s*# peer \d+ (\S+) .* -$`)
 
 // wantServers waits until Nginx is proven to send to these nodes and to no other: they are in the file, /status, which
 // knows of that file, calls them active and its generation the running one, and nobody else answers from then on.

@@ -35,6 +35,8 @@ type options struct {
 	upstreams string            // `upstreams:` of lbd.yaml; default: app_backend. CONF.D stands for the folder that Nginx includes
 	files     map[string]string // of Nginx when it starts; see servers.NginxOptions
 	byFlags   bool              // lbd is told by flags, and has no config file
+	engine    string            // nginx.live of lbd.yaml, with apply: live; "": by reloads
+	debian    string            // whose Nginx; "": this machine's
 }
 
 // newSite starts a site and waits until Nginx sends to all of its nodes.
@@ -156,7 +158,7 @@ func (s *site) newBalancer(id string, o options) *balancer {
 			s.t.Fatal(err)
 		}
 	}
-	b.nginx = serverstest.Nginx(s.t, servers.NginxOptions{Dir: filepath.Join(dir, "nginx"), Files: o.files})
+	b.nginx = serverstest.Nginx(s.t, o.nginx(s.t, filepath.Join(dir, "nginx")))
 	listen := servers.Loopback(serverstest.Ports(s.t, 1)[0])
 	b.url = "http://" + listen
 	if o.byFlags {
@@ -172,12 +174,12 @@ func (s *site) newBalancer(id string, o options) *balancer {
 	b.args = []string{"--config", b.conf}
 	b.configure(fmt.Sprintf(`id: %s
 redis: {url: %q}
-nginx: {conf: %q, pid: %q, prefix: %q}
+nginx: {binary: %q, conf: %q, pid: %q, prefix: %q%s}
 allow_networks: [127.0.0.0/8]
 templates: %q
 state_dir: %q
 status: {listen: %q}
-`, id, s.redis.URL(), b.nginx.Conf, b.nginx.PIDFile, b.nginx.Prefix, filepath.Join(dir, "templates"), filepath.Join(dir, "state"), listen) +
+`, id, s.redis.URL(), b.nginx.Binary, b.nginx.Conf, b.nginx.PIDFile, b.nginx.Prefix, o.live(s.t), filepath.Join(dir, "templates"), filepath.Join(dir, "state"), listen) +
 		strings.ReplaceAll(o.upstreams, "CONF.D", filepath.Dir(b.output)) + o.config)
 	return b
 }

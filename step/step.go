@@ -21,11 +21,12 @@ const (
 	Install  Name = "install"  // atomic rename
 	Reload   Name = "reload"   // signal the master
 	Verify   Name = "verify"   // prove that new workers serve
+	Push     Name = "push"     // tell a running Nginx its peers, with a live engine: in place of test to verify
 	Ack      Name = "ack"      // say in Redis what is served
 )
 
 // Names lists the steps in order.
-var Names = []Name{Wake, Snapshot, Resolve, Render, Test, Install, Reload, Verify, Ack}
+var Names = []Name{Wake, Snapshot, Resolve, Render, Test, Install, Reload, Verify, Push, Ack}
 
 // Error says at which step a change stopped, why, and what the operator can do about it.
 type Error struct {

@@ -30,20 +30,38 @@ type Upstream struct {
 	Peers []Peer
 }
 
-// State is what a running Nginx says of its peers.
-type State struct {
-	// Busy is what is under way on each node, by id: requests (lua) or connections (resolve). A node may be gone from the
-	// upstreams. What is not there has nothing.
-	Busy map[string]int
-	// Workers are the processes whose requests are in Busy; nil where it does not go by workers.
-	Workers []int
-	// Pending says why new requests may still go by an older set; "" when none does.
-	Pending string
+// Key names a peer over changes of the set: a node that moves to another address is another peer.
+type Key struct {
+	Upstream string
+	ID       string
+	Addr     netip.AddrPort
 }
 
-// Channel takes peers into a running Nginx.
+// Key of the peer in an upstream.
+func (p Peer) Key(upstream string) Key { return Key{upstream, p.ID, p.Addr} }
+
+// State is what a running Nginx says of its peers.
+type State struct {
+	// Busy is what is under way on each peer, also on those gone: requests (lua) or connections (resolve). What is not
+	// there has nothing.
+	Busy map[Key]int
+	// Workers are the processes whose requests are in Busy, in Nginx's PID namespace; nil where it does not go by workers.
+	Workers []int
+	// Generation is the newest such that what begins now goes by it or a later one; Pending says what keeps it from the last
+	// one that was pushed, "" for nothing.
+	Generation int64
+	Pending    string
+	// Trouble is what went wrong inside Nginx, for people; "" for nothing.
+	Trouble string
+}
+
+// Channel takes peers into a running Nginx. Its methods are called by one goroutine.
 type Channel interface {
-	// Push makes Nginx go by upstreams, all of them, in one step. An error means that it goes by what it did.
-	Push(ctx context.Context, generation int64, upstreams []Upstream) error
+	// Push makes Nginx go by m, whole, in one step. An error means that it goes by what it did.
+	Push(ctx context.Context, m Message) error
+	// Current returns what was pushed last into the Nginx that runs; false when nothing was.
+	Current(ctx context.Context) (Message, bool, error)
 	State(ctx context.Context) (State, error)
+	// Forget drops the counts of workers that have ended without a word.
+	Forget(ctx context.Context, workers []int) error
 }

@@ -13,7 +13,7 @@ import (
 // Message is a whole set of peers in the form in which Nginx is told it, and in which an output file holds the peers that
 // Nginx begins with. It is lines of ASCII:
 //
-//	bazbeans 1 <generation> <sum>
+//	bazbeans 1 <generation> <sum: hex digits, 0 for none>
 //	upstream <name>
 //	peer <slot> <id or -> <ip> <port> <weight> <max_fails> <fail_timeout s> <max_conns> <slow_start s> <since unix s> <flags: - or of d b g>
 //	end <number of peer lines>
@@ -28,6 +28,7 @@ type Message struct {
 const (
 	version = "1"
 	noWord  = "-"
+	noSum   = "0"
 	// MaxSlot is the largest slot.
 	MaxSlot = 1<<14 - 1
 )
@@ -37,7 +38,7 @@ func (m Message) Encode() []byte {
 	var b bytes.Buffer
 	sum := m.Sum
 	if sum == "" {
-		sum = noWord
+		sum = noSum
 	}
 	fmt.Fprintf(&b, "bazbeans %s %d %s\n", version, m.Generation, sum)
 	lines := 0
@@ -95,7 +96,9 @@ func Decode(text []byte) (Message, error) {
 			if err != nil || n < 0 {
 				return bad("has no generation")
 			}
-			m.Generation, m.Sum = n, strings.TrimPrefix(words[3], noWord)
+			if m.Generation = n; words[3] != noSum {
+				m.Sum = words[3]
+			}
 		case words[0] == "upstream" && len(words) == 2:
 			m.Upstreams = append(m.Upstreams, Upstream{Name: words[1]})
 		case words[0] == "peer" && len(m.Upstreams) > 0:

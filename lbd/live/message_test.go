@@ -24,10 +24,10 @@ func TestMessageComesBack(t *testing.T) {
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	const head, peer = "bazbeans 1 1 -\n", "peer 0 web1 10.0.0.1 80 1 1 10 0 0 0 -\n"
+	const head, peer = "bazbeans 1 1 0\n", "peer 0 web1 10.0.0.1 80 1 1 10 0 0 0 -\n"
 	for name, text := range map[string]string{
 		"nothing":         "",
-		"another version": "bazbeans 2 1 -\nend 0\n",
+		"another version": "bazbeans 2 1 0\nend 0\n",
 		"no end":          head + "upstream a\n" + peer,
 		"cut short":       head + "upstream a\n" + peer + "end 2\n",
 		"no upstream":     head + peer + "end 1\n",

@@ -113,8 +113,8 @@ func (z *Zone) Pending() string {
 	}
 	var u unread
 	var err error
-	if u.udp, err = z.unreadUDP(); err == nil && z.usesTCP() {
-		u.tcp, err = z.unreadBy(connections)
+	if u.udp, err = z.connected("udp"); err == nil && z.usesTCP() {
+		u.tcp, err = z.connected("tcp")
 	}
 	if err != nil {
 		return err.Error()
@@ -126,13 +126,9 @@ func (z *Zone) Pending() string {
 // them to be read.
 type unread struct{ udp, tcp map[netip.AddrPort]uint64 }
 
-func (z *Zone) unreadUDP() (map[netip.AddrPort]uint64, error) {
-	return z.unreadBy(func(yield func(socket)) error { return sockets("udp", yield) })
-}
-
-func (z *Zone) unreadBy(list func(yield func(socket)) error) (map[netip.AddrPort]uint64, error) {
+func (z *Zone) connected(kind string) (map[netip.AddrPort]uint64, error) {
 	waiting := map[netip.AddrPort]uint64{}
-	err := list(func(s socket) {
+	err := sockets(kind, func(s socket) {
 		if s.remote == z.addr {
 			waiting[s.local] = s.unread
 		}

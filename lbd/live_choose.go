@@ -1,0 +1,210 @@
+package lbd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/render"
+)
+
+// choice is how plans go into Nginx, and why so.
+type choice struct {
+	kind  liveKind // nil: by reloads
+	why   string   // why not otherwise, for people
+	retry backoff  // when to see whether a live engine can be had after all
+	seat  string   // the upstream whose output has the kind's common part, in the plan that is being made
+}
+
+// name is what people call it.
+func (c *choice) name() string {
+	if c.kind == nil {
+		return "reload"
+	}
+	return c.kind.name()
+}
+
+func (c *choice) String() string {
+	if c.why == "" {
+		return c.name()
+	}
+	return c.name() + " (" + c.why + ")"
+}
+
+// wantedLive returns why nginx.apply: live can't be had.
+func (l *LB) wantedLive() error {
+	if l.cfg.Nginx.Apply != "live" || l.chosen.kind != nil {
+		return nil
+	}
+	return fmt.Errorf("nginx.apply is live, and every change is a reload: %s", l.chosen.why)
+}
+
+// choose finds out by which engine this Nginx can be served, as far as the config leaves that open, and takes it; serve
+// says whether to, or only to plan so.
+func (l *LB) choose(ctx context.Context, serve bool) {
+	if l.cfg.Nginx.Apply == "reload" || l.nginx == nil {
+		l.chosen.why = "nginx.apply is reload"
+		return
+	}
+	names := []string{l.cfg.Nginx.Live}
+	if l.cfg.Nginx.Live == "auto" {
+		names = []string{"lua", "resolve"}
+	}
+	var whys []string
+	for _, name := range names {
+		kind, err := l.makeKind(ctx, name)
+		if err == nil {
+			err = l.try(ctx, kind, serve)
+		}
+		if err == nil && serve {
+			err = kind.start()
+		}
+		if err == nil {
+			l.take(kind, strings.Join(whys, "; "))
+			return
+		}
+		if kind != nil {
+			kind.close()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		whys = append(whys, fmt.Sprintf("not %s: %v", name, err))
+	}
+	l.take(nil, strings.Join(whys, "; "))
+}
+
+// take goes over to an engine.
+func (l *LB) take(kind liveKind, why string) {
+	former := l.chosen
+	l.chosen = choice{kind: kind, why: why, retry: former.retry}
+	if kind == nil {
+		l.agenda.at(l.chosen.retry.failed(time.Now(), ""))
+	} else {
+		l.chosen.retry.reset()
+	}
+	if former.kind == nil && kind == nil && former.why == why {
+		return
+	}
+	if err := l.engine.Close(); err != nil {
+		l.log.Error("close engine", "error", err)
+	}
+	if former.kind != nil {
+		former.kind.close()
+	}
+	if l.engine = Engine(reloads{l.nginx}); kind != nil {
+		l.engine = newLiveEngine(l.nginx, kind, &l.cfg, l.log)
+	}
+	attrs := []any{"apply", l.chosen.name()}
+	if why != "" {
+		attrs = append(attrs, "why", why)
+	}
+	if kind == nil && l.cfg.Nginx.Apply == "live" {
+		l.log.Error("peers can't be changed live: every change is a reload", attrs...)
+		return
+	}
+	l.log.Info("chose how changes go into nginx", attrs...)
+}
+
+// rechoose looks again whether a live engine can be had, when that is wanted and due.
+func (l *LB) rechoose(ctx context.Context) {
+	if l.nginx != nil && l.cfg.Nginx.Apply != "reload" && l.chosen.kind == nil && !time.Now().Before(l.chosen.retry.next) {
+		l.choose(ctx, true)
+	}
+}
+
+// try asks Nginx whether it takes the kind's outputs, and whether templates can be used with it.
+func (l *LB) try(ctx context.Context, kind liveKind, serve bool) error {
+	former := l.chosen
+	l.chosen = choice{kind: kind}
+	defer func() { l.chosen = former }()
+	var files []nginx.File
+	var whys []error
+	for _, u := range l.upstreams {
+		set := l.proven
+		servers, _ := l.last.upstream(u)
+		f, err := l.render(u, servers.Servers, set)
+		if err != nil {
+			return err
+		}
+		if u.byReload != "" {
+			whys = append(whys, fmt.Errorf("upstream %s: %s", u.Name, u.byReload))
+		}
+		files = append(files, f)
+	}
+	if len(whys) == len(l.upstreams) {
+		return errors.Join(whys...)
+	}
+	if !serve {
+		return l.nginx.Rehearse(ctx, files)
+	}
+	return l.nginx.Test(ctx, files)
+}
+
+// renderLive is the live part of render: it makes the view one of the chosen kind, where the template and the balance
+// method allow it.
+func (l *LB) renderLive(u *upstream, servers []render.Server, templates *render.Set) (text []byte, ok bool, err error) {
+	kind := l.chosen.kind
+	if kind == nil {
+		u.byReload = ""
+		return nil, false, nil
+	}
+	if err := kind.supports(u.view); err != nil {
+		u.byReload = err.Error()
+		return nil, false, nil
+	}
+	view := u.view
+	view.Live = kind.view
+	v, err := render.NewView(view, servers, l.cfg.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	text, err = templates.Render(v)
+	not := new(render.NotLive)
+	if errors.As(err, &not) {
+		u.byReload = not.Error()
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	u.byReload = ""
+	if l.chosen.seat == "" {
+		l.chosen.seat = u.Name
+	}
+	if l.chosen.seat == u.Name {
+		text = bytes.Replace(text, []byte(render.Header), []byte(render.Header+kind.common()), 1)
+	}
+	return text, true, nil
+}
+
+// unseat lets the next upstream have the common part, when what u renders is not used and what is used lacks it.
+func (l *LB) unseat(u *upstream, used []byte) {
+	if kind := l.chosen.kind; kind != nil && l.chosen.seat == u.Name && !bytes.Contains(used, []byte(kind.common())) {
+		l.chosen.seat = ""
+	}
+}
+
+// plainly makes p one of reloads, because Nginx can't be told of peers, and applies it.
+func (l *LB) plainly(ctx context.Context, p *Plan, cause error) error {
+	l.take(nil, cause.Error())
+	p.Files = nil
+	for _, u := range l.upstreams {
+		set, ok := p.Sets[u.Name]
+		if !ok {
+			continue
+		}
+		f, err := l.render(u, set, l.proven)
+		if err != nil {
+			return err
+		}
+		p.Files = append(p.Files, f)
+	}
+	p.hash = hashOf(p.Files)
+	_, err := l.apply(ctx, p)
+	return err
+}

@@ -1,0 +1,258 @@
+package lbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/bazbeans/bazbeans/lbd/live"
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/render"
+	"github.com/bazbeans/bazbeans/step"
+)
+
+// liveKind is one way to take peers into a running Nginx: what it needs in the output files, and the channel to it.
+type liveKind interface {
+	name() string
+	// view makes a view one of this kind.
+	view(*render.View)
+	// common is what stands before the first live upstream's block, at http level; "" for nothing.
+	common() string
+	// strip returns the text of an output file without its peers, and the peers.
+	strip(text []byte) (rest []byte, upstreams []live.Upstream, err error)
+	// supports says why an upstream can't be live.
+	supports(render.Upstream) error
+	// reached is called when Nginx may have been started or reloaded: the channel may have to be found anew.
+	reached()
+	start() error // begins to serve; close ends that
+	close()
+	live.Channel
+}
+
+// errChannel is wrapped when Nginx can't be told of peers: its upstreams have to be plain ones then.
+var errChannel = errors.New("nginx can't be told of peers")
+
+// liveEngine takes peers into a running Nginx without a reload. The output files hold them as well, so that an Nginx that is
+// started or reloaded begins with the newest; what else is in those files, their structure, goes in by reloads.
+type liveEngine struct {
+	reloads
+	kind   liveKind
+	log    *slog.Logger
+	files  *keeper
+	starts map[string]time.Duration // slow_start, by upstream
+
+	// All that follows belongs to the loop.
+	slots   slots
+	running string // structure that Nginx is proven to run; "": not known
+	pushed  string // sum of the peers that it goes by
+	about   pieces // of the plan looked at last
+}
+
+func newLiveEngine(n *nginx.Nginx, kind liveKind, cfg *Config, log *slog.Logger) *liveEngine {
+	e := &liveEngine{reloads: reloads{n}, kind: kind, log: log, files: newKeeper(n, cfg.Timing.MinInterval, log), starts: map[string]time.Duration{}}
+	for _, u := range cfg.Upstreams {
+		e.starts[u.Name] = u.Server.SlowStart
+	}
+	return e
+}
+
+const (
+	pushTimeout  = 2 * time.Second // for one push; a stopped worker answers none
+	reachTimeout = 3 * time.Second // for the channel to work after a reload
+	reachPoll    = 20 * time.Millisecond
+)
+
+// Reloads implements Engine.
+func (e *liveEngine) Reloads(p *Plan) bool {
+	want, err := e.cut(p)
+	return err != nil || !want.live() || want.structure != e.running
+}
+
+// Ahead implements Engine.
+func (e *liveEngine) Ahead(ctx context.Context, p *Plan) error {
+	want, err := e.cut(p)
+	if err != nil || !want.live() || e.running == "" || want.sum == e.pushed {
+		return err
+	}
+	return e.push(ctx, p.generation, want)
+}
+
+// Apply implements Engine. Peers alone go in at once; where the structure differs they go in before the reload, so that a
+// node that is taken out need not wait for that.
+func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
+	want, err := e.cut(p)
+	if err != nil || !want.live() {
+		e.forget()
+		return e.reloads.Apply(ctx, p)
+	}
+	if want.structure == e.running && want.sum != e.pushed {
+		began := time.Now()
+		if err := e.push(ctx, p.generation, want); err == nil {
+			e.files.write(p.Files, p.generation)
+			return applied(time.Since(began)), nil
+		}
+		// Is it another Nginx than we believe?
+	}
+	e.files.idle()
+	before := e.pushed
+	if e.resume(ctx, p) == nil && want.structure == e.running {
+		if err := e.reach(ctx, p.generation, want); err != nil {
+			return Outcome{}, err
+		}
+		e.files.write(p.Files, p.generation)
+		out := applied(0)
+		out.Changed = before != want.sum
+		return out, nil
+	}
+	if err := e.Ahead(ctx, p); err != nil {
+		e.log.Debug("peers have to wait for the reload", "error", err)
+	}
+	e.files.drop()
+	e.forget()
+	out, err := e.reloads.Apply(ctx, p)
+	if err != nil {
+		_ = e.resume(ctx, p) // what is served may be live all the same
+		return out, err
+	}
+	e.files.wrote(p.generation)
+	if !out.Running {
+		return out, nil
+	}
+	e.running = want.structure
+	return out, e.reach(ctx, p.generation, want)
+}
+
+func applied(took time.Duration) Outcome {
+	out := Outcome{Live: true}
+	out.Changed, out.Running = true, true
+	out.Took = map[step.Name]time.Duration{step.Push: took}
+	return out
+}
+
+// forget drops what is believed of the running Nginx.
+func (e *liveEngine) forget() {
+	e.running, e.pushed = "", ""
+	e.kind.reached()
+}
+
+// resume learns what the running Nginx is proven to serve, by the files on disk, and what it was pushed.
+func (e *liveEngine) resume(ctx context.Context, p *Plan) error {
+	e.forget()
+	served, err := e.Nginx.Served(ctx, p.Files)
+	if err != nil {
+		return err
+	}
+	is, err := e.pieces(served)
+	if err != nil || !is.live() {
+		return err
+	}
+	e.running = is.structure
+	return nil
+}
+
+// reach makes sure that Nginx goes by the peers, and waits a little for the channel to work.
+func (e *liveEngine) reach(ctx context.Context, generation int64, want pieces) error {
+	for deadline := time.Now().Add(reachTimeout); ; {
+		err := e.converge(ctx, generation, want)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		e.kind.reached()
+		if time.Now().After(deadline) {
+			return step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(reachPoll):
+		}
+	}
+}
+
+// converge pushes the peers unless Nginx goes by them already.
+func (e *liveEngine) converge(ctx context.Context, generation int64, want pieces) error {
+	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
+	defer cancel()
+	is, ok, err := e.kind.Current(ctx)
+	if err != nil {
+		return err
+	}
+	if ok {
+		e.slots.adopt(is)
+		if is.Sum == want.sum && is.Generation == generation {
+			e.pushed = want.sum
+			return nil
+		}
+	} else {
+		e.slots.fresh = true // it begins with what the files say
+	}
+	return e.push(ctx, generation, want)
+}
+
+func (e *liveEngine) push(ctx context.Context, generation int64, want pieces) error {
+	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
+	defer cancel()
+	m := live.Message{Generation: generation, Sum: want.sum, Upstreams: e.slots.place(want.upstreams, e.starts, time.Now())}
+	if err := e.kind.Push(ctx, m); err != nil {
+		e.pushed = "" // it may have been taken all the same
+		return err
+	}
+	e.pushed = want.sum
+	return nil
+}
+
+// State implements Engine.
+func (e *liveEngine) State(ctx context.Context) (State, error) {
+	s, err := e.reloads.State(ctx)
+	if err != nil || !s.Up() || e.running == "" {
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	is, err := e.kind.State(ctx)
+	if err != nil {
+		return s, fmt.Errorf("ask nginx what is under way: %w", err)
+	}
+	if s.Master != 0 { // else its process ids may mean nothing here
+		var ended []int
+		for _, pid := range is.Workers {
+			if !nginx.WorkerAlive(pid) {
+				ended = append(ended, pid)
+			}
+		}
+		if len(ended) > 0 {
+			if err := e.kind.Forget(ctx, ended); err != nil {
+				return s, fmt.Errorf("drop the counts of workers that have ended: %w", err)
+			}
+			if is, err = e.kind.State(ctx); err != nil {
+				return s, fmt.Errorf("ask nginx what is under way: %w", err)
+			}
+		}
+	}
+	s.Live, s.Generation, s.Pending, s.Trouble = e.kind.name(), is.Generation, is.Pending, is.Trouble
+	s.Busy = map[string]int{}
+	for key, n := range is.Busy {
+		s.Busy[key.ID] += n
+	}
+	s.Draining -= countedIn(s.Leaving, is.Workers)
+	e.slots.idle(is.Busy, time.Now())
+	s.Written, s.Behind = e.files.state()
+	return s, nil
+}
+
+// countedIn is how many of the leaving workers count their own requests: nobody has to wait for their end.
+func countedIn(leaving, workers []int) (n int) {
+	for _, pid := range leaving {
+		for _, w := range workers {
+			if pid == w {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Close implements Engine.
+func (e *liveEngine) Close() error { return e.files.close() }

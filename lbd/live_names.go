@@ -1,0 +1,170 @@
+package lbd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"github.com/bazbeans/bazbeans/lbd/live"
+	"github.com/bazbeans/bazbeans/lbd/live/names"
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/render"
+)
+
+// namesKind is the live engine in which Nginx asks lbd by DNS who its peers are.
+type namesKind struct {
+	addr netip.AddrPort
+	log  *slog.Logger
+
+	zone *names.Zone // nil: not started
+	end  func()
+	done sync.WaitGroup
+	last live.Message
+}
+
+func newNamesKind(ctx context.Context, n *nginx.Nginx, cfg *Config, log *slog.Logger) (*namesKind, error) {
+	site, err := n.Inspect(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := names.Supported(dotted(site.Version)); err != nil {
+		return nil, err
+	}
+	addr, err := netip.ParseAddrPort(cfg.Nginx.Names)
+	if err != nil {
+		return nil, fmt.Errorf("nginx.names: %w", err)
+	}
+	return &namesKind{addr: addr, log: log}, nil
+}
+
+func (k *namesKind) name() string   { return "resolve" }
+func (k *namesKind) common() string { return "" }
+func (k *namesKind) reached()       {}
+
+func (k *namesKind) supports(u render.Upstream) error {
+	return names.SupportedBalance(u.Balance.String())
+}
+
+// start answers Nginx's questions until close.
+func (k *namesKind) start() (err error) {
+	if k.zone, err = names.Listen(k.addr, k.log); err != nil {
+		return fmt.Errorf("%w (choose another nginx.names)", err)
+	}
+	ctx, end := context.WithCancel(context.Background())
+	k.end = end
+	k.done.Go(func() {
+		if err := k.zone.Run(ctx); err != nil && ctx.Err() == nil {
+			k.log.Error("nginx's questions are not answered any more", "error", err)
+		}
+	})
+	return nil
+}
+
+func (k *namesKind) close() {
+	if k.end != nil {
+		k.end()
+		k.done.Wait()
+	}
+}
+
+func (k *namesKind) view(v *render.View) {
+	list := peers(v)
+	v.Live = names.Block(k.addr, live.Upstream{Name: v.Name, Peers: list})
+	host, params, _ := strings.Cut(names.Server(v.Name), " ")
+	params = " " + params
+	for _, p := range []struct {
+		is   bool
+		text string
+	}{
+		{v.MaxFails != 1, fmt.Sprintf(" max_fails=%d", v.MaxFails)},
+		{v.FailTimeout != "10s", " fail_timeout=" + v.FailTimeout},
+		{v.MaxConns != 0, fmt.Sprintf(" max_conns=%d", v.MaxConns)},
+	} {
+		if p.is {
+			params += p.text
+		}
+	}
+	v.Servers = []render.Line{{Addr: host, Host: host, Weight: 1, Params: params}}
+	v.Nodes, v.Placeholder = nil, false
+}
+
+func (k *namesKind) strip(text []byte) ([]byte, []live.Upstream, error) { return names.Strip(text) }
+
+// Push implements live.Channel.
+func (k *namesKind) Push(_ context.Context, m live.Message) error {
+	var upstreams []names.Upstream
+	for _, u := range m.Upstreams {
+		set := names.Upstream{Name: u.Name}
+		for _, p := range u.Peers {
+			if !p.Down && !p.Gone {
+				set.Peers = append(set.Peers, names.Peer{Addr: p.Addr, Weight: p.Weight, Backup: p.Backup})
+			}
+		}
+		upstreams = append(upstreams, set)
+	}
+	if err := k.zone.Set(m.Generation, upstreams); err != nil {
+		return err
+	}
+	k.last = m
+	return nil
+}
+
+// Current implements live.Channel.
+func (k *namesKind) Current(context.Context) (live.Message, bool, error) {
+	return k.last, k.last.Upstreams != nil, nil
+}
+
+// State implements live.Channel. Nginx does not tell requests: connections to a peer stand for them. They are counted once
+// for a peer of several upstreams.
+func (k *namesKind) State(context.Context) (live.State, error) {
+	keys := map[netip.AddrPort]live.Key{}
+	var addrs []netip.AddrPort
+	for _, u := range k.last.Upstreams {
+		for _, p := range u.Peers {
+			key, seen := keys[p.Addr]
+			if !seen {
+				addrs = append(addrs, p.Addr)
+			}
+			if !seen || key.ID == "" {
+				keys[p.Addr] = p.Key(u.Name)
+			}
+		}
+	}
+	counts, err := names.Connections(addrs...)
+	if err != nil {
+		return live.State{}, err
+	}
+	s := live.State{Busy: map[live.Key]int{}}
+	s.Generation, s.Pending = k.zone.Settled()
+	for addr, n := range counts {
+		if n > 0 {
+			s.Busy[keys[addr]] = n
+		}
+	}
+	return s, nil
+}
+
+// Forget implements live.Channel.
+func (k *namesKind) Forget(context.Context, []int) error { return nil }
+
+// makeKind makes a live engine of a name, and says why this Nginx can't have it.
+func (l *LB) makeKind(ctx context.Context, name string) (liveKind, error) {
+	switch name {
+	case "lua":
+		k, err := newLuaKind(ctx, l.nginx, &l.cfg)
+		if err != nil {
+			return nil, err // not a nil *luaKind
+		}
+		return k, nil
+	case "resolve":
+		k, err := newNamesKind(ctx, l.nginx, &l.cfg, l.log)
+		if err != nil {
+			return nil, err
+		}
+		return k, nil
+	}
+	return nil, fmt.Errorf("there is no live engine %s", strings.ToLower(name))
+}
