@@ -1,6 +1,7 @@
 package lua_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,9 +10,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -314,4 +317,49 @@ func (s *site) shares(path string, n int) map[string]int {
 		shares[body]++
 	}
 	return shares
+}
+
+// reload makes Nginx read its configuration again, and waits until new workers serve.
+func (s *site) reload() {
+	s.t.Helper()
+	before := s.workers()
+	if err := syscall.Kill(s.nginx.Master(), syscall.SIGHUP); err != nil {
+		s.t.Fatal(err)
+	}
+	serverstest.Eventually(s.t, 10*time.Second, func() error {
+		for _, pid := range s.workers() {
+			if !slices.Contains(before, pid) {
+				return nil
+			}
+		}
+		return errors.New("no new worker")
+	})
+}
+
+// workers are the processes whose parent is the master.
+func (s *site) workers() []int {
+	var pids []int
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", s.nginx.Master()))
+	for word := range strings.FieldsSeq(string(text)) {
+		if pid, err := strconv.Atoi(word); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func addrPort(text string) netip.AddrPort { return netip.MustParseAddrPort(text) }
+
+// operatorsLine is the line for an operator's own log_by_lua, as the page gives it.
+func operatorsLine(t testing.TB) string {
+	text, err := os.ReadFile("../../../docs/live-lua.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, found := strings.Cut(string(text), "```lua\n")
+	line, _, ended := strings.Cut(line, "\n```")
+	if !found || !ended {
+		t.Fatal("docs/live-lua.md has no ```lua block")
+	}
+	return line
 }
