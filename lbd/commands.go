@@ -6,17 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/bazbeans/bazbeans/cli"
-	"github.com/bazbeans/bazbeans/conf"
-	"github.com/bazbeans/bazbeans/pool"
-	"github.com/bazbeans/bazbeans/resolvers"
 )
 
 // once is `lbd once`.
@@ -102,7 +97,9 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 	var f *facts
 	var err error
 	if cmd.fixture != "" {
-		f, err = readFixture(cmd.fixture)
+		var fixture Fixture
+		fixture, err = ReadFixture(cmd.fixture)
+		f = fixture.facts()
 	} else {
 		l.lookBack()
 		f, err = l.lookPatiently(ctx)
@@ -155,90 +152,4 @@ func printDiff(w io.Writer, path string, text []byte, what string) (differs bool
 	d := diff.Diff(path, is, fmt.Sprintf("%s (%s)", path, what), text)
 	_, err = w.Write(d)
 	return d != nil, err
-}
-
-// readFixture reads nodes from a file: a list, or a mapping with the list under `nodes`, as /status has it. A node
-// without a state is active, without a weight has weight 1.
-func readFixture(path string) (*facts, error) {
-	src, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &cli.Error{Code: cli.Usage, Err: err}
-	}
-	// A saved /status has other keys beside the list: they are passed over; those of a node are checked.
-	var doc yaml.Node
-	if err := yaml.Unmarshal(src, &doc); err != nil {
-		return nil, cli.Usagef("%s: %w", path, err)
-	}
-	list := &doc
-	if len(doc.Content) == 1 && doc.Content[0].Kind == yaml.MappingNode {
-		var top map[string]yaml.Node
-		if err := doc.Decode(&top); err != nil {
-			return nil, cli.Usagef("%s: %w", path, err)
-		}
-		n, ok := top["nodes"]
-		if !ok {
-			return nil, cli.Usagef("%s: there is no key nodes (want a list of nodes with id and address, as in /status)", path)
-		}
-		list = &n
-	}
-	var nodes []fixtureNode
-	if err := conf.DecodeNode(list, "nodes", &nodes); err != nil {
-		return nil, &cli.Error{Code: cli.Usage, Err: conf.InFile(path, err)}
-	}
-	f := &facts{at: time.Now()}
-	for i, n := range nodes {
-		fact, err := n.fact()
-		if err != nil {
-			return nil, cli.Usagef("%s: node %d: %w", path, i+1, err)
-		}
-		f.nodes = append(f.nodes, fact)
-	}
-	slices.SortFunc(f.nodes, func(a, b fact) int { return strings.Compare(a.ID, b.ID) })
-	return f, nil
-}
-
-// fixtureNode is a NodeStatus in which a missing weight differs from 0.
-type fixtureNode struct {
-	NodeStatus `yaml:",inline"`
-	Weight     *int `yaml:"weight"`
-}
-
-func (n fixtureNode) fact() (fact, error) {
-	if err := pool.CheckID(n.ID); err != nil {
-		return fact{}, err
-	}
-	node := pool.Node{ID: n.ID, DataCenter: n.DataCenter, Port: n.Port, Weight: 1, Labels: n.Labels, Agent: "fixture",
-		Registered: true, Active: true, Alive: true}
-	if n.Weight != nil {
-		node.Weight = *n.Weight
-	}
-	if node.Weight < 0 || node.Weight > pool.MaxWeight {
-		return fact{}, fmt.Errorf("%s: weight %d is not a number from 0 to %d", n.ID, node.Weight, pool.MaxWeight)
-	}
-	var at resolvers.Endpoint
-	if n.Address != "" {
-		addr, err := pool.ParseAddress(n.Address)
-		if err != nil {
-			return fact{}, fmt.Errorf("%s: %w", n.ID, err)
-		}
-		at.Addr = addr
-	}
-	switch pool.State(n.State) {
-	case "", pool.Active:
-	case pool.Frozen:
-		node.Freeze, node.Active = &pool.Freeze{}, false
-	case pool.Unhealthy:
-		node.IsFrozen, node.Active = true, false
-	case pool.Dead:
-		node.Alive = false
-	case pool.Inactive, pool.Faulty:
-		node.Active = false
-	default:
-		return fact{}, fmt.Errorf("%s: state %.40q is not one of active, frozen, unhealthy, dead, inactive, faulty", n.ID, n.State)
-	}
-	r := resolvers.Resolution{Endpoint: at, Link: "fixture"}
-	if !at.Addr.IsValid() {
-		r.Err = errors.New("the fixture gives it no address")
-	}
-	return fact{Node: node, where: r}, nil
 }

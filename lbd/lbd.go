@@ -45,7 +45,8 @@ type LB struct {
 	board     board // what others may read while the loop runs
 	agenda    *agenda
 	say       *sayer
-	notify    *cli.Notifier // nil: no service manager listens
+	notify    *cli.Notifier     // nil: no service manager listens
+	viewed    func(render.View) // a preview's; else nil
 
 	own listeners
 

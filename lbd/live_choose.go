@@ -163,6 +163,7 @@ func (l *LB) renderLive(u *upstream, servers []render.Server, templates *render.
 	if err != nil {
 		return nil, false, err
 	}
+	l.seen(v)
 	text, err = templates.Render(v)
 	not := new(render.NotLive)
 	if errors.As(err, &not) {

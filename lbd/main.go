@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -54,10 +55,17 @@ type command struct {
 }
 
 // Main is the lbd binary. A program that adds resolvers of its own calls it with their kinds.
-func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer, kinds ...Kind) int {
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, kinds ...Kind) int {
+	return Program{Kinds: kinds}.Main(ctx, args, stdin, stdout, stderr)
+}
+
+// Main runs the program with the arguments and returns its exit code.
+func (p Program) Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	var cmd command
+	var runs map[string]Run
 	bind := func(fs *pflag.FlagSet, cfg *Config) {
 		flags(fs, cfg)
+		runs = p.bind(fs)
 		fs.StringVar(&cmd.fixture, "fixture", "", "render: a `file` with nodes")
 		fs.BoolVar(&cmd.diff, "diff", false, "render, rollback: show a diff")
 		fs.BoolVar(&cmd.list, "list", false, "rollback: show what is kept")
@@ -72,9 +80,29 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 	if fs.NArg() > 0 {
 		word = fs.Arg(0)
 	}
+	called, err := p.called(word, fs)
+	switch {
+	case err != nil:
+		return cli.Report(stderr, "lbd", err)
+	case called != nil && common.Help:
+		called.help(stdout)
+		return cli.Done
+	case called != nil:
+		if file := called.fallback(common); file != "" {
+			cfg, common, fs, err = cli.ParseFlags("lbd", slices.Concat([]string{"--config", file}, args), DefaultConfig, bind)
+			if err != nil {
+				return cli.Report(stderr, "lbd", err)
+			}
+		}
+		if fs.NArg() > 1 {
+			return cli.Report(stderr, "lbd", cli.Usagef("%q is one word too many (see lbd %s --help)", fs.Arg(1), word))
+		}
+		return runs[word](ctx, Call{Config: cfg, ConfigFile: common.Config, Fixture: cmd.fixture, Output: cmd.output,
+			Args: args, Stdout: stdout, Stderr: stderr})
+	}
 	switch {
 	case common.Help || word == "help":
-		cli.PrintUsage(stdout, usage, fs)
+		cli.PrintUsage(stdout, p.usage(), fs)
 		return cli.Done
 	case common.Version || word == "version":
 		fmt.Fprintln(stdout, "lbd", cli.Version())
@@ -95,7 +123,7 @@ func Main(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 		return cli.Report(stderr, "lbd", err)
 	}
 	make := func(cfg Config) (*LB, error) {
-		l, err := New(cfg, log, kinds...)
+		l, err := New(cfg, log, p.Kinds...)
 		if errors.As(err, new(inFile)) {
 			err = conf.InFile(common.Config, err)
 		}

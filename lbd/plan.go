@@ -183,6 +183,7 @@ func (l *LB) render(u *upstream, servers []render.Server, templates *render.Set)
 	if err == nil && !ok {
 		var v render.View
 		if v, err = render.NewView(u.view, servers, l.cfg.ID); err == nil {
+			l.seen(v)
 			text, err = templates.Render(v)
 		}
 	}
