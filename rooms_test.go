@@ -16,7 +16,7 @@ const module = "github.com/bazbeans/bazbeans"
 // The floors are explained in ARCHITECTURE.md.
 var rooms = map[string]int{
 	"step": -1, "conf": -1, "ngxconf": -1, "trust": -1,
-	"pool": 0, "cli": 0, "templates": 0,
+	"pool": 0, "cli": 0, "templates": 0, "nginx-test/cases": 0,
 	"resolvers": 1, "render": 1,
 	"resolvers/resolvertest": 2,
 	"lbd/live/names":         2,
@@ -25,6 +25,7 @@ var rooms = map[string]int{
 	"lbd/live/lua":           2,
 	"lbd":                    3, "agent": 3, "ctl": 3,
 	"dev":     4,
+	"harness": 4,
 	"cmd/lbd": 5, "cmd/bbagent": 5, "cmd/bbctl": 5, "cmd/bbdev": 5, "cmd/bbinit": 5, "dev/bench": 5, "dev/faults": 5, "dev/man": 5,
 	// Beside the house: real servers, load and pictures for tests, the demo and the benchmark. They import nothing of it.
 	"nginx-test":      -1, // tests, and a page about them

@@ -75,6 +75,15 @@ func ParseFixture(list *yaml.Node) (Fixture, error) {
 	return f, nil
 }
 
+// IDs are those of all nodes, sorted.
+func (f Fixture) IDs() []string {
+	ids := make([]string, len(f.nodes))
+	for i := range f.nodes {
+		ids[i] = f.nodes[i].ID
+	}
+	return ids
+}
+
 // facts are the fixture as if a look at Redis had found it just now.
 func (f Fixture) facts() *facts { return &facts{at: time.Now(), nodes: f.nodes} }
 

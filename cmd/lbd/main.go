@@ -2,15 +2,11 @@
 package main
 
 import (
-	"context"
-	"io"
-
 	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/harness"
 	"github.com/bazbeans/bazbeans/lbd"
 )
 
 func main() {
-	cli.Main(func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-		return lbd.Main(ctx, args, stdin, stdout, stderr)
-	})
+	cli.Main(lbd.Program{Commands: []lbd.Command{harness.Command}}.Main)
 }
