@@ -94,6 +94,7 @@ func (l *LB) take(kind liveKind, why string) {
 		l.log.Error("close engine", "error", err)
 	}
 	if former.kind != nil {
+		former.kind.giveBack()
 		former.kind.close()
 	}
 	if l.engine = Engine(reloads{l.nginx}); kind != nil {

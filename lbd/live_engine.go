@@ -24,6 +24,8 @@ type liveKind interface {
 	strip(text []byte) (rest []byte, upstreams []live.Upstream, err error)
 	// supports says why an upstream can't be live.
 	supports(render.Upstream) error
+	// giveBack is called before a reload, and when the kind is not used any more: what Nginx may close is where it expects it.
+	giveBack()
 	// reached is called when Nginx may have been started or reloaded: the channel may have to be found anew.
 	reached()
 	start() error // begins to serve; close ends that
@@ -85,6 +87,7 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	want, err := e.cut(p)
 	if err != nil || !want.live() {
 		e.forget()
+		e.kind.giveBack()
 		return e.reloads.Apply(ctx, p)
 	}
 	if want.structure == e.running && want.sum != e.pushed {
@@ -111,6 +114,7 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	}
 	e.files.drop()
 	e.forget()
+	e.kind.giveBack()
 	out, err := e.reloads.Apply(ctx, p)
 	if err != nil {
 		_ = e.resume(ctx, p) // what is served may be live all the same

@@ -88,6 +88,13 @@ func (k *luaKind) strip(text []byte) ([]byte, []live.Upstream, error) { return l
 
 func (k *luaKind) reached() { k.client = nil }
 
+func (k *luaKind) giveBack() {
+	k.client = nil
+	if _, err := os.Lstat(k.options.Socket); errors.Is(err, os.ErrNotExist) {
+		_ = os.Rename(k.aside, k.options.Socket) // without it Nginx complains, and does as it is told
+	}
+}
+
 // reach finds the control server. Nginx binds the socket's path when it starts; we move the socket aside at once, where it
 // works as before, so that the path is free for Nginx's next start, however this one ends.
 func (k *luaKind) reach(ctx context.Context) (*lua.Client, error) {

@@ -43,6 +43,7 @@ func newNamesKind(ctx context.Context, n *nginx.Nginx, cfg *Config, log *slog.Lo
 func (k *namesKind) name() string   { return "resolve" }
 func (k *namesKind) common() string { return "" }
 func (k *namesKind) reached()       {}
+func (k *namesKind) giveBack()      {}
 
 func (k *namesKind) supports(u render.Upstream) error {
 	return names.SupportedBalance(u.Balance.String())

@@ -94,7 +94,9 @@ func (l *errorLog) fresh(pid int) []string {
 }
 
 // final tells whether a line of the log ends a reload. A taken port does not yet: Nginx tries it five times, then
-// says "still could not bind()".
+// says "still could not bind()". Nor does a socket that is to be closed and is not at its path any more: the new
+// configuration is in force by then.
 func final(line string) bool {
-	return strings.Contains(line, "[emerg] ") && !strings.Contains(line, "(98: ") // EADDRINUSE
+	return strings.Contains(line, "[emerg] ") && !strings.Contains(line, "(98: ") && // EADDRINUSE
+		!strings.Contains(line, ": unlink() ")
 }

@@ -1,0 +1,259 @@
+package nginxtest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+)
+
+// holder is an application whose requests last until they are let go.
+type holder struct {
+	addr  string
+	began chan struct{} // one for each request
+	letGo chan struct{}
+}
+
+func (s *site) holder(id string) *holder {
+	s.t.Helper()
+	h := &holder{began: make(chan struct{}, 100), letGo: make(chan struct{})}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	h.addr = ln.Addr().String()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.began <- struct{}{}
+		select {
+		case <-h.letGo:
+		case <-r.Context().Done():
+		}
+		w.Header().Set("X-Node", id)
+		fmt.Fprint(w, id)
+	})}
+	go server.Serve(ln)
+	s.t.Cleanup(func() { server.Close() })
+	_, port, err := net.SplitHostPort(h.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	start(s.t, s.dir, "bbagent", "--redis-url", s.redis.URL(), "--node-id", id, "--address", "127.0.0.1", "--node-port", port,
+		"--cpu-threshold", "100", "--memory-threshold", "100", "--app-dir", "/", "--state-dir", s.dir)
+	return h
+}
+
+// get asks the balancer and sends the answer's node, or the error.
+func (b *balancer) get() <-chan string {
+	answer := make(chan string, 1)
+	go func() {
+		resp, err := http.Get("http://" + b.nginx.Listen[0] + "/")
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		resp.Body.Close()
+		answer <- fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("X-Node"))
+	}()
+	return answer
+}
+
+// freeze --wait returns when the last request on the node has ended, and says what it waits for; a worker that is killed
+// with requests under way holds nobody up.
+func TestLiveDrainWaitsForRequests(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{engine: "lua"})
+	web1 := s.holder("web1")
+	s.wantAckOf("web1")
+	slow := s.get()
+	<-web1.began
+	web2 := s.holder("web2")
+	s.wantAckOf("web2")
+
+	if r := s.bbctlExit(4, "freeze", "web1", "--wait", "--deadline", "700ms"); !strings.Contains(r.stderr, "1 request under way on web1") {
+		t.Errorf("want the request to be named: %v", r)
+	}
+	if out := s.bbctl("lbs", "-o", "json"); !strings.Contains(out, `"web1": 1`) || !strings.Contains(out, `"live": "lua"`) {
+		t.Errorf("bbctl lbs does not show the request: %s", out)
+	}
+	frozen := make(chan result, 1)
+	go func() {
+		frozen <- run(t, s.dir, "bbctl", "--redis-url", s.redis.URL(), "freeze", "web1", "--wait", "--deadline", "20s")
+	}()
+	other := s.get()
+	<-web2.began // new requests go elsewhere
+	select {
+	case r := <-frozen:
+		t.Fatalf("freeze --wait has returned with a request under way: %v", r)
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(web1.letGo)
+	if r := <-frozen; r.code != 0 {
+		t.Errorf("freeze --wait: %v", r)
+	}
+	if got := <-slow; got != "200 web1" {
+		t.Errorf("the slow request: %s", got)
+	}
+	close(web2.letGo)
+	if got := <-other; got != "200 web2" {
+		t.Errorf("the other request: %s", got)
+	}
+
+	// All requests of a killed worker have ended with it.
+	web3 := s.holder("web3")
+	s.wantAckOf("web3")
+	s.bbctl("freeze", "web2", "--wait")
+	cut := s.get()
+	<-web3.began
+	s.killWorkers()
+	if got := <-cut; strings.HasPrefix(got, "200") {
+		t.Fatalf("the request of a killed worker: %s", got)
+	}
+	s.bbctl("unfreeze", "web2", "--wait")
+	s.bbctl("freeze", "web3", "--wait", "--deadline", "10s")
+}
+
+// wantAckOf waits until lbd has said that it serves a node.
+func (s *site) wantAckOf(id string) {
+	s.t.Helper()
+	serverstest.Eventually(s.t, soon, func() error {
+		st, err := s.status()
+		if err != nil {
+			return err
+		}
+		if st.state(id) != "active" || st.Running != st.Wanted || st.Wanted == 0 {
+			return fmt.Errorf("%s is %q, generation %d runs of %d", id, st.state(id), st.Running, st.Wanted)
+		}
+		return nil
+	})
+	s.balancer.wantAck()
+}
+
+// killWorkers kills all of Nginx's workers at once; the master starts others.
+func (b *balancer) killWorkers() {
+	b.s.t.Helper()
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", b.nginx.Master(), b.nginx.Master()))
+	if err != nil {
+		b.s.t.Fatal(err)
+	}
+	for _, word := range strings.Fields(string(children)) {
+		var pid int
+		fmt.Sscan(word, &pid)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			b.s.t.Fatal(err)
+		}
+	}
+}
+
+// Nginx dies and is started while there is no lbd, again and again: what is left of it never keeps it from starting, and
+// it serves the newest set.
+func TestLiveNginxRestartsWithoutLbd(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}, engine: "lua"})
+	s.bbctl("freeze", "web2", "--wait")
+	frozen := time.Now()
+	s.wantServers("web1", "web3")
+	s.lbd.stop()
+	for range 3 {
+		if err := s.nginx.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		err := s.nginx.Restart(ctx)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if got := <-s.get(); got != "200 web1" && got != "200 web3" {
+				t.Fatalf("without lbd: %s", got)
+			}
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(s.balancer.dir, "state", "live")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.nginx.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	if err := s.nginx.Restart(ctx); err != nil {
+		t.Fatalf("without the socket's folder: %v", err)
+	}
+	s.nodes["web2"].wantNoMore(frozen)
+	reloads := s.reloads()
+	s.start()
+	s.want("/readyz", 200)
+	s.bbctl("freeze", "web3", "--wait")
+	frozen = time.Now()
+	s.wantAnswersFrom("web1")
+	s.nodes["web3"].wantNoMore(frozen)
+	if now := s.reloads(); now != reloads {
+		t.Errorf("%d reloads, want none", now-reloads)
+	}
+}
+
+// The control socket is gone for good: lbd goes back to reloads, and says so; no request suffers.
+func TestLiveWithoutTheChannel(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}, engine: "lua"})
+	traffic := s.traffic()
+	traffic.wantReaches("web1", "web2", "web3")
+	if err := os.Remove(filepath.Join(s.balancer.dir, "state", "live", "live.sock")); err != nil {
+		t.Fatal(err)
+	}
+	s.bbctl("freeze", "web1", "--wait", "--deadline", "20s")
+	frozen := time.Now()
+	s.wantServers("web2", "web3")
+	s.nodes["web1"].wantNoMore(frozen)
+	s.want("/status", 200, `"name": "reload"`, "nginx can't be told of peers")
+	s.want("/readyz", 200)
+	traffic.wantNoHarm()
+}
+
+// Templates and peers change at once: the freeze does not wait for the reload, and neither undoes the other.
+func TestLiveAndReload(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}, engine: "lua"})
+	traffic := s.traffic()
+	reloads := s.reloads()
+	s.template("# by hand\n" + plainTemplate)
+	s.bbctl("freeze", "web1", "--wait")
+	frozen := time.Now()
+	s.wantServers("web2", "web3")
+	s.wantText("proxy_next_upstream_tries")
+	s.nodes["web1"].wantNoMore(frozen)
+	if now := s.reloads(); now != reloads+1 {
+		t.Errorf("%d reloads for one change of the template", now-reloads)
+	}
+	// One that can't be live goes on by reloads.
+	s.template("upstream {{.Name}} {\n{{range .Servers}}server {{.Addr}}{{.Params}};\n{{end}}}\n")
+	s.wantServers("web2", "web3")
+	s.want("/status", 200, `"app_backend": "it can't be used live: it has no {{.Live}}"`)
+	s.bbctl("unfreeze", "web1", "--wait")
+	s.wantServers("web1", "web2", "web3")
+	traffic.wantNoHarm()
+}
+
+const plainTemplate = `upstream {{.Name}} {
+    zone {{.Name}} {{.ZoneSize}};
+{{- range .Servers}}
+    server {{.Addr}}{{.Params}};
+{{- end}}
+    {{.Live}}
+}
+map $host $by_hand { default proxy_next_upstream_tries; }
+`
+
+func (s *site) template(text string) {
+	s.t.Helper()
+	write(s.t, filepath.Join(s.balancer.dir, "templates", "upstream.conf.tmpl"), text)
+}
