@@ -34,6 +34,7 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 		"--rate NaN":                      "--rate NaN",
 		"--only lua,luu":                  "--only luu: want some of floor,lbd,lua,",
 		"--live-cycles 3":                 "--live-cycles 3: at least --cycles, 50",
+		"--updates 10":                    "--updates 10",
 		"--rounds 0":                      "--rounds 0",
 		"--lbd sh --wrk /no/such/wrk":     "--wrk: exec: \"/no/such/wrk\": stat /no/such/wrk: no such file or directory (install wrk, or name what to measure with --only)",
 		"--lbd sh --haproxy /no/haproxy":  "(install haproxy, or name",

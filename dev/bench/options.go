@@ -27,6 +27,7 @@ type options struct {
 
 	Pairs  int `json:"wrk_rounds"`  // runs of wrk against each front
 	WrkFor int `json:"wrk_seconds"` // each
+	Pushes int `json:"updates"`     // that memory is watched over
 
 	only     []string // contenders and parts; empty: all
 	lbd      string   // the binary
@@ -72,6 +73,7 @@ func parse(args []string) (o options, help string, err error) {
 	fs.StringVar(&o.newNginx, "new-nginx", "", "an nginx `binary` of 1.27.3 or later, for resolve (default: Debian sid's, in a folder made once, as root)")
 	fs.IntVar(&o.Pairs, "rounds", 10, "`number` of runs of wrk against each Nginx, in turn")
 	fs.IntVar(&o.WrkFor, "wrk-seconds", 5, "`seconds` of each such run")
+	fs.IntVar(&o.Pushes, "updates", 100000, "`number` of updates that Nginx's memory is watched over")
 	fs.StringVar(&o.confd, "confd", "", "a confd `binary`, to be measured too (0.16 or later)")
 	fs.StringVar(&o.out, "out", "bench-out", "`folder` for bench.json and bench.svg")
 	fs.BoolVar(&o.json, "json", false, "print the JSON in place of the table")
@@ -100,8 +102,8 @@ func (o *options) check() error {
 	switch {
 	case o.Live < o.Cycles:
 		return cli.Usagef("--live-cycles %d: at least --cycles, %d", o.Live, o.Cycles)
-	case o.Pairs < 1 || o.WrkFor < 1:
-		return cli.Usagef("--rounds %d, --wrk-seconds %d: at least 1", o.Pairs, o.WrkFor)
+	case o.Pairs < 1 || o.WrkFor < 1 || o.Pushes < leastPushes:
+		return cli.Usagef("--rounds %d, --wrk-seconds %d, --updates %d: at least 1, 1 and %d", o.Pairs, o.WrkFor, o.Pushes, leastPushes)
 	case o.Cycles < 1:
 		return cli.Usagef("--cycles %d: at least 1", o.Cycles)
 	case o.Conns < 1:

@@ -172,6 +172,13 @@ func (p parts) write(t table) {
 			t.row(c.Engine+", "+c.Balance, fmt.Sprintf("%.1f", median(costs(c.Few))), fmt.Sprintf("%.1f", median(costs(c.Many))), c.CPU.String())
 		}
 	}
+	if u := p.Updates; u != nil {
+		t.line("")
+		t.line("Update of %d peers: p50 %.2f, p95 %.2f, p99 %.2f, max %.2f ms; and the first request after it: p50 %.2f, p95 %.2f, max %.2f ms.",
+			manyPeers, u.Large.P50, u.Large.P95, u.Large.P99, u.Large.Max, u.First.P50, u.First.P95, u.First.Max)
+		t.line("%d updates, %.0f a second, under load: Nginx's memory %.1f MiB, grown by %.2f; %d of %d requests failed, %d workers replaced.",
+			u.Pushes, u.Rate, u.Memory[len(u.Memory)-1], u.Growth, u.Failed, u.Sent, u.Workers)
+	}
 }
 
 // verdicts is the table of the bounds.

@@ -10,6 +10,7 @@ import (
 type parts struct {
 	Throughput *throughput `json:"throughput,omitempty"`
 	Peers      []*peerCost `json:"peers,omitempty"`
+	Updates    *updates    `json:"updates,omitempty"`
 }
 
 // measureParts measures those that o names, each on servers of its own that end with it.
@@ -20,6 +21,7 @@ func (res *results) measureParts(ctx context.Context, s *site, o options, log io
 	}{
 		{partThroughput, func(s *site) (err error) { res.Parts.Throughput, err = measureThroughput(ctx, s, o, log); return }},
 		{partPeers, func(s *site) (err error) { res.Parts.Peers, err = measurePeers(ctx, s, o, log); return }},
+		{partUpdates, func(s *site) (err error) { res.Parts.Updates, err = measureUpdates(ctx, s, o, log); return }},
 	} {
 		if !o.does(part.name) {
 			continue

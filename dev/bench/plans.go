@@ -15,9 +15,10 @@ const (
 	laneConfd      = "confd"
 	partThroughput = "throughput"
 	partPeers      = "peers"
+	partUpdates    = "updates"
 )
 
-var everything = []string{laneFloor, laneLBD, laneLua, laneResolve, laneHAProxy, partThroughput, partPeers}
+var everything = []string{laneFloor, laneLBD, laneLua, laneResolve, laneHAProxy, partThroughput, partPeers, partUpdates}
 
 // plans are the contenders, in the order of their turns.
 func plans(o options) []plan {

@@ -47,6 +47,11 @@ func (res *results) judge() []verdict {
 			add(atMost(partPeers, fmt.Sprintf("cost of a request, %d / %d, lua %s", manyPeers, fewPeers, p.Balance), p.CPU.Value, 1.1))
 		}
 	}
+	if u := res.Parts.Updates; u != nil {
+		add(atMost(partUpdates, fmt.Sprintf("update of %d peers p95, ms", manyPeers), u.Large.P95, 5),
+			atMost(partUpdates, fmt.Sprintf("growth over %d updates, MiB", u.Pushes), u.Growth, 1),
+			atMost(partUpdates, "failed requests", float64(u.Failed), 0))
+	}
 	return list
 }
 

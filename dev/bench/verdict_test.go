@@ -21,6 +21,7 @@ func wellDone() *results {
 		Parts: parts{
 			Throughput: &throughput{Rate: ratio{Value: 0.99}},
 			Peers:      []*peerCost{{Balance: "least_conn", Engine: "static", CPU: ratio{Value: 3}}, {Balance: "least_conn", Engine: laneLua, CPU: ratio{Value: 1.02}}},
+			Updates:    &updates{Large: spread{P95: 2}, Pushes: 100000, Growth: 0.1},
 		},
 	}
 }
@@ -51,6 +52,9 @@ func TestEveryVerdictCanFail(t *testing.T) {
 		"resolve: workers replaced":                           func(r *results) { r.Contenders[3].Replaced = 1 },
 		"throughput: lua / static upstream":                   func(r *results) { r.Parts.Throughput.Rate.Value = 0.96 },
 		"peers: cost of a request, 1000 / 10, lua least_conn": func(r *results) { r.Parts.Peers[1].CPU.Value = 1.11 },
+		"updates: update of 1000 peers p95, ms":               func(r *results) { r.Parts.Updates.Large.P95 = 5.1 },
+		"updates: growth over 100000 updates, MiB":            func(r *results) { r.Parts.Updates.Growth = 1.1 },
+		"updates: failed requests":                            func(r *results) { r.Parts.Updates.Failed = 1 },
 	}
 	if len(good) != len(spoils) {
 		t.Errorf("%d verdicts and %d ways to fail", len(good), len(spoils))
