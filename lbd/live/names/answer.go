@@ -20,34 +20,40 @@ const (
 	truncated     = 0x02 // in the third byte
 )
 
-// answer returns what is to be sent for a message, nil for nothing, and the set when the answer is about one. The set
-// is all there when cut is false.
-func (c *content) answer(message []byte, udp bool) (reply []byte, about *set, cut bool) {
+// answer is what is to be sent for a message.
+type answer struct {
+	bytes   []byte // nil: nothing
+	set     *set   // whose peers it names, nil for all other answers
+	cut     bool   // it names none, and tells to ask over TCP
+	address bool   // it has the address of a peer's name
+}
+
+// answer answers a message. There is no content yet when c is nil.
+func (c *content) answer(message []byte, udp bool) answer {
 	var q dns.Msg
 	if len(message) > longestQuestion || q.Unpack(message) != nil || q.Response {
-		return nil, nil, false
+		return answer{}
 	}
 	if q.Opcode != dns.OpcodeQuery || len(q.Question) != 1 || q.Question[0].Qclass != dns.ClassINET {
-		return refuse(&q, dns.RcodeRefused), nil, false
+		return answer{bytes: refuse(&q, dns.RcodeRefused)}
 	}
-	if c == nil { // nothing is known yet
-		return refuse(&q, dns.RcodeServerFailure), nil, false
+	if c == nil {
+		return answer{bytes: refuse(&q, dns.RcodeServerFailure)}
 	}
 	name := strings.ToLower(q.Question[0].Name)
 	switch q.Question[0].Qtype {
 	case dns.TypeSRV:
 		if s := c.byOwner[name]; s != nil {
-			reply, cut = s.answer(message, udp)
-			if reply != nil {
-				return reply, s, cut
+			if reply, cut := s.answer(message, udp); reply != nil {
+				return answer{bytes: reply, set: s, cut: cut}
 			}
 		}
 	case dns.TypeA, dns.TypeAAAA:
 		if _, ok := c.hosts[name]; ok {
-			return c.address(&q, name), nil, false
+			return answer{bytes: c.address(&q, name), address: true}
 		}
 	}
-	return refuse(&q, dns.RcodeRefused), nil, false
+	return answer{bytes: refuse(&q, dns.RcodeRefused)}
 }
 
 // answer is the packed answer, made one to this question. It is nil when the question is not spelled out as in the

@@ -18,10 +18,7 @@ func Connections(addrs ...netip.AddrPort) (map[netip.AddrPort]int, error) {
 	for _, a := range addrs {
 		plain[netip.AddrPortFrom(a.Addr().Unmap(), a.Port())] = 0
 	}
-	err := sockets("tcp", func(s socket) {
-		if s.state != established && s.state != synSent && s.state != closeWait {
-			return
-		}
+	err := connections(func(s socket) {
 		if _, ok := plain[s.remote]; ok {
 			plain[s.remote]++
 		}

@@ -19,7 +19,7 @@ func TestNginxKeepsTheLastAnswerWithoutUs(t *testing.T) {
 	s := newSite(t, "", peers(all...)...)
 	s.settle()
 	addr := s.zone.Addr()
-	end := s.traffic(50)
+	end := s.traffic(50, 0)
 	s.stop()
 
 	time.Sleep(15 * time.Second)
@@ -35,7 +35,7 @@ func TestNginxKeepsTheLastAnswerWithoutUs(t *testing.T) {
 
 	// We are back, and know nothing yet: still nothing changes. Then there is another set.
 	s.zone, s.stop = zone(t, addr)
-	end = s.traffic(50)
+	end = s.traffic(50, 0)
 	serverstest.Eventually(t, soon, func() error {
 		if !strings.Contains(s.errorLog(), "Server failure") {
 			return fmt.Errorf("nginx has not asked")
@@ -74,7 +74,7 @@ func TestReload(t *testing.T) {
 	all := backends(t, 2)
 	s := newSite(t, "", peers(all...)...)
 	s.settle()
-	end := s.traffic(100)
+	end := s.traffic(100, 0)
 	for range 3 {
 		s.reload()
 		s.set(peer(all[0]))

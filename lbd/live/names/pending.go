@@ -113,8 +113,8 @@ func (z *Zone) Pending() string {
 	}
 	var u unread
 	var err error
-	if u.udp, err = z.connected("udp"); err == nil && z.usesTCP() {
-		u.tcp, err = z.connected("tcp")
+	if u.udp, err = z.unreadUDP(); err == nil && z.usesTCP() {
+		u.tcp, err = z.unreadBy(connections)
 	}
 	if err != nil {
 		return err.Error()
@@ -126,9 +126,13 @@ func (z *Zone) Pending() string {
 // them to be read.
 type unread struct{ udp, tcp map[netip.AddrPort]uint64 }
 
-func (z *Zone) connected(kind string) (map[netip.AddrPort]uint64, error) {
+func (z *Zone) unreadUDP() (map[netip.AddrPort]uint64, error) {
+	return z.unreadBy(func(yield func(socket)) error { return sockets("udp", yield) })
+}
+
+func (z *Zone) unreadBy(list func(yield func(socket)) error) (map[netip.AddrPort]uint64, error) {
 	waiting := map[netip.AddrPort]uint64{}
-	err := sockets(kind, func(s socket) {
+	err := list(func(s socket) {
 		if s.remote == z.addr {
 			waiting[s.local] = s.unread
 		}
@@ -164,8 +168,8 @@ func (z *Zone) pending(want *content, u unread, now time.Time) string {
 			continue // an upstream that is no more
 		}
 		asked[key.owner] = true
-		if reason := c.behind(s, key.from, u, now); reason != "" {
-			why[key.owner] = reason
+		if reason := c.behind(s, key.from, u, now); why[key.owner] == "" || reason != "" && reason < why[key.owner] {
+			why[key.owner] = reason // the same of many each time
 		}
 	}
 	for _, s := range want.sets {
@@ -218,6 +222,7 @@ func (c *client) behind(s *set, from netip.AddrPort, u unread, now time.Time) st
 func (z *Zone) strange(known map[netip.AddrPort]bool, open map[netip.AddrPort]uint64, now time.Time) string {
 	for from := range z.strangers {
 		if _, ok := open[from]; !ok || known[from] {
+			delete(z.strangers, from)
 		}
 	}
 	why := ""

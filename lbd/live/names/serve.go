@@ -27,6 +27,7 @@ func (z *Zone) Run(ctx context.Context) error {
 	defer stop()
 	group.Go(func() error { return z.serveUDP() })
 	group.Go(func() error { return z.serveTCP(ctx, group) })
+	group.Go(func() error { z.pace(ctx); return nil })
 	err := group.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
@@ -45,12 +46,18 @@ func (z *Zone) serveUDP() error {
 		if !from.Addr().IsLoopback() {
 			continue
 		}
-		reply, about, cut := z.content.Load().answer(message[:n], true)
-		if reply == nil {
-			continue
-		}
-		if _, err := z.udp.WriteToUDPAddrPort(reply, from); err == nil && about != nil {
-			z.toldUDP(from, about, cut, time.Now())
+		a := z.content.Load().answer(message[:n], true)
+		switch {
+		case a.bytes == nil:
+		case a.address:
+			select {
+			case z.addresses <- addressed{from, a.bytes}:
+			default: // more than any Nginx asks for at once
+			}
+		default:
+			if _, err := z.udp.WriteToUDPAddrPort(a.bytes, from); err == nil && a.set != nil {
+				z.toldUDP(from, a.set, a.cut, time.Now())
+			}
 		}
 	}
 }
@@ -99,16 +106,16 @@ func (z *Zone) serveConn(conn *net.TCPConn) {
 		if _, err := io.ReadFull(conn, message[:size]); err != nil {
 			return
 		}
-		reply, about, _ := z.content.Load().answer(message[:size], false)
-		if reply == nil {
+		a := z.content.Load().answer(message[:size], false)
+		if a.bytes == nil {
 			return
 		}
 		conn.SetWriteDeadline(time.Now().Add(writeTime))
-		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a.bytes))), a.bytes...)); err != nil {
 			return
 		}
-		if about != nil {
-			z.toldTCP(from, about, time.Now())
+		if a.set != nil {
+			z.toldTCP(from, a.set, time.Now())
 		}
 	}
 }

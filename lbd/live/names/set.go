@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/miekg/dns"
 )
@@ -21,6 +22,13 @@ const (
 	primary = 0
 	backup  = 1
 )
+
+func priority(p Peer) uint16 {
+	if p.Backup {
+		return backup
+	}
+	return primary
+}
 
 // addressTTL is how long Nginx may keep the address of a peer's name: the name is the address, so it is never wrong. A
 // look at an upstream is one question then, and addresses are asked for only when they are new to a worker.
@@ -61,6 +69,9 @@ func newSet(u Upstream, generation int64) (*set, error) {
 	m.Id, m.RecursionDesired = 0, false
 	m.Response, m.Authoritative, m.Compress = true, true, true
 	header := dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeSRV, Class: dns.ClassINET} // TTL 0
+	// Backups last: Nginx sorts records by priority with an insertion sort.
+	peers = slices.Clone(peers)
+	slices.SortStableFunc(peers, func(a, b Peer) int { return int(priority(a)) - int(priority(b)) })
 	for _, p := range peers {
 		addr := netip.AddrPortFrom(p.Addr.Addr().Unmap(), p.Addr.Port())
 		if p != placeholder && (!addr.IsValid() || addr.Port() == 0 || addr.Addr().Zone() != "") {
@@ -69,10 +80,7 @@ func newSet(u Upstream, generation int64) (*set, error) {
 		if p.Weight < 1 || p.Weight > 65535 {
 			return nil, fmt.Errorf("upstream %s: peer %s: weight %d is not from 1 to 65535", u.Name, p.Addr, p.Weight)
 		}
-		rr := &dns.SRV{Hdr: header, Priority: primary, Weight: uint16(p.Weight), Port: addr.Port(), Target: hostOf(addr)}
-		if p.Backup {
-			rr.Priority = backup
-		}
+		rr := &dns.SRV{Hdr: header, Priority: priority(p), Weight: uint16(p.Weight), Port: addr.Port(), Target: hostOf(addr)}
 		m.Answer = append(m.Answer, rr)
 		s.hosts[rr.Target] = addr.Addr()
 	}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 )
 
@@ -21,12 +22,25 @@ type socket struct {
 	unread        uint64
 }
 
-// The states in which a connection that was begun here can be one with a request under way.
-const (
-	established = 1
-	synSent     = 2
-	closeWait   = 8 // the other side has sent all; it may not have been read
-)
+// underWay are the states in which a connection that was begun here can have a request under way: established, being
+// opened, and closed by the other side, whose answer may not have been read.
+var underWay = []byte{1, 2, 8}
+
+// connections calls yield with the TCP sockets of this network namespace that are in such a state. Where the kernel has
+// no socket monitor they are taken from its table.
+func connections(yield func(socket)) error {
+	if all, err := monitorTCP(underWay); err == nil {
+		for _, s := range all {
+			yield(s)
+		}
+		return nil
+	}
+	return sockets("tcp", func(s socket) {
+		if slices.Contains(underWay, s.state) {
+			yield(s)
+		}
+	})
+}
 
 // sockets calls yield with the sockets of this network namespace of one kind, "tcp" or "udp", IPv4 and IPv6, whose
 // rows are in proc(5)'s net folder. A kernel without IPv6 has no table of it.

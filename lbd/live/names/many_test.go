@@ -1,0 +1,122 @@
+package names_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+	"github.com/bazbeans/bazbeans/lbd/live/names"
+)
+
+// fleet is n nodes of one process, each at an address of its own, and who of them was asked.
+type fleet struct {
+	peers []names.Peer
+	mu    sync.Mutex
+	asked map[netip.Addr]int
+}
+
+func newFleet(t testing.TB, n int) *fleet {
+	t.Helper()
+	f := &fleet{asked: map[netip.Addr]int{}}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		local := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr).AddrPort().Addr()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.asked[local]++
+	})}
+	var serving sync.WaitGroup
+	t.Cleanup(func() { server.Close(); serving.Wait() })
+	port := serverstest.Ports(t, 1)[0]
+	addr := netip.MustParseAddr("127.77.0.1")
+	for range n {
+		at := netip.AddrPortFrom(addr, uint16(port))
+		l, err := net.Listen("tcp", at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		serving.Go(func() { server.Serve(l) }) // ends with ErrServerClosed
+		f.peers = append(f.peers, names.Peer{Addr: at, Weight: 1})
+		addr = addr.Next()
+	}
+	return f
+}
+
+func (f *fleet) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.asked)
+}
+
+func (f *fleet) count(addr netip.Addr) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked[addr]
+}
+
+func (f *fleet) reached() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.asked)
+}
+
+// A worker that is new to 1,000 nodes asks for all their addresses at once, in two kinds; nothing of it may be lost,
+// else Nginx would go without those nodes for seconds. A reload under traffic is the hard case.
+func TestAThousandNodes(t *testing.T) {
+	f := newFleet(t, 1000)
+	s := newSite(t, "keepalive 8;", f.peers...)
+	s.settle()
+	end := s.traffic(500, 0)
+	s.all(f, 1000)
+	s.reload()
+	f.forget()
+	s.all(f, 1000)
+
+	s.set(f.peers[1:]...)
+	s.settle()
+	f.forget()
+	s.all(f, 999)
+	end()
+	if f.count(f.peers[0].Addr.Addr()) > 0 {
+		t.Error("a request went to the node that was taken out")
+	}
+	if log := s.errorLog(); strings.Contains(log, "[error]") {
+		t.Errorf("nginx says:\n%.2000s", log)
+	}
+}
+
+// all waits until n nodes have been asked.
+func (s *site) all(f *fleet, n int) {
+	s.Helper()
+	serverstest.Eventually(s, 30*time.Second, func() error {
+		if got := f.reached(); got < n {
+			return fmt.Errorf("%d nodes of %d were asked", got, n)
+		}
+		return nil
+	})
+}
+
+func TestTooManyNodes(t *testing.T) {
+	var list []names.Peer
+	addr := netip.MustParseAddr("200.100.100.100")
+	for range 2000 {
+		list = append(list, names.Peer{Addr: netip.AddrPortFrom(addr, 12345), Weight: 1})
+		addr = addr.Next()
+	}
+	for n, want := range map[int]bool{1: true, 1550: true, 1700: false, 2000: false} {
+		if err := names.Fits(names.Upstream{Name: app, Peers: list[:n]}); (err == nil) != want || err != nil && !errors.Is(err, names.ErrTooLarge) {
+			t.Errorf("%d peers: %v", n, err)
+		}
+	}
+	z, _ := zone(t, netip.AddrPort{})
+	err := z.Set(1, []names.Upstream{{Name: app, Peers: list}})
+	if want := "upstream app_backend: too many peers for one DNS answer: 2000 peers make"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error %v, want %s …", err, want)
+	}
+}
