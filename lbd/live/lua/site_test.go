@@ -1,6 +1,7 @@
 package lua_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -362,4 +363,11 @@ func operatorsLine(t testing.TB) string {
 		t.Fatal("docs/live-lua.md has no ```lua block")
 	}
 	return line
+}
+
+// unixClient speaks with a server at a unix socket.
+func unixClient(path string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
 }

@@ -20,7 +20,7 @@ end
 
 -- host gives the address as Nginx takes it in "host:port"; else nil.
 local function host(text)
-    if #text > 45 then
+    if #text > 45 or not match(text, "^[%x.:]+$") then
         return nil
     elseif find(text, ":", 1, true) then
         return C.inet_pton(AF_INET6, text, scratch) == 1 and "[" .. text .. "]" or nil

@@ -1,7 +1,8 @@
 -- The shared dictionary, and who is busy with what.
 --
 --   v                   raised whenever anybody has to look again: a message, a worker that came or went
---   m, m<n>             number of the present message, and its text; the one before it is kept
+--   m, m<n>             number of the present message, and its text
+--   p                   number of the one before it, which is kept for those who are reading it
 --   w<pid>              a worker: "GENERATION EXITING ERROR", of constant length, so that writing it can't fail
 --   c<pid>/<name>/<k>   requests under way on the slots 16k … 16k+15 of an upstream, uint32 each; slot -1 is the
 --                       sum of those whose peer the present message does not have at all
@@ -60,6 +61,16 @@ local function look_around()
     worker.others = others
 end
 
+-- new_number begins with the time, so that a dictionary which somebody emptied never counts the same again.
+local function new_number()
+    return floor(ngx.now() * 1000)
+end
+
+-- raise makes everybody look again.
+local function raise()
+    return dict:incr("v", 1, new_number())
+end
+
 -- register makes this process known. It first drops what a former process of the same number left, and those
 -- that no longer live (ESRCH is 3 everywhere).
 local function register()
@@ -73,7 +84,7 @@ local function register()
         end
     end
     publish_worker()
-    dict:incr("v", 1, 0)
+    raise()
 end
 
 -- counts of one upstream in this worker. They outlive every change of its peers.

@@ -167,11 +167,11 @@ local function present()
             return nil
         end
         local text = dict:get("m" .. m)
-        if text then
+        if type(text) == "string" then
             return text, m
         end
     end
-    error("the dictionary names a message that it does not hold")
+    error("the dictionary names a message that it does not hold", 0)
 end
 
 local seen_version, seen_message, message = -1, nil, nil
@@ -185,16 +185,16 @@ local function refresh(version)
             local err
             fresh, err = decode(text, message)
             if not fresh then
-                error("the dictionary holds a bad message: " .. err)
+                error("the dictionary holds a bad message: " .. err, 0)
             end
         end
         for name, u in pairs(upstreams) do
             set_peers(u, fresh and fresh.peers[name] or u.seed)
         end
         message, seen_message = fresh, m
+        worker.generation, worker.error = fresh and fresh.generation or 0, ""
     end
     look_around()
-    worker.generation, worker.error = message and message.generation or 0, ""
     publish_worker()
     seen_version = version
 end

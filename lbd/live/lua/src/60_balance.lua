@@ -209,7 +209,15 @@ local function step_in(u, rec)
             end
         end
         local version = dict:get("v")
-        if version == seen_version then
+        local current = version == seen_version
+        if not current then
+            local ok, err = pcall(refresh, version)
+            if not ok then -- then by the last set that was good
+                fault(err)
+                current = true
+            end
+        end
+        if current then
             if not t then
                 return BUSY
             end
@@ -222,7 +230,6 @@ local function step_in(u, rec)
         end
         leave(rec)
         rec.draws, rec.hash, rec.round, rec.key = draws, hash, round, key
-        refresh(version)
     end
     error("the peers change faster than a request can begin")
 end
@@ -235,7 +242,6 @@ local function balance(name)
     local u = upstreams[name]
     if not worker.pid then
         register()
-        refresh(dict:get("v"))
     end
     local rec = request_of(u, request_key())
     if u.broken and seen_version ~= dict:get("v") then

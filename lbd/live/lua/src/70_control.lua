@@ -52,7 +52,8 @@ local function state()
                 exiting == "1", busy_of(keys, pid)))
         end
     end
-    local generation, sum = match(present() or "", HEAD)
+    local _, now = pcall(present)
+    local generation, sum = match(now or "", HEAD)
     return format('{"version":1,"generation":%s,"sum":"%s","free":%d,"workers":[%s]}\n', generation or 0, sum or "",
         dict:free_space(), concat(workers, ","))
 end
@@ -63,8 +64,11 @@ local function put(text)
     if not fresh then
         return 400, err .. "\n"
     end
-    local m = (dict:get("m") or 0) + 1
-    dict:delete("m" .. m - 2)
+    local former, older = dict:get("m"), dict:get("p")
+    local m = max((tonumber(former) or 0) + 1, new_number())
+    if older then
+        dict:delete("m" .. older)
+    end
     local ok, why = dict:safe_set("m" .. m, text)
     if ok then
         ok, why = dict:safe_set("m", m)
@@ -73,7 +77,8 @@ local function put(text)
         dict:delete("m" .. m)
         return 507, "the shared dictionary can't take the message: " .. why .. "\n"
     end
-    refresh(dict:incr("v", 1, 0))
+    dict:safe_set("p", former)
+    refresh(raise())
     return 200, state(), "application/json"
 end
 
@@ -83,12 +88,16 @@ local function control()
         register()
     end
     if seen_version ~= dict:get("v") then
-        refresh(dict:get("v"))
+        local ok, err = pcall(refresh, dict:get("v"))
+        if not ok then
+            fault(err)
+        end
     end
     if route == "PUT /peers" then
         local text = body()
-        if not dict:safe_add("lock", worker.pid, 5) then
-            return 503, "another change is under way\n"
+        local free, why = dict:safe_add("lock", worker.pid, 5) -- seconds: a worker may be killed in the middle
+        if not free then
+            return why == "exists" and 503 or 507, "no lock for a change: " .. why .. "\n"
         end
         local ok, status, reply, kind = pcall(put, text)
         dict:delete("lock")
@@ -105,7 +114,7 @@ local function control()
         for pid in gmatch(ngx.var.arg_pid or "", "%d+") do
             forget(dict:get_keys(0), pid)
         end
-        refresh(dict:incr("v", 1, 0))
+        refresh(raise())
         return 200, state(), "application/json"
     end
     return 404, "PUT or GET /peers, GET /state, POST /forget?pid=N,…\n"
