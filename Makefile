@@ -2,7 +2,7 @@
 SHELL   := /bin/sh
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/bazbeans/bazbeans/cli.version=$(VERSION)
-SCRIPTS := tools/deps .ci/run dev/shot/take.sh $(wildcard docker/*.sh docker/*/*.sh)
+SCRIPTS := tools/deps .ci/run dev/shot/take.sh $(wildcard docker/*.sh docker/*/*.sh nginx-test/*/*.sh)
 
 # ARGS is handed to the program of demo, bench and faults; CYCLES to bench.
 ARGS   ?=
@@ -10,8 +10,11 @@ CYCLES ?= 50
 # FUZZTIME is for each fuzz target.
 FUZZTIME ?= 30s
 
+# HARNESS is what is the same with Docker and without.
+HARNESS = $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(JUNIT),--junit $(JUNIT))
+
 .DEFAULT_GOAL := help
-.PHONY: help build demo test roots test-systemd test-docker images deps test-short lint bench bench-resolvers faults fuzz man fmt clean
+.PHONY: help build demo test harness roots test-systemd test-docker images deps test-short lint bench bench-resolvers faults fuzz man fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +31,16 @@ demo: ## run a whole small site here: Redis, Nginx, three nodes, lbd (ARGS=--smo
 test: ## run all tests, with real servers; installs what they need
 	@tools/deps test
 	go test -race -timeout 20m ./...
+
+harness: build ## test templates with real Nginx in containers (NGINX_IMAGES TEMPLATES CASES FIXTURE GOLDEN UPDATE=1 JUNIT=FILE, LOCAL=1: without Docker)
+ifdef LOCAL
+	@tools/deps demo
+	bin/lbd test --cases $(or $(CASES),nginx-test/cases) $(HARNESS) $(foreach n,$(NGINX),--nginx $n) $(ARGS)
+else
+	@tools/deps harness $(if $(findstring debian:,$(NGINX_IMAGES)),roots)
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/harness ./nginx-test/compose
+	@bin/harness $(if $(NGINX_IMAGES),--images "$(NGINX_IMAGES)") $(if $(CASES),--cases $(CASES)) $(HARNESS) $(ARGS)
+endif
 
 roots: ## make the Debians whose Nginx 1.22, 1.26 and 1.30 tests run (root; once, two minutes and 800 MB)
 	@tools/deps roots

@@ -59,8 +59,11 @@ func Get(ctx context.Context, suite string) (*Root, error) {
 // this machine, /tmp among them, where they are. It needs root to run.
 func (r *Root) Nginx() string { return r.bin("nginx") }
 
-// Redis is the same for redis-server, or valkey-server where the suite has
-// that instead.
+// RedisName is the name of the suite's Redis program.
+func (r *Root) RedisName() string { return r.redis }
+
+// Redis is the same as Nginx for redis-server, or valkey-server where the suite
+// has that instead.
 func (r *Root) Redis() string { return r.bin(r.redis) }
 
 // Lua are the paths, in this root, of the modules that Nginx has to load for

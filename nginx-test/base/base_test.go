@@ -22,6 +22,9 @@ const soon = 10 * time.Second
 
 func root(t *testing.T, suite string) *base.Root {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("one has to be root to make and enter another Debian")
+	}
 	r, err := base.Get(t.Context(), suite)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package base_test
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -10,6 +11,9 @@ import (
 
 func engine(t *testing.T) *base.Docker {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("one has to be root to start a container engine")
+	}
 	d, err := base.Engine(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,117 @@
+// Command compose plays the harness in containers (make harness): for each
+// Nginx image it plays the cases of `lbd test`, brings up the site of
+// nginx-test/compose.yml, tells it stories under traffic, and removes all of it
+// again; at the end `lbd test --from` prints one table of all. It is also the
+// program of the site's sample nodes and of its client.
+//
+// It knows nothing of cases and templates: lbd does, inside the containers. It
+// needs docker and compose, and starts an engine only where none runs.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // who looks may go away; what we have started does not go by itself
+	switch err := dispatch(ctx, os.Args[1:]); {
+	case errors.Is(err, errFaults):
+		os.Exit(1) // the table has told
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "harness:", err)
+		os.Exit(1)
+	}
+}
+
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) == 2 {
+		switch args[0] {
+		case "node":
+			return serveNode(ctx, args[1])
+		case "client":
+			return sendTraffic(ctx, args[1], os.Stdin, os.Stdout)
+		case "get":
+			return get(ctx, args[1], os.Stdout)
+		}
+	}
+	o, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return o.play(ctx)
+}
+
+// options are those of `make harness`.
+type options struct {
+	images    string
+	templates string
+	cases     string
+	fixture   string
+	golden    string
+	junit     string
+	update    bool
+	keep      bool
+	bin       string
+	file      string
+}
+
+func parse(args []string) (*options, error) {
+	o := new(options)
+	fs := flag.NewFlagSet("harness", flag.ContinueOnError)
+	fs.StringVar(&o.images, "images", "nginx:1.28", "Nginx `images`, with spaces between; debian:bookworm, debian:trixie and debian:sid are made here and not pulled")
+	fs.StringVar(&o.templates, "templates", "", "templates `folder` (default: the built-in ones)")
+	fs.StringVar(&o.cases, "cases", "nginx-test/cases", "cases `folder`")
+	fs.StringVar(&o.fixture, "fixture", "", "a node list `file`, as for lbd render, as one more case")
+	fs.StringVar(&o.golden, "golden", "", "`folder` of texts to compare with what is rendered")
+	fs.StringVar(&o.junit, "junit", "", "write JUnit XML to this `file`")
+	fs.BoolVar(&o.update, "update", false, "write the golden texts")
+	fs.BoolVar(&o.keep, "keep", false, "leave the last site running, and say how to look at it and remove it")
+	fs.StringVar(&o.bin, "bin", "bin", "`folder` of the static programs lbd, bbagent, bbctl and harness")
+	fs.StringVar(&o.file, "file", "nginx-test/compose.yml", "the compose `file`")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("%q is not expected; see --help", fs.Arg(0))
+	}
+	if o.update && o.golden == "" {
+		return nil, errors.New("--update needs --golden")
+	}
+	return o, nil
+}
+
+// get prints what a URL answers, in a container that has no program for that.
+func get(ctx context.Context, url string, stdout io.Writer) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", url, resp.Status, strings.TrimSpace(string(text)))
+	}
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(text)
+	return err
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestOptions(t *testing.T) {
+	for line, want := range map[string]string{
+		"--update":         "--golden",
+		"nginx:1.28":       `"nginx:1.28" is not expected`,
+		"--images x --new": "-new",
+	} {
+		if _, err := parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", line, err, want)
+		}
+	}
+	o, err := parse(nil)
+	if err != nil || o.images != "nginx:1.28" || o.cases != "nginx-test/cases" {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+func TestFilesThatAreNotThere(t *testing.T) {
+	o, err := parse([]string{"--file", "../compose.yml", "--bin", ".", "--cases", "no-such-cases"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.paths(); err == nil || !strings.Contains(err.Error(), "no-such-cases") {
+		t.Error(err) // docker would make a folder of that name
+	}
+}
+
+func TestVersions(t *testing.T) {
+	for said, want := range map[string]string{"nginx version: nginx/1.28.0\n": "1.28.0", "nginx version: openresty/1.25.3.1\n": "1.25.3.1", "nginx version: nginx/1.22.1 (Ubuntu)\n": "1.22.1", "sh: nginx: not found\n": ""} {
+		if got := version([]byte(said)); got != want {
+			t.Errorf("%s: %q, want %q", said, got, want)
+		}
+	}
+}
