@@ -11,7 +11,7 @@ CYCLES ?= 50
 FUZZTIME ?= 30s
 
 # HARNESS is what is the same with Docker and without.
-HARNESS = $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(JUNIT),--junit $(JUNIT))
+HARNESS = $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(INCLUDE),--include $(INCLUDE)) $(if $(JUNIT),--junit $(JUNIT))
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test harness roots test-systemd test-docker images deps test-short lint bench bench-resolvers faults fuzz man fmt clean
@@ -32,7 +32,7 @@ test: ## run all tests, with real servers; installs what they need
 	@tools/deps test
 	go test -race -timeout 20m ./...
 
-harness: build ## test templates with real Nginx in containers (NGINX_IMAGES TEMPLATES CASES FIXTURE GOLDEN UPDATE=1 JUNIT=FILE, LOCAL=1: without Docker)
+harness: build ## test templates with real Nginx in containers (NGINX_IMAGES TEMPLATES CASES FIXTURE INCLUDE GOLDEN UPDATE=1 JUNIT=FILE, LOCAL=1: without Docker)
 ifdef LOCAL
 	@tools/deps demo
 	bin/lbd test --cases $(or $(CASES),nginx-test/cases) $(HARNESS) $(foreach n,$(NGINX),--nginx $n) $(ARGS)

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -62,6 +63,8 @@ type options struct {
 	cases     string
 	fixture   string
 	golden    string
+	include   string
+	more      []string // for lbd test
 	junit     string
 	update    bool
 	keep      bool
@@ -72,12 +75,17 @@ type options struct {
 func parse(args []string) (*options, error) {
 	o := new(options)
 	fs := flag.NewFlagSet("harness", flag.ContinueOnError)
+	fs.Usage = func() {
+		fmt.Fprintln(fs.Output(), "Usage: harness [flags] [-- further flags of lbd test, like --only 'ip-*']")
+		fs.PrintDefaults()
+	}
 	fs.StringVar(&o.images, "images", "nginx:1.28", "Nginx `images`, with spaces between; debian:bookworm, debian:trixie and debian:sid are made here and not pulled")
 	fs.StringVar(&o.templates, "templates", "", "templates `folder` (default: the built-in ones)")
 	fs.StringVar(&o.cases, "cases", "nginx-test/cases", "cases `folder`")
 	fs.StringVar(&o.fixture, "fixture", "", "a node list `file`, as for lbd render, as one more case")
-	fs.StringVar(&o.golden, "golden", "", "`folder` of texts to compare with what is rendered")
+	fs.StringVar(&o.golden, "golden", "", "`folder` of golden files (default: golden in the cases folder)")
 	fs.StringVar(&o.junit, "junit", "", "write JUnit XML to this `file`")
+	fs.StringVar(&o.include, "include", "", "a `file` with what the templates need at http level: maps, log formats")
 	fs.BoolVar(&o.update, "update", false, "write the golden texts")
 	fs.BoolVar(&o.keep, "keep", false, "leave the last site running, and say how to look at it and remove it")
 	fs.StringVar(&o.bin, "bin", "bin", "`folder` of the static programs lbd, bbagent, bbctl and harness")
@@ -85,11 +93,8 @@ func parse(args []string) (*options, error) {
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	if fs.NArg() > 0 {
+	if o.more = fs.Args(); len(o.more) > 0 && !slices.Contains(args, "--") {
 		return nil, fmt.Errorf("%q is not expected; see --help", fs.Arg(0))
-	}
-	if o.update && o.golden == "" {
-		return nil, errors.New("--update needs --golden")
 	}
 	return o, nil
 }

@@ -7,7 +7,6 @@ import (
 
 func TestOptions(t *testing.T) {
 	for line, want := range map[string]string{
-		"--update":         "--golden",
 		"nginx:1.28":       `"nginx:1.28" is not expected`,
 		"--images x --new": "-new",
 	} {
@@ -15,7 +14,11 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: %v, want %s", line, err, want)
 		}
 	}
-	o, err := parse(nil)
+	o, err := parse(strings.Fields("--update -- --only ip-*"))
+	if err != nil || !o.update || len(o.more) != 2 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	o, err = parse(nil)
 	if err != nil || o.images != "nginx:1.28" || o.cases != "nginx-test/cases" {
 		t.Errorf("%+v, %v", o, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ func (o *options) paths() (env []string, err error) {
 			return nil, err
 		}
 	}
-	for _, v := range []struct{ name, path string }{{"BIN", o.bin}, {"TEMPLATES", o.templates}, {"CASES", o.cases}, {"FIXTURE", o.fixture}, {"GOLDEN", o.golden}} {
+	for _, v := range []struct{ name, path string }{{"BIN", o.bin}, {"TEMPLATES", o.templates}, {"CASES", o.cases}, {"FIXTURE", o.fixture}, {"GOLDEN", o.golden}, {"INCLUDE", o.include}} {
 		if v.path == "" {
 			continue
 		}
@@ -93,98 +94,95 @@ func (o *options) playImage(ctx context.Context, p project, label, out string) (
 	if err != nil {
 		return nil, err
 	}
-	p.env = append(p.env[:len(p.env):len(p.env)], i.env...)
+	p.env = slices.Concat(p.env, i.env)
 	defer func() {
 		if o.keep && ctx.Err() == nil {
-			fmt.Fprintf(os.Stderr, "the site of %s is up: %s -p %s ps; remove it with: docker rm -fv $(docker ps -aq --filter name=%[3]s)\n", label, strings.Join(p.command, " "), p.name)
+			fmt.Fprintf(os.Stderr, "the site goes on: docker ps --filter name=%s; to remove it: docker rm -fv $(docker ps -aq --filter name=%[1]s)\n", p.name)
 			return
 		}
 		err = errors.Join(err, p.down())
 	}()
 	name := filepath.Join(out, strings.NewReplacer("/", "_", ":", "_").Replace(label))
 
-	s, err := p.open(ctx)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		logs, _ := p.compose(ctx, "logs", "--tail", "20", "--no-color")
-		return nil, fmt.Errorf("bring up the site: %w\n%s", err, logs)
-	}
-	r := s.tell(ctx, version+" "+label)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	text, err := json.Marshal(r)
+	played, err := o.playCases(ctx, &p, label)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(name+"-site.json", text, 0o644); err != nil {
+	told, err := json.Marshal(p.tell(ctx, fmt.Sprintf("%s (%s)", version, label)))
+	if err != nil {
 		return nil, err
 	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return []string{name + ".json", name + "-site.json"}, errors.Join(os.WriteFile(name+".json", played, 0o644), os.WriteFile(name+"-site.json", told, 0o644))
+}
 
+// playCases plays the cases in a container of their own and returns the report.
+func (o *options) playCases(ctx context.Context, p *project, label string) (report []byte, err error) {
 	args := []string{"run", "--rm", "-T", "--no-deps", "cases", "--cases", "/cases", "--label", label, "-o", "json"}
-	for value, flags := range map[string][]string{o.templates: {"--templates", "/templates"}, o.fixture: {"--fixture", "/fixture.yaml"}, o.golden: {"--golden", "/golden"}} {
-		if value != "" {
-			args = append(args, flags...)
+	for _, given := range []struct{ value, flag, path string }{{o.templates, "--templates", "/templates"}, {o.fixture, "--fixture", "/fixture.yaml"},
+		{o.golden, "--golden", "/golden"}, {o.include, "--include", "/include.conf"}} {
+		if given.value != "" {
+			args = append(args, given.flag, given.path)
 		}
 	}
 	if o.update {
 		args = append(args, "--update")
 	}
-	text, err = p.compose(ctx, args...)
-	if err := os.WriteFile(name+".json", text, 0o644); err != nil {
-		return nil, err
+	report, err = p.compose(ctx, append(args, o.more...)...)
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 && json.Valid(report) {
+		err = nil // there are faults, and they are in the report
 	}
-	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 && json.Valid(text) {
-		err = nil // there are faults, and they are in the file
-	}
-	return []string{name + ".json", name + "-site.json"}, err
+	return report, err
 }
 
-// tell plays all stories. What a story has left broken the later ones find.
-func (s *site) tell(ctx context.Context, nginx string) *report {
-	r := &report{Network: "containers"}
-	for _, st := range stories {
-		began := time.Now()
-		row := result{Template: "(site)", Case: st.name, Nginx: nginx, Engine: "reload"}
-		f, err := s.one(ctx, st)
-		row.Requests, row.Seconds = int(f.Sent), time.Since(began).Seconds()
-		row.Went = fmt.Sprintf("%d of them failed; slowest %.2f s", f.Failed+f.Dropped, f.Slowest)
-		row.Nodes = map[string]int{}
-		for id, n := range f.ByNode {
-			row.Nodes[id] = int(n)
-		}
-		if f.Failed+f.Dropped > 0 {
-			err = errors.Join(err, fmt.Errorf("requests failed: %v", f.ByReason))
-		}
+// tell brings the site up and plays all stories. What a story has left broken the later ones find.
+func (p *project) tell(ctx context.Context, nginx string) *report {
+	r := &report{OK: true, Network: "containers"}
+	note := func(row result, err error) {
 		if err != nil {
-			logs, _ := s.compose(ctx, "logs", "--tail", "10", "--no-color", "nginx", "lbd")
-			row.Faults = []string{err.Error() + "\n" + string(logs)}
+			logs, _ := p.compose(ctx, "logs", "--tail", "10", "--no-color", "nginx", "lbd")
+			row.Faults = []string{fmt.Sprintf("%v\n%s", err, logs)}
 		}
-		row.OK = err == nil
-		fmt.Fprintf(os.Stderr, "  %-45s %4.1f s  %d requests, %s%s\n", st.name, row.Seconds, row.Requests, row.Went, strings.Join(append([]string{""}, row.Faults...), "\n"))
+		row.Template, row.Nginx, row.Engine, row.OK = "(site)", nginx, "reload", err == nil
+		r.OK = r.OK && row.OK
 		r.Results = append(r.Results, row)
+	}
+	s, err := p.open(ctx)
+	if err != nil {
+		note(result{Case: "the site comes up"}, err)
+		return r
+	}
+	for _, st := range stories {
 		if ctx.Err() != nil {
 			break
 		}
-	}
-	r.OK = true
-	for _, row := range r.Results {
-		r.OK = r.OK && row.OK
+		note(s.one(ctx, st))
 	}
 	return r
 }
 
 // one plays a story under traffic.
-func (s *site) one(ctx context.Context, st story) (figures, error) {
+func (s *site) one(ctx context.Context, st story) (result, error) {
+	began := time.Now()
+	row := result{Case: st.name, Nodes: map[string]int{}}
 	t, err := s.send(ctx)
 	if err != nil {
-		return figures{}, err
+		return row, err
 	}
 	played := st.play(ctx, s, t)
 	f, err := t.stop()
-	return f, errors.Join(played, err)
+	row.Requests, row.Seconds = int(f.Sent), time.Since(began).Seconds()
+	for id, n := range f.ByNode {
+		row.Nodes[id] = int(n)
+	}
+	lost := f.Failed + f.Dropped
+	row.Went = fmt.Sprintf("%d lost; slowest %.2f s", lost, f.Slowest)
+	if lost > 0 {
+		err = errors.Join(err, fmt.Errorf("%d requests were lost: %v", lost, f.ByReason))
+	}
+	return row, errors.Join(played, err)
 }
 
 // table has lbd print what the files hold.
