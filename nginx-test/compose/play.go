@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
@@ -95,31 +94,26 @@ func (o *options) playImage(ctx context.Context, p project, label, out string) (
 		return nil, err
 	}
 	p.env = slices.Concat(p.env, i.env)
-	defer func() {
-		if o.keep && ctx.Err() == nil {
-			fmt.Fprintf(os.Stderr, "the site goes on: docker ps --filter name=%s; to remove it: docker rm -fv $(docker ps -aq --filter name=%[1]s)\n", p.name)
-			return
-		}
-		err = errors.Join(err, p.down())
-	}()
+	cases, err := o.playCases(ctx, p, label)
+	if err != nil {
+		return nil, err
+	}
+	told, err := o.playSites(ctx, p, fmt.Sprintf("%s (%s)", version, label))
+	if err != nil {
+		return nil, err
+	}
+	stories, err := json.Marshal(told)
+	if err != nil {
+		return nil, err
+	}
 	name := filepath.Join(out, strings.NewReplacer("/", "_", ":", "_").Replace(label))
-
-	played, err := o.playCases(ctx, &p, label)
-	if err != nil {
-		return nil, err
-	}
-	told, err := json.Marshal(p.tell(ctx, fmt.Sprintf("%s (%s)", version, label)))
-	if err != nil {
-		return nil, err
-	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	return []string{name + ".json", name + "-site.json"}, errors.Join(os.WriteFile(name+".json", played, 0o644), os.WriteFile(name+"-site.json", told, 0o644))
+	files = []string{name + ".json", name + "-site.json"}
+	return files, errors.Join(os.WriteFile(files[0], cases, 0o644), os.WriteFile(files[1], stories, 0o644))
 }
 
 // playCases plays the cases in a container of their own and returns the report.
-func (o *options) playCases(ctx context.Context, p *project, label string) (report []byte, err error) {
+func (o *options) playCases(ctx context.Context, p project, label string) (report []byte, err error) {
+	defer func() { err = errors.Join(err, p.down()) }()
 	args := []string{"run", "--rm", "-T", "--no-deps", "cases", "--cases", "/cases", "--label", label, "-o", "json"}
 	for _, given := range []struct{ value, flag, path string }{{o.templates, "--templates", "/templates"}, {o.fixture, "--fixture", "/fixture.yaml"},
 		{o.golden, "--golden", "/golden"}, {o.include, "--include", "/include.conf"}} {
@@ -135,54 +129,6 @@ func (o *options) playCases(ctx context.Context, p *project, label string) (repo
 		err = nil // there are faults, and they are in the report
 	}
 	return report, err
-}
-
-// tell brings the site up and plays all stories. What a story has left broken the later ones find.
-func (p *project) tell(ctx context.Context, nginx string) *report {
-	r := &report{OK: true, Network: "containers"}
-	note := func(row result, err error) {
-		if err != nil {
-			logs, _ := p.compose(ctx, "logs", "--tail", "10", "--no-color", "nginx", "lbd")
-			row.Faults = []string{fmt.Sprintf("%v\n%s", err, logs)}
-		}
-		row.Template, row.Nginx, row.Engine, row.OK = "(site)", nginx, "reload", err == nil
-		r.OK = r.OK && row.OK
-		r.Results = append(r.Results, row)
-	}
-	s, err := p.open(ctx)
-	if err != nil {
-		note(result{Case: "the site comes up"}, err)
-		return r
-	}
-	for _, st := range stories {
-		if ctx.Err() != nil {
-			break
-		}
-		note(s.one(ctx, st))
-	}
-	return r
-}
-
-// one plays a story under traffic.
-func (s *site) one(ctx context.Context, st story) (result, error) {
-	began := time.Now()
-	row := result{Case: st.name, Nodes: map[string]int{}}
-	t, err := s.send(ctx)
-	if err != nil {
-		return row, err
-	}
-	played := st.play(ctx, s, t)
-	f, err := t.stop()
-	row.Requests, row.Seconds = int(f.Sent), time.Since(began).Seconds()
-	for id, n := range f.ByNode {
-		row.Nodes[id] = int(n)
-	}
-	lost := f.Failed + f.Dropped
-	row.Went = fmt.Sprintf("%d lost; slowest %.2f s", lost, f.Slowest)
-	if lost > 0 {
-		err = errors.Join(err, fmt.Errorf("%d requests were lost: %v", lost, f.ByReason))
-	}
-	return row, errors.Join(played, err)
 }
 
 // table has lbd print what the files hold.

@@ -74,7 +74,8 @@ func (s *site) ready(ctx context.Context) error {
 
 // lbdStatus is what the stories need of lbd's /status.
 type lbdStatus struct {
-	Nodes []struct{ ID, Address, State string }
+	Nodes  []struct{ ID, Address, State string }
+	Engine struct{ Name string }
 }
 
 func (l lbdStatus) serving() (ids []string) {

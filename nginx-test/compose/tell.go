@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// playSites tells the stories twice, each time in a site of its own: where changes go in by reloads, and where lbd chooses
+// how, if that comes to another engine. nginx is what the rows name it.
+func (o *options) playSites(ctx context.Context, p project, nginx string) (*report, error) {
+	all := &report{OK: true, Network: "containers"}
+	engines := []string{"reload", "auto"} // nginx.apply
+	rows := make([][]result, len(engines))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, apply := range engines {
+		g.Go(func() (err error) {
+			p := p
+			p.name += "-" + apply
+			p.env = append(p.env[:len(p.env):len(p.env)], "APPLY="+apply)
+			rows[i], err = p.tell(ctx, apply)
+			if o.keep && err == nil {
+				fmt.Fprintf(os.Stderr, "a site goes on: docker ps --filter name=%s; to remove it: docker rm -fv $(docker ps -aq --filter name=%[1]s)\n", p.name)
+				return nil
+			}
+			return errors.Join(err, p.down())
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for _, list := range rows {
+		for _, row := range list {
+			row.Template, row.Nginx, row.OK = "(site)", nginx, len(row.Faults) == 0
+			all.OK = all.OK && row.OK
+			all.Results = append(all.Results, row)
+		}
+	}
+	return all, nil
+}
+
+// tell brings the site up and plays all stories; a story finds what those before it have left broken. There are no rows
+// if lbd was to choose, and chose what is played anyway. err means that it was told to end.
+func (p *project) tell(ctx context.Context, apply string) (rows []result, err error) {
+	s, err := p.open(ctx)
+	engine := apply
+	if err == nil {
+		engine, err = s.engine(ctx)
+	}
+	if err == nil && apply == "auto" && engine == "reload" {
+		return nil, nil
+	}
+	note := func(row result, err error) {
+		if err != nil {
+			logs, _ := p.compose(ctx, "logs", "--tail", "10", "--no-color", "nginx", "lbd")
+			row.Faults = []string{fmt.Sprintf("%v\n%s", err, logs)}
+		}
+		row.Engine = engine
+		rows = append(rows, row)
+	}
+	if err != nil {
+		note(result{Case: "the site comes up"}, err)
+		return rows, context.Cause(ctx)
+	}
+	for _, st := range stories {
+		note(s.one(ctx, st))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return rows, context.Cause(ctx)
+}
+
+// engine is how changes go into the site's Nginx. lbd may see only at its first change that a live engine will not do.
+func (s *site) engine(ctx context.Context) (string, error) {
+	seen, err := s.status(ctx)
+	return seen.Engine.Name, err
+}
+
+// one plays a story under traffic.
+func (s *site) one(ctx context.Context, st story) (result, error) {
+	began := time.Now()
+	row := result{Case: st.name, Nodes: map[string]int{}}
+	t, err := s.send(ctx)
+	if err != nil {
+		return row, err
+	}
+	played := st.play(ctx, s, t)
+	f, err := t.stop()
+	row.Requests, row.Seconds = int(f.Sent), time.Since(began).Seconds()
+	for id, n := range f.ByNode {
+		row.Nodes[id] = int(n)
+	}
+	lost := f.Failed + f.Dropped
+	row.Went = fmt.Sprintf("%d lost; slowest %.2f s", lost, f.Slowest)
+	if lost > 0 {
+		err = errors.Join(err, fmt.Errorf("%d requests were lost: %v", lost, f.ByReason))
+	}
+	return row, errors.Join(played, err)
+}
