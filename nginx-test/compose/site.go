@@ -17,7 +17,7 @@ import (
 )
 
 // soon bounds each wait for something that takes moments on a quiet machine.
-const soon = 30 * time.Second
+const soon = time.Minute
 
 // The nodes of the site.
 var nodes = []string{"node1", "node2", "node3"}

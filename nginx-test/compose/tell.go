@@ -5,25 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/bazbeans/bazbeans/harness"
 )
 
-// playSites tells the stories twice, each time in a site of its own: where changes go in by reloads, and where lbd chooses
-// how, if that comes to another engine. nginx is what the rows name it.
-func (o *options) playSites(ctx context.Context, p project, nginx string) (*report, error) {
-	all := &report{OK: true, Network: "containers"}
-	engines := []string{"reload", "auto"} // nginx.apply
-	rows := make([][]result, len(engines))
+// engines are how changes go into Nginx, as lbd calls it.
+var engines = []string{"reload", "lua", "resolve"}
+
+// playSites tells the stories once for each engine that this Nginx can, each time in a site of its own. nginx is what the
+// rows name it.
+func (o *options) playSites(ctx context.Context, p project, nginx string) (*harness.Report, error) {
+	rows := make([][]harness.Result, len(engines))
 	g, ctx := errgroup.WithContext(ctx)
-	for i, apply := range engines {
+	for i, engine := range engines {
 		g.Go(func() (err error) {
 			p := p
-			p.name += "-" + apply
-			p.env = append(p.env[:len(p.env):len(p.env)], "APPLY="+apply)
-			rows[i], err = p.tell(ctx, apply)
-			if o.keep && err == nil {
+			p.name += "-" + engine
+			apply, live := "auto", engine // with auto it is reload where this engine will not do
+			if engine == "reload" {
+				apply, live = "reload", "auto"
+			}
+			p.env = slices.Concat(p.env, []string{"APPLY=" + apply, "LIVE=" + live})
+			rows[i], err = p.tell(ctx, engine)
+			if o.keep && err == nil && rows[i] != nil {
 				fmt.Fprintf(os.Stderr, "a site goes on: docker ps --filter name=%s; to remove it: docker rm -fv $(docker ps -aq --filter name=%[1]s)\n", p.name)
 				return nil
 			}
@@ -33,28 +41,27 @@ func (o *options) playSites(ctx context.Context, p project, nginx string) (*repo
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	for _, list := range rows {
-		for _, row := range list {
-			row.Template, row.Nginx, row.OK = "(site)", nginx, len(row.Faults) == 0
-			all.OK = all.OK && row.OK
-			all.Results = append(all.Results, row)
-		}
+	all := &harness.Report{OK: true, Network: "containers"}
+	for _, row := range slices.Concat(rows...) {
+		row.Template, row.Nginx, row.OK = "(site)", nginx, len(row.Faults) == 0
+		all.OK = all.OK && row.OK
+		all.Results = append(all.Results, row)
 	}
 	return all, nil
 }
 
 // tell brings the site up and plays all stories; a story finds what those before it have left broken. There are no rows
-// if lbd was to choose, and chose what is played anyway. err means that it was told to end.
-func (p *project) tell(ctx context.Context, apply string) (rows []result, err error) {
+// if Nginx can't do that engine. err means that it was told to end.
+func (p *project) tell(ctx context.Context, engine string) (rows []harness.Result, err error) {
 	s, err := p.open(ctx)
-	engine := apply
+	var is string
 	if err == nil {
-		engine, err = s.engine(ctx)
+		is, err = s.engine(ctx)
 	}
-	if err == nil && apply == "auto" && engine == "reload" {
+	if err == nil && is != engine {
 		return nil, nil
 	}
-	note := func(row result, err error) {
+	note := func(row harness.Result, err error) {
 		if err != nil {
 			logs, _ := p.compose(ctx, "logs", "--tail", "10", "--no-color", "nginx", "lbd")
 			row.Faults = []string{fmt.Sprintf("%v\n%s", err, logs)}
@@ -63,7 +70,7 @@ func (p *project) tell(ctx context.Context, apply string) (rows []result, err er
 		rows = append(rows, row)
 	}
 	if err != nil {
-		note(result{Case: "the site comes up"}, err)
+		note(harness.Result{Case: "the site comes up"}, err)
 		return rows, context.Cause(ctx)
 	}
 	for _, st := range stories {
@@ -82,9 +89,9 @@ func (s *site) engine(ctx context.Context) (string, error) {
 }
 
 // one plays a story under traffic.
-func (s *site) one(ctx context.Context, st story) (result, error) {
+func (s *site) one(ctx context.Context, st story) (harness.Result, error) {
 	began := time.Now()
-	row := result{Case: st.name, Nodes: map[string]int{}}
+	row := harness.Result{Case: st.name, Nodes: map[string]int{}}
 	t, err := s.send(ctx)
 	if err != nil {
 		return row, err
