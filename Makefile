@@ -1,8 +1,8 @@
 # BazBeans. `make help` lists the targets.
 SHELL   := /bin/sh
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION := $(shell packaging/version)
 LDFLAGS := -s -w -X github.com/bazbeans/bazbeans/cli.version=$(VERSION)
-SCRIPTS := tools/deps .ci/run dev/shot/take.sh $(wildcard docker/*.sh docker/*/*.sh nginx-test/*/*.sh)
+SCRIPTS := tools/deps .ci/run dev/shot/take.sh $(wildcard docker/*.sh docker/*/*.sh nginx-test/*/*.sh) packaging/version packaging/build packaging/release $(wildcard packaging/*/post* packaging/*/prerm)
 
 # ARGS is handed to the program of demo, bench and faults; CYCLES to bench.
 ARGS   ?=
@@ -14,7 +14,7 @@ FUZZTIME ?= 30s
 HARNESS = $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(INCLUDE),--include $(INCLUDE)) $(if $(JUNIT),--junit $(JUNIT))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test harness roots test-systemd test-docker images deps test-short lint bench bench-resolvers faults fuzz man fmt clean
+.PHONY: help build demo test harness roots test-systemd test-docker images packages release test-packages deps test-short lint bench bench-resolvers faults fuzz man fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,19 @@ test-docker: ## run the images and the compose site on a container engine (root,
 images: ## build the container images lbd, bbagent, bbctl and web (NGINX_IMAGE=nginx:1.28; see docker/README.md)
 	@VERSION='$(VERSION)' docker/build.sh
 
+packages: ## build .deb and .rpm for amd64 and arm64 into dist/
+	@rm -f dist/*.deb dist/*.rpm
+	packaging/build dist
+	@rm -rf dist/stage
+
+release: ## make the folder that one would publish: dist/VERSION, with programs, packages, bills of materials, checksums
+	packaging/release dist
+
+test-packages: ## build packages twice, install, upgrade, purge them in a booted Debian (root; makes that Debian once)
+	@tools/deps test-packages
+	go -C tools test ./...
+	go test -timeout 15m ./packaging -boot
+
 deps: ## install what demo, test and lint need and this machine lacks
 	@tools/deps demo test lint
 
@@ -98,4 +111,4 @@ fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
 clean: ## remove what make made
-	rm -rf bin bench-out faults-out man
+	rm -rf bin dist bench-out faults-out man

@@ -26,7 +26,7 @@ var rooms = map[string]int{
 	"lbd":                    3, "agent": 3, "ctl": 3,
 	"dev":     4,
 	"harness": 4,
-	"cmd/lbd": 5, "cmd/bbagent": 5, "cmd/bbctl": 5, "cmd/bbdev": 5, "nginx-test/compose": 5, "cmd/bbinit": 5, "dev/bench": 5, "dev/faults": 5, "dev/man": 5,
+	"cmd/lbd": 5, "cmd/bbagent": 5, "cmd/bbctl": 5, "cmd/bbdev": 5, "nginx-test/compose": 5, "cmd/bbinit": 5, "dev/bench": 5, "dev/faults": 5, "dev/man": 5, "packaging/changelog": 5,
 	// Beside the house: real servers, load and pictures for tests, the demo and the benchmark. They import nothing of it.
 	"nginx-test":      -1, // tests, and a page about them
 	"systemd":         -1, // units, and tests that boot a Debian with them

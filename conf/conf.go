@@ -40,8 +40,11 @@ func Decode(src []byte, dst any) error {
 		}
 		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+	switch err := dec.Decode(new(yaml.Node)); {
+	case err == nil:
 		return errors.New("only one YAML document is expected")
+	case !errors.Is(err, io.EOF):
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	return decode(&doc, "", dst, false)
 }

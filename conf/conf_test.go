@@ -76,9 +76,9 @@ func TestAllErrorsAtOnce(t *testing.T) {
 }
 
 func TestBadYAML(t *testing.T) {
-	for _, text := range []string{"a: [", "a: 1\n---\nb: 2\n", "- 1\n"} {
-		if err := Decode([]byte(text), &settings{}); err == nil {
-			t.Errorf("%q: no error", text)
+	for text, want := range map[string]string{"a: [": "line 1", "a: 1\n---\nb: 2\n": "only one YAML document", "- 1\n": "line 1", "  x y\na: 1\n": "line 2"} {
+		if err := Decode([]byte(text), &settings{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %s", text, err, want)
 		}
 	}
 }

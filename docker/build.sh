@@ -6,7 +6,7 @@ version=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo de
 # The time in the images is that of the commit, so that the same commit gives the same files.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
-tag=$(echo "$version" | tr + -)
+tag=$(echo "$version" | tr '+~' '--')
 for image in ${IMAGES:-lbd bbagent bbctl web}; do
 	name=${PREFIX:-bazbeans/}$image
 	docker build --quiet --file docker/Dockerfile --target "$image" \

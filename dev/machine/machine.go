@@ -21,7 +21,7 @@ import (
 const Soon = 20 * time.Second
 
 // packages are what the machine has beyond Debian's minimal base.
-var packages = []string{"systemd", "systemd-sysv", "dbus", "procps", "nginx", "libnginx-mod-http-lua", "openssl", "redis-server", "prometheus"}
+var packages = []string{"systemd", "systemd-sysv", "dbus", "procps", "nginx", "libnginx-mod-http-lua", "openssl", "redis-server", "prometheus", "rpm"}
 
 // Machine is a booted Debian. Its network is its own: nothing but loopback.
 type Machine struct {
