@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/google/renameio/v2"
 )
 
 // What an operator on this host tells a running lbd stands in two files of state_dir, which only lbd's own user and root
@@ -112,7 +110,7 @@ func (c *control[T]) write(v *T) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", c.path, err)
 	}
-	if err := renameio.WriteFile(c.path, text, 0o600); err != nil {
+	if err := writeState(c.path, text); err != nil {
 		return fmt.Errorf("%w (run it as root or as lbd's user)", err)
 	}
 	return nil

@@ -98,7 +98,7 @@ func (a archive) put(g *saved, pinned int64) error {
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return fmt.Errorf("keep generation %d: %w", g.N, err)
 	}
-	if err := renameio.WriteFile(a.path(g), text, 0o600); err != nil {
+	if err := writeState(a.path(g), text); err != nil {
 		return fmt.Errorf("keep generation %d: %w", g.N, err)
 	}
 	numbers, err := a.numbers()
@@ -187,7 +187,7 @@ func (a archive) newest() (newest *saved, err error) {
 	return newest, errors.Join(errs...)
 }
 
-// keep notes what p came to as the last generation that is good, and saves it.
+// keep notes what p came to as the last generation that is good; save saves it.
 func (l *LB) keep(p *Plan, verified bool) {
 	g := &saved{generation: l.running, Rev: p.Rev, At: time.Now().UTC(), Verified: verified}
 	for _, u := range l.upstreams {
@@ -202,10 +202,29 @@ func (l *LB) keep(p *Plan, verified bool) {
 	if old := l.last; old != nil && l.lastKept && old.generation == g.generation && old.Verified == g.Verified && reflect.DeepEqual(old.Upstreams, g.Upstreams) {
 		return
 	}
+	l.last, l.lastKept, l.unsaved = g, false, cmp.Or(l.unsaved, l.last)
+}
+
+// save puts the last generation that is good into the archive, if it is not in it: as often as Nginx may be reloaded,
+// since live changes may come much faster.
+func (l *LB) save() {
+	g, now := l.last, time.Now()
+	if g == nil || l.lastKept || now.Before(l.saveNext) {
+		return
+	}
 	err := l.archive.put(g, l.pin.number())
-	if old := l.last; err == nil && old != nil && old.N != g.N && old.Hash == g.Hash && old.N != l.pin.number() {
+	if old := l.unsaved; err == nil && old != nil && old.N != g.N && old.Hash == g.Hash && old.N != l.pin.number() {
 		_ = os.Remove(l.archive.path(old)) // it is the same, under a former number
 	}
-	l.last, l.lastKept = g, err == nil
+	if l.lastKept, l.saveNext = err == nil, now.Add(l.cfg.Timing.MinInterval); l.lastKept {
+		l.unsaved = nil
+	} else {
+		l.saveNext = now.Add(max(l.cfg.Timing.MinInterval, time.Second))
+	}
 	l.say.change("memory", err, "can't remember what is served: after a restart the guard begins anew", "what is served is remembered again")
+}
+
+// writeState writes a file of state_dir, whole or not at all.
+func writeState(path string, text []byte) error {
+	return renameio.WriteFile(path, text, 0o600, renameio.WithTempDir(filepath.Dir(path)))
 }

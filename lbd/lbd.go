@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,6 +51,9 @@ type LB struct {
 
 	own listeners
 
+	// The templates folder is watched, and something in it has changed.
+	watched, changed atomic.Bool
+
 	// All that follows belongs to the loop alone.
 
 	// Templates: as the folder has them, as Nginx was proven to serve them, and those that it refused (nil: none),
@@ -60,14 +64,17 @@ type LB struct {
 	refusal     error
 	retry       backoff
 	templateErr error // of the first reading
+	readAt      time.Time
 
 	// What was wanted last, and what Nginx was last proven to serve, whole in last; remembered is the memory file as it
 	// was written.
 	wanted     generation
 	running    generation
 	archive    archive
-	last       *saved          // nil: nothing yet
-	lastKept   bool            // it is in the archive
+	last       *saved // nil: nothing yet
+	lastKept   bool   // it is in the archive
+	unsaved    *saved // the one before it that is, when it is not; see save
+	saveNext   time.Time
 	orphans    []savedUpstream // of former configs; see findOrphans
 	memory     memory
 	remembered []byte
@@ -84,6 +91,7 @@ type LB struct {
 	sight sight
 
 	// When to look and apply again.
+	pace      pace
 	planned   time.Time // the next look, if nothing happens before
 	settled   bool      // the last apply did what the plan said
 	lastApply time.Time // end of the last reload, for min_interval
@@ -242,6 +250,7 @@ func (l *LB) Once(ctx context.Context) (changed bool, guard map[string]verdict, 
 	}
 	l.remember(p)
 	l.ack(ctx)
+	l.save()
 	return out.Changed, p.Guard, err
 }
 

@@ -14,19 +14,22 @@ func (l *LB) loop(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			l.saveNext = time.Time{}
+			l.save()
 			return nil
 		case <-l.agenda.changed:
 		case <-timer.C:
 		}
 		var rest time.Duration
 		if now := time.Now(); l.agenda.due(now) || !now.Before(l.planned) {
-			began, applied := time.Now(), l.lastApply
+			began, applied, running := time.Now(), l.lastApply, l.running
 			l.turn(ctx)
-			if l.lastApply.Equal(applied) {
-				rest = min(4*time.Since(began), restMost)
+			if l.lastApply.Equal(applied) && l.running == running {
+				rest = l.pace.rest(time.Since(began), time.Now())
 			}
 		}
 		l.ack(ctx)
+		l.save()
 		l.notify.Alive()
 		if l.told() {
 			l.agenda.now()
@@ -110,9 +113,21 @@ func (l *LB) stand(ctx context.Context) {
 	l.board.stood(l, p)
 }
 
-// restMost bounds the rest after a look that applied nothing. The rest is four times as long as the look, so that a
-// flood of events makes neither lbd nor Redis busy; a look takes one or two milliseconds, more with thousands of nodes.
-const restMost = 200 * time.Millisecond
+// pace spaces looks that applied nothing, so that a flood of events makes neither lbd nor Redis busy: each has to be
+// followed by a rest four times as long as it took, a millisecond or two, more with thousands of nodes. Some may be owed, so
+// that a change after a time of quiet never meets a rest.
+type pace struct {
+	owed time.Duration
+	at   time.Time
+}
+
+const restMost = 200 * time.Millisecond // that may be owed, and for one rest
+
+func (p *pace) rest(look time.Duration, now time.Time) time.Duration {
+	p.owed = max(p.owed-now.Sub(p.at), 0) + 4*look
+	p.at = now
+	return min(max(p.owed-restMost, 0), restMost)
+}
 
 func pause(ctx context.Context, d time.Duration) {
 	if d > 0 {
@@ -128,6 +143,9 @@ func (l *LB) nextMoment() time.Time {
 	next := l.acks.next
 	if l.planned.Before(next) {
 		next = l.planned
+	}
+	if l.last != nil && !l.lastKept && l.saveNext.Before(next) {
+		next = l.saveNext
 	}
 	if t, ok := l.agenda.next(); ok && t.Before(next) {
 		next = t

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/bazbeans/bazbeans/resolvers"
 )
 
@@ -144,7 +142,7 @@ func (l *LB) remember(p *Plan) {
 		return
 	}
 	if err == nil {
-		err = renameio.WriteFile(memoryFile(l.cfg.StateDir), text, 0o600)
+		err = writeState(memoryFile(l.cfg.StateDir), text)
 	}
 	if err == nil {
 		l.remembered = text

@@ -102,6 +102,7 @@ func TestAddressesOutliveARestart(t *testing.T) {
 	before.running.N = 1
 	before.keep(&Plan{Files: []nginx.File{{Path: up.Output}}, Sets: map[string][]render.Server{up.Name: {
 		{ID: "a", Addr: netip.MustParseAddrPort("10.0.0.1:8100"), Weight: 1}, {ID: "b", Addr: netip.MustParseAddrPort("10.0.0.9:8000"), Weight: 1}}}}, true)
+	before.save()
 	got := planned(t, withInventory(t, state, i, f))
 	if a := got["a"]; a.Address != "10.0.0.1" || a.Port != 8100 || !a.Stale || a.State != "active" {
 		t.Errorf("a: %+v", a)

@@ -117,6 +117,9 @@ func (l *LB) watchTemplates(ctx context.Context) error {
 		l.log.Warn("the templates folder is not watched: changes are seen at each resync", "error", fmt.Errorf("watch %s: %w", dir, err))
 		return nil
 	}
+	l.changed.Store(true) // before we watched, too
+	l.watched.Store(true)
+	defer l.watched.Store(false)
 	// An editor writes in several steps; what it leaves is read after a short quiet.
 	const quiet = 20 * time.Millisecond
 	for {
@@ -139,18 +142,26 @@ func (l *LB) watchTemplates(ctx context.Context) error {
 					drained = true
 				}
 			}
+			l.changed.Store(true)
 			l.agenda.now()
 		case err, ok := <-w.Errors:
 			if !ok {
 				return nil
 			}
+			l.changed.Store(true) // some event was lost
 			l.log.Debug("templates watch", "error", err)
 		}
 	}
 }
 
-// refreshTemplates reads the folder again. What cannot be parsed stays as it was.
+// refreshTemplates reads the folder again: when something has changed, and at each resync. What cannot be parsed stays as
+// it was.
 func (l *LB) refreshTemplates() {
+	now := time.Now()
+	if l.watched.Load() && !l.changed.Swap(false) && now.Sub(l.readAt) < l.cfg.Timing.Resync {
+		return
+	}
+	l.readAt = now
 	set, err := render.Load(l.cfg.templatesDir(), l.templates)
 	l.board.templates(err)
 	l.say.change("templates", err, "a template is broken: the version before it stays in use", "all templates can be read again")
