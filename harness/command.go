@@ -48,7 +48,8 @@ var Command = lbd.Command{
 // settings are the flags.
 type settings struct {
 	cases, golden, junit, label, network, write string
-	nginx, modules, include, only, skip, from   []string
+	nginx, modules, include, engines            []string
+	only, skip, from                            []string
 	update                                      bool
 }
 
@@ -61,6 +62,7 @@ func bind(fs *pflag.FlagSet) lbd.Run {
 	fs.StringArrayVar(&s.skip, "skip", nil, "leave out cases that match this `pattern`, or TEMPLATE/CASE (repeatable)")
 	fs.StringArrayVar(&s.nginx, "nginx", nil, "an Nginx `binary`, or none (repeatable; default: the config's)")
 	fs.StringSliceVar(&s.modules, "modules", nil, "`modules` that Nginx loads first: paths, or names in its modules folder")
+	fs.StringSliceVar(&s.engines, "engine", []string{engineReload}, "how servers change: `reload`, lua (nginx.apply: live), or both")
 	fs.StringArrayVar(&s.include, "include", nil, "a `file` with what your templates need at http level: maps, log formats (repeatable)")
 	fs.StringVar(&s.junit, "junit", "", "write JUnit XML to this `file`")
 	fs.StringVar(&s.label, "label", "", "a `text` beside the version of Nginx, like the name of an image")
@@ -139,6 +141,12 @@ func (s *settings) options(ctx context.Context, c lbd.Call) (opt Options, err er
 	if s.cases != "" {
 		opt.Cases, opt.CasesDir = os.DirFS(s.cases), s.cases
 	}
+	for _, e := range s.engines {
+		if e != engineReload && e != engineLua {
+			return opt, cli.Usagef("--engine %q is not one of reload, lua (what lbd answers by DNS with engine resolve is no matter of templates)", e)
+		}
+	}
+	opt.Engines = s.engines
 	if opt.Golden, err = s.goldenFiles(); err != nil {
 		return opt, err
 	}

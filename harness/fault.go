@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/lbd"
 	"github.com/bazbeans/bazbeans/render"
 )
@@ -112,7 +113,7 @@ func excerpt(b *strings.Builder, title string, lines []string, at int) {
 		if n == at {
 			mark = ">"
 		}
-		fmt.Fprintf(b, "  %s %*d | %s\n", mark, width, n, strings.TrimRight(lines[n-1], " \t\r"))
+		fmt.Fprintf(b, "  %s %*d | %s\n", mark, width, n, cli.Printable(strings.TrimRight(lines[n-1], " \t\r"), 200))
 	}
 }
 

@@ -36,6 +36,7 @@ type Options struct {
 	Only      []string // patterns of cases or of TEMPLATE/CASE; default: all
 	Skip      []string
 	Nginx     []*Nginx // none: nothing is tested by Nginx
+	Engines   []string // default: reload
 	Include   []string // files at http level
 	Label     string   // beside the version in rows
 	Progress  func(done, of int)
@@ -71,12 +72,27 @@ func Play(ctx context.Context, opt Options, n network) (*Report, error) {
 	if len(with) == 0 {
 		with = []*Nginx{nil}
 	}
+	stateDir := filepath.Join(dir, "state")
+	if slices.Contains(opt.Engines, engineLua) {
+		// lbd makes this folder; Nginx binds the socket in it.
+		if err := os.MkdirAll(filepath.Join(stateDir, "live"), 0o700); err != nil {
+			return nil, err
+		}
+		for _, nginx := range opt.Nginx {
+			if nginx.findLua(ctx, r.folder()); nginx.noLua != nil {
+				r.note(fmt.Sprintf("nginx %s has no Lua, so engine lua is not played with it: %v", nginx.Version, nginx.noLua))
+			}
+		}
+	}
 	for i, p := range plays {
-		p.prepare(opt.Templates)
+		p.prepare(opt.Templates, stateDir)
 		if err := r.compare(p); err != nil {
 			return nil, err
 		}
 		for j, nginx := range with {
+			if p.engine == engineLua && nginx != nil && nginx.noLua != nil {
+				continue
+			}
 			if opt.Progress != nil {
 				opt.Progress(i*len(with)+j, len(plays)*len(with))
 			}
@@ -141,6 +157,7 @@ func (o *Options) plays() ([]*play, error) {
 		}
 		plays = append(plays, ofConfig("config", o.Upstreams, nil, nodes)...)
 	}
+	plays = o.byEngine(plays)
 	plays = slices.DeleteFunc(plays, func(p *play) bool {
 		asked := func(globs []string) bool {
 			return slices.ContainsFunc(globs, func(g string) bool { return match(g, p.name) || match(g, p.template+"/"+p.name) })
@@ -153,10 +170,22 @@ func (o *Options) plays() ([]*play, error) {
 	return plays, nil
 }
 
+// byEngine are the plays with each engine.
+func (o *Options) byEngine(plays []*play) (all []*play) {
+	for _, p := range plays {
+		for _, engine := range append(o.Engines, engineReload)[:max(len(o.Engines), 1)] {
+			with := *p
+			with.engine = engine
+			all = append(all, &with)
+		}
+	}
+	return all
+}
+
 // compare holds the outputs of a play against its golden files: those of cases, and of a fixture if there is one.
 func (r *runner) compare(p *play) error {
 	text := p.only()
-	if text == nil {
+	if text == nil || p.engine != engineReload {
 		return nil
 	}
 	verdict, faults, err := r.opt.Golden.compare(p.template, p.name, text)
@@ -183,7 +212,7 @@ func (r *runner) notes(plays []*play) {
 		case goldenWritten:
 			written++
 		case "":
-			if p.only() != nil && !p.derived {
+			if p.only() != nil && !p.derived && p.engine == engineReload {
 				without[p.template] = true
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,11 @@ import (
 type Nginx struct {
 	Binary  string   // absolute path
 	Version string   // like 1.22.1, or openresty/1.27.1.2 where it is no plain Nginx
-	Modules []string // absolute paths, to be loaded in this order
+	Modules []string // paths, to be loaded in this order
+
+	lua    []string // Modules, and those that Lua needs beside them
+	noLua  error    // why there is none
+	folder string   // of its modules; "" when it can load none
 }
 
 // testTimeout bounds `nginx -t` and `nginx -V`: addresses need no resolver.
@@ -48,20 +53,51 @@ func FindNginx(ctx context.Context, binary string, modules []string) (*Nginx, er
 		return nil, cli.Usagef("%s -V: %w, it says %.200q: is it Nginx?", path, errors.Join(err, ctx.Err()), out)
 	}
 	n := &Nginx{Binary: path, Version: strings.TrimPrefix(string(found[1]), "nginx/")}
-	folder := modulesPath.FindSubmatch(out)
+	if folder := modulesPath.FindSubmatch(out); folder != nil {
+		n.folder = string(folder[1])
+	}
 	for _, m := range modules {
-		if !strings.Contains(m, "/") {
-			if folder == nil {
-				return nil, cli.Usagef("module %s: %s has no modules folder: give the module's path", m, path)
-			}
-			m = filepath.Join(string(folder[1]), m)
-			if filepath.Ext(m) == "" {
-				m += ".so"
-			}
+		if m, err = n.module(m); err != nil {
+			return nil, err
 		}
 		n.Modules = append(n.Modules, m)
 	}
 	return n, nil
+}
+
+// module is the path of a module, which may be given by name.
+func (n *Nginx) module(name string) (string, error) {
+	switch {
+	case strings.Contains(name, "/"):
+		return name, nil
+	case n.folder == "":
+		return "", cli.Usagef("module %s: %s has no modules folder: give the module's path", name, n.Binary)
+	case filepath.Ext(name) == "":
+		name += ".so"
+	}
+	return filepath.Join(n.folder, name), nil
+}
+
+// findLua finds out what to load for Lua: nothing more (it is built in, or among Modules), or the two usual modules.
+func (n *Nginx) findLua(ctx context.Context, dir string) {
+	lua := output{"lua.conf", []byte("lua_shared_dict bazbeans_probe 1m;\n")}
+	try := func(modules []string) error {
+		n.lua = modules
+		_, err := (&site{nginx: n, dir: dir, modules: modules, outputs: []output{lua}}).test(ctx)
+		return err
+	}
+	if n.noLua = try(n.Modules); n.noLua == nil || n.folder == "" {
+		return
+	}
+	n.noLua = try(append(slices.Clone(n.Modules), filepath.Join(n.folder, "ndk_http_module.so"), filepath.Join(n.folder, "ngx_http_lua_module.so")))
+}
+
+// modules are those to load for an engine.
+func (n *Nginx) modules(engine string) []string {
+	if engine == engineLua {
+		return n.lua
+	}
+	return n.Modules
 }
 
 // noNginx is for people on whose machine there is none.
@@ -75,6 +111,7 @@ const noNginx = `Cases are played with a real Nginx. Ways to have one:
 type site struct {
 	nginx   *Nginx
 	dir     string
+	modules []string
 	routes  []route
 	outputs []output // in the order of the routes
 	include []string // files of the user's, at http level before the outputs
@@ -95,7 +132,7 @@ var sizes = []string{"map_hash_bucket_size 256", "map_hash_max_size 16384", "var
 // conf is the site's nginx.conf.
 func (s *site) conf() (string, error) {
 	var b, http strings.Builder
-	for _, m := range s.nginx.Modules {
+	for _, m := range s.modules {
 		fmt.Fprintf(&b, "load_module %s;\n", m)
 	}
 	if os.Geteuid() == 0 {

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -20,6 +21,7 @@ import (
 // play is one template, or all of a config's upstreams, with the nodes of one case.
 type play struct {
 	name      string // of the case
+	engine    string
 	template  string // file name
 	upstreams []lbd.UpstreamConfig
 	nodes     lbd.Fixture
@@ -37,9 +39,12 @@ type play struct {
 }
 
 // prepare makes the output and looks at all of it that needs no Nginx.
-func (p *play) prepare(templates string) {
+func (p *play) prepare(templates, stateDir string) {
 	cfg := lbd.DefaultConfig()
-	cfg.ID, cfg.Templates, cfg.Upstreams = "harness", templates, p.upstreams
+	cfg.ID, cfg.Templates, cfg.Upstreams, cfg.StateDir = "harness", templates, p.upstreams, stateDir
+	if p.engine == engineLua {
+		cfg.Nginx.Apply, cfg.Nginx.Live = "live", engineLua
+	}
 	p.err = p.refusal
 	if p.err == nil {
 		p.made, p.err = lbd.NewPreview(cfg, p.nodes)
@@ -157,7 +162,7 @@ func (p *play) enough(i int) int {
 func (p *play) run(ctx context.Context, r *runner, n *Nginx) []Result {
 	results := make([]Result, len(p.upstreams))
 	for i := range results {
-		results[i] = Result{Template: p.upstreams[i].Template, Case: p.name, Engine: engineReload}
+		results[i] = Result{Template: p.upstreams[i].Template, Case: p.name, Engine: p.engine}
 		if len(results) > 1 {
 			results[i].Case += ": " + p.upstreams[i].Name
 		}
@@ -170,7 +175,7 @@ func (p *play) run(ctx context.Context, r *runner, n *Nginx) []Result {
 		return results
 	}
 	if len(results) == 0 { // a case whose settings are refused
-		results = []Result{{Template: p.template, Case: p.name, Engine: engineReload, Faults: slices.Clone(p.faults)}}
+		results = []Result{{Template: p.template, Case: p.name, Engine: p.engine, Faults: slices.Clone(p.faults)}}
 	}
 	refused := p.wants[0].Refused
 	switch said := p.said(); {
@@ -192,7 +197,12 @@ func (p *play) run(ctx context.Context, r *runner, n *Nginx) []Result {
 		return p.refusedBy(ctx, r, n, results)
 	}
 	for i := range results {
-		p.texts(i, &results[i])
+		if why := p.made.ByReload[p.upstreams[i].Name]; why != "" {
+			r.note(fmt.Sprintf("%s with engine %s: %s: servers change by reloads", p.upstreams[i].Template, p.engine, why))
+		}
+		if p.engine == engineReload {
+			p.texts(i, &results[i])
+		}
 	}
 	if n == nil {
 		return results
@@ -268,7 +278,7 @@ func (p *play) refusedBy(ctx context.Context, r *runner, n *Nginx, results []Res
 		case p.foreign:
 			f.byNginx(nil, "not asked: what lbd refuses is not given to Nginx with nodes of a fixture", 0)
 		default:
-			said, line := r.ask(ctx, n, u.Name, f.trace.Text)
+			said, line := r.ask(ctx, n, p.engine, u.Name, f.trace.Text)
 			f.byNginx(n, said, line)
 		}
 		results[i].fail(f.String())
@@ -277,8 +287,8 @@ func (p *play) refusedBy(ctx context.Context, r *runner, n *Nginx, results []Res
 }
 
 // ask returns what Nginx says of a text, and the line of it that it names.
-func (r *runner) ask(ctx context.Context, n *Nginx, upstream string, text []byte) (said string, line int) {
-	s := &site{nginx: n, dir: r.folder(), include: r.opt.Include, outputs: []output{{"upstream.conf", text}},
+func (r *runner) ask(ctx context.Context, n *Nginx, engine, upstream string, text []byte) (said string, line int) {
+	s := &site{nginx: n, dir: r.folder(), modules: n.modules(engine), include: r.opt.Include, outputs: []output{{"upstream.conf", text}},
 		routes: []route{{"127.0.0.1:9", upstream}}}
 	_, err := s.test(ctx)
 	var refused *refusal
@@ -293,7 +303,7 @@ func (r *runner) ask(ctx context.Context, n *Nginx, upstream string, text []byte
 
 // traffic has Nginx test the outputs and sends requests through it.
 func (p *play) traffic(ctx context.Context, r *runner, n *Nginx, results []Result) error {
-	s := &site{nginx: n, dir: r.folder(), include: r.opt.Include}
+	s := &site{nginx: n, dir: r.folder(), modules: n.modules(p.engine), include: r.opt.Include}
 	for i, u := range p.upstreams {
 		port, err := servers.FreePort()
 		if err != nil {
@@ -319,6 +329,12 @@ func (p *play) traffic(ctx context.Context, r *runner, n *Nginx, results []Resul
 	moved, err := r.backends.prepare(scene)
 	if err != nil {
 		return err
+	}
+	if len(moved) > 0 && p.engine != engineReload {
+		for i := range results {
+			results[i].Went = "not sent: Lua needs nodes at their own addresses"
+		}
+		return nil
 	}
 	for i := range s.outputs {
 		s.outputs[i].text = move(s.outputs[i].text, moved)
@@ -363,6 +379,10 @@ func (p *play) refusedByNginx(n *Nginx, s *site, refused *refusal) error {
 	}
 	u := p.upstreams[i]
 	f := newFault(p.made.Templates, p.made.Views[u.Name], u, true)
+	// What a live engine needs beside the template's output stands above that, behind the first line.
+	if above := bytes.Count(s.outputs[i].text, []byte("\n")) - len(f.trace.Lines); line > above+1 {
+		line -= above
+	}
 	f.byNginx(n, strings.ReplaceAll(refused.said, s.outputs[i].name, filepath.Base(u.Output)), line)
 	return errors.New(f.String())
 }

@@ -12,7 +12,7 @@ type Result struct {
 	Template string         `json:"template"`
 	Case     string         `json:"case"`
 	Nginx    string         `json:"nginx"`  // version, and --label; "none" without Nginx
-	Engine   string         `json:"engine"` // how servers change: reload
+	Engine   string         `json:"engine"` // how servers change: reload or lua
 	OK       bool           `json:"ok"`
 	Requests int            `json:"requests"`
 	Went     string         `json:"went"`            // where they went, for people
@@ -22,8 +22,12 @@ type Result struct {
 	Faults   []string       `json:"faults,omitempty"` // each of one or more lines
 }
 
-// engineReload: servers change by a new file and a reload.
-const engineReload = "reload"
+// The engines, by what servers change with: a new file and a reload, or Lua inside Nginx (nginx.apply: live). What lbd
+// does while it runs is no matter of templates; here Nginx serves by what is in the file alone.
+const (
+	engineReload = "reload"
+	engineLua    = "lua"
+)
 
 // Report is all that came of a run, and what `-o json` prints.
 type Report struct {
