@@ -190,7 +190,7 @@ func (s *settings) goldenFiles() (golden, error) {
 		return golden{}, cli.Usagef("--update needs a folder to write to: --golden DIR, or --cases DIR")
 	}
 	files, err := fs.Sub(cases.FS, "golden")
-	return golden{files: files, dir: "golden"}, err
+	return golden{files: files, dir: "the standard cases' golden", shipped: true}, err
 }
 
 // publish prints the report and writes the JUnit file.

@@ -18,6 +18,9 @@ type golden struct {
 	files  fs.FS  // nil: nothing is compared
 	dir    string // for messages and for writing
 	update bool   // write what differs or is missing, and compare nothing
+
+	// shipped: they are those of the standard cases, and hold for lbd's own template and its default upstream alone.
+	shipped bool
 }
 
 const (

@@ -188,6 +188,9 @@ func (r *runner) compare(p *play) error {
 	if text == nil || p.engine != engineReload {
 		return nil
 	}
+	if r.opt.Golden.shipped && (p.made.Templates.Source(p.template) != builtIn || p.upstreams[0].Name != defaultName) {
+		return nil
+	}
 	verdict, faults, err := r.opt.Golden.compare(p.template, p.name, text)
 	if err != nil {
 		return err
@@ -222,7 +225,7 @@ func (r *runner) notes(plays []*play) {
 		names[p.template][p.name] = true
 	}
 	for _, template := range slices.Sorted(maps.Keys(names)) {
-		if without[template] {
+		if without[template] && !r.opt.Golden.shipped {
 			r.note(fmt.Sprintf("%s has no golden files in %s: nothing was compared (--update writes them)", template, r.opt.Golden.dir))
 		}
 		if whole {

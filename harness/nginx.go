@@ -141,6 +141,7 @@ func (s *site) conf() (string, error) {
 	b.WriteString("worker_processes 1;\npid nginx.pid;\nerror_log error.log notice;\nevents { worker_connections 1000; }\nhttp {\n" +
 		"    access_log off;\n    default_type text/plain;\n    client_body_temp_path client_body_temp;\n    proxy_temp_path proxy_temp;\n" +
 		"    fastcgi_temp_path fastcgi_temp;\n    uwsgi_temp_path uwsgi_temp;\n    scgi_temp_path scgi_temp;\n")
+	var lines []string
 	for _, file := range s.include {
 		path, err := filepath.Abs(file)
 		if err == nil {
@@ -151,16 +152,17 @@ func (s *site) conf() (string, error) {
 		if err != nil {
 			return "", cli.Usagef("--include: %w", err)
 		}
-		fmt.Fprintf(&b, "    include %q;\n", path)
+		lines = append(lines, fmt.Sprintf("    include %q;\n", path))
 	}
 	for _, o := range s.outputs {
 		http.Write(o.text)
 	}
-	for _, size := range sizes {
+	for _, size := range sizes { // before all: behind a map they would be too late
 		if name, _, _ := strings.Cut(size, " "); !strings.Contains(http.String(), name) {
 			fmt.Fprintf(&b, "    %s;\n", size)
 		}
 	}
+	b.WriteString(strings.Join(lines, ""))
 	for _, o := range s.outputs {
 		fmt.Fprintf(&b, "    include %s;\n", o.name)
 	}

@@ -20,12 +20,14 @@ import (
 // subject is a template to be tested, and the upstream it is for.
 type subject struct{ template, upstream string }
 
+const defaultName = "app_backend" // of an upstream, as in lbd's config
+
 // subjects are the templates of the folder and those that the config's upstreams name; without any, lbd's own.
 func subjects(folder string, upstreams []lbd.UpstreamConfig) ([]subject, error) {
 	var list []subject
 	add := func(template, upstream string) {
 		if !slices.ContainsFunc(list, func(s subject) bool { return s.template == template }) {
-			list = append(list, subject{template, cmp.Or(upstream, "app_backend")})
+			list = append(list, subject{template, cmp.Or(upstream, defaultName)})
 		}
 	}
 	for _, u := range upstreams {

@@ -75,7 +75,7 @@ func (t *Traffic) UnmarshalYAML(n *yaml.Node) error {
 		}
 		t.nodes = slices.Collect(maps.Keys(t.shares))
 	default:
-		return conf.Errorf(n, "want all, none, a list of nodes, {only: [nodes]}, or shares like {web1: 75%%, web2: 25%%}")
+		return conf.Errorf(n, "traffic is all, none, a list of nodes, {only: [nodes]}, or shares like {web1: 75%%, web2: 25%%}")
 	}
 	slices.Sort(t.nodes)
 	for _, id := range t.nodes {
