@@ -71,7 +71,7 @@ func parse(args []string) (o options, help string, err error) {
 	fs.StringVar(&o.haproxy, "haproxy", "haproxy", "the haproxy `binary`")
 	fs.StringVar(&o.wrk, "wrk", "wrk", "the wrk `binary`")
 	fs.StringVar(&o.newNginx, "new-nginx", "", "an nginx `binary` of 1.27.3 or later, for resolve (default: Debian sid's, in a folder made once, as root)")
-	fs.IntVar(&o.Pairs, "rounds", 10, "`number` of runs of wrk against each Nginx, in turn")
+	fs.IntVar(&o.Pairs, "rounds", 10, "`number` of runs of wrk against each Nginx, in turn; half as many for peers")
 	fs.IntVar(&o.WrkFor, "wrk-seconds", 5, "`seconds` of each such run")
 	fs.IntVar(&o.Pushes, "updates", 100000, "`number` of updates that Nginx's memory is watched over")
 	fs.StringVar(&o.confd, "confd", "", "a confd `binary`, to be measured too (0.16 or later)")

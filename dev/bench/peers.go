@@ -50,7 +50,7 @@ func measurePeers(ctx context.Context, s *site, o options, log io.Writer) ([]*pe
 		}
 		list = append(list, &peerCost{Balance: balance, Engine: "static"}, &peerCost{Balance: balance, Engine: laneLua})
 	}
-	runs, err := inTurn(ctx, fronts, o, log, partPeers)
+	runs, err := inTurn(ctx, fronts, (o.Pairs+1)/2, o, log, partPeers)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func measureThroughput(ctx context.Context, s *site, o options, log io.Writer) (
 		return nil, err
 	}
 	t := &throughput{}
-	runs, err := inTurn(ctx, []front{fixed, live}, o, log, partThroughput)
+	runs, err := inTurn(ctx, []front{fixed, live}, o.Pairs, o, log, partThroughput)
 	if err != nil {
 		return nil, err
 	}
@@ -41,15 +41,15 @@ func measureThroughput(ctx context.Context, s *site, o options, log io.Writer) (
 	return t, nil
 }
 
-// inTurn runs wrk o.Pairs times against each front, each time in the other order. A first run of each, to warm up, does
+// inTurn runs wrk so many rounds against each front, each round in the other order. A first run of each, to warm up, does
 // not count.
-func inTurn(ctx context.Context, fronts []front, o options, log io.Writer, part string) ([][]burst, error) {
+func inTurn(ctx context.Context, fronts []front, rounds int, o options, log io.Writer, part string) ([][]burst, error) {
 	order := make([]int, len(fronts))
 	for i := range order {
 		order[i] = i
 	}
 	runs := make([][]burst, len(fronts))
-	for n := range o.Pairs + 1 {
+	for n := range rounds + 1 {
 		for _, i := range order {
 			b, err := blast(ctx, fronts[i], o)
 			if err != nil {
@@ -61,7 +61,7 @@ func inTurn(ctx context.Context, fronts []front, o options, log io.Writer, part 
 		}
 		slices.Reverse(order)
 		if n > 0 {
-			fmt.Fprintf(log, "%s: round %d of %d:", part, n, o.Pairs)
+			fmt.Fprintf(log, "%s: round %d of %d:", part, n, rounds)
 			for _, r := range runs {
 				fmt.Fprintf(log, " %.0f/s %.1f µs", r[n-1].Rate, r[n-1].CPU)
 			}

@@ -35,7 +35,7 @@ func TestParseWrk(t *testing.T) {
 // TestBlast sends real load to a front with nodes, and to one without.
 func TestBlast(t *testing.T) {
 	s := newSite(t)
-	o := options{Conns: 4, WrkFor: 1, Pairs: 1, wrk: "wrk"}
+	o := options{Conns: 4, WrkFor: 1, wrk: "wrk"}
 	c, err := startCrowd(t.Context(), s, 300)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestBlast(t *testing.T) {
 	if b, err := blast(t.Context(), empty, o); err == nil || !strings.Contains(err.Error(), "Non-2xx") {
 		t.Errorf("a front that answers with 502: %+v %v", b, err)
 	}
-	runs, err := inTurn(t.Context(), []front{f, f}, o, t.Output(), "test")
+	runs, err := inTurn(t.Context(), []front{f, f}, 1, o, t.Output(), "test")
 	if err != nil || len(runs) != 2 || len(runs[0]) != 1 || len(runs[1]) != 1 {
 		t.Errorf("runs %v %v", runs, err)
 	}
