@@ -1,6 +1,7 @@
 package names
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -25,7 +26,7 @@ type asker struct {
 	owner string
 }
 
-// client is what an asker was told last.
+// client is what an asker was told last, and what it goes by.
 type client struct {
 	set    *set
 	cut    bool           // it was told to ask over TCP, and has not
@@ -33,7 +34,7 @@ type client struct {
 	fewer  bool           // there was no name in it that was not in the answer before: nothing else has to be asked for
 	at     time.Time
 	readAt time.Time // when the answer, or one before with the same set, was first seen to have been read
-	done   bool      // it goes by the set
+	goesBy *set      // nil: not known
 }
 
 func (z *Zone) toldUDP(from netip.AddrPort, about *set, cut bool, now time.Time) {
@@ -73,7 +74,7 @@ func (z *Zone) toldTCP(from netip.AddrPort, about *set, now time.Time) {
 
 func (c *client) told(about *set, tcp netip.AddrPort, now time.Time) {
 	if c.set != about {
-		c.readAt, c.done = time.Time{}, false
+		c.readAt = time.Time{}
 	}
 	c.fewer = c.set != nil && c.set.holds(about)
 	c.set, c.cut, c.tcp, c.at = about, false, tcp, now
@@ -107,9 +108,16 @@ func (z *Zone) forgetOldest() {
 // new peers counts once the worker has looked again, a second later, because it asks for their addresses before it
 // acts. It takes one call to see that an answer was read and a later one for the time to have passed: ask again.
 func (z *Zone) Pending() string {
-	now := z.content.Load()
-	if now == nil {
-		return "no peers are known yet"
+	_, why := z.Settled()
+	return why
+}
+
+// Settled is Pending with the newest generation such that all that begins now goes by it or a later one; 0 when that is
+// not known.
+func (z *Zone) Settled() (generation int64, pending string) {
+	want := z.content.Load()
+	if want == nil {
+		return 0, "no peers are known yet"
 	}
 	var u unread
 	var err error
@@ -117,9 +125,9 @@ func (z *Zone) Pending() string {
 		u.tcp, err = z.unreadBy(connections)
 	}
 	if err != nil {
-		return err.Error()
+		return 0, err.Error()
 	}
-	return z.pending(now, u, time.Now())
+	return z.settled(want, u, time.Now())
 }
 
 // unread has the sockets of this host that are connected to ours, by their own address, and how many bytes wait in
@@ -151,9 +159,10 @@ func (z *Zone) usesTCP() bool {
 	return false
 }
 
-func (z *Zone) pending(want *content, u unread, now time.Time) string {
+func (z *Zone) settled(want *content, u unread, now time.Time) (generation int64, pending string) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	generation = want.generation
 	why := map[string]string{} // by owner
 	asked := map[string]bool{}
 	known := map[netip.AddrPort]bool{}
@@ -163,57 +172,70 @@ func (z *Zone) pending(want *content, u unread, now time.Time) string {
 			continue
 		}
 		known[key.from] = true
+		reason := c.advance(u, key.from, now)
 		s := want.byOwner[key.owner]
 		if s == nil {
 			continue // an upstream that is no more
 		}
 		asked[key.owner] = true
-		if reason := c.behind(s, key.from, u, now); why[key.owner] == "" || reason != "" && reason < why[key.owner] {
+		if c.goesBy == s {
+			continue
+		}
+		if c.set != s && !c.cut {
+			reason = fmt.Sprintf("has not asked since generation %d", s.since)
+		}
+		reason = fmt.Sprintf("upstream %s: the worker at %s %s", s.upstream, key.from, reason)
+		if why[key.owner] == "" || reason < why[key.owner] {
 			why[key.owner] = reason // the same of many each time
 		}
+		last := int64(0)
+		if c.goesBy != nil {
+			last = c.goesBy.last
+		}
+		generation = min(generation, last)
 	}
 	for _, s := range want.sets {
 		key := owner(s.upstream)
 		if !asked[key] {
-			return "upstream " + s.upstream + ": Nginx has not asked for it"
+			return 0, "upstream " + s.upstream + ": Nginx has not asked for it"
 		}
-		if why[key] != "" {
-			return "upstream " + s.upstream + ": " + why[key]
+		if pending == "" {
+			pending = why[key]
 		}
 	}
-	return z.strange(known, u.udp, now)
+	if strange := z.strange(known, u.udp, now); strange != "" {
+		return 0, cmp.Or(pending, strange)
+	}
+	return generation, pending
 }
 
-// behind says why the client may not go by s yet, and notes when it was first seen to have read its last answer.
-func (c *client) behind(s *set, from netip.AddrPort, u unread, now time.Time) string {
-	who := fmt.Sprintf("the worker at %s", from)
-	switch {
-	case c.set == s && c.done:
+// advance finds out whether the client goes by the set that it was told last; if not it says what is missing.
+func (c *client) advance(u unread, from netip.AddrPort, now time.Time) string {
+	if c.cut {
+		return "has not come for an answer that is too long for UDP"
+	}
+	if c.goesBy == c.set {
 		return ""
-	case c.cut:
-		return who + " has not come for an answer that is too long for UDP"
-	case c.set != s:
-		return fmt.Sprintf("%s has not asked since generation %d", who, s.since)
 	}
 	waiting := u.udp[from]
 	if c.tcp.IsValid() {
 		var open bool
 		if waiting, open = u.tcp[c.tcp]; !open {
-			return who + " has closed the connection of its answer" // it may have done so before it had read it
+			return "has closed the connection of its answer" // it may have done so before it had read it
 		}
 	}
 	switch {
 	case waiting > 0:
-		return fmt.Sprintf("%s has not read generation %d", who, s.since)
+		return fmt.Sprintf("has not read generation %d", c.set.since)
 	case !c.fewer:
-		return fmt.Sprintf("%s looks up the new addresses of generation %d", who, s.since)
+		return fmt.Sprintf("looks up the new addresses of generation %d", c.set.since)
 	case c.readAt.IsZero():
 		c.readAt = now
 	}
 	if now.Sub(c.readAt) < margin {
-		return fmt.Sprintf("%s has only just read generation %d", who, s.since)
+		return fmt.Sprintf("has only just read generation %d", c.set.since)
 	}
-	c.done = true
+	c.goesBy = c.set
 	return ""
 }
 

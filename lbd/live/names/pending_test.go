@@ -41,8 +41,12 @@ func (z *told) tell(from netip.AddrPort, upstream string) {
 
 func (z *told) want(why string) {
 	z.Helper()
-	if got := z.pending(z.content.Load(), z.open, z.now); got != why {
+	generation, got := z.settled(z.content.Load(), z.open, z.now)
+	if got != why {
 		z.Errorf("pending: %q, want %q", got, why)
+	}
+	if newest := z.content.Load().generation; (why == "") != (generation == newest) {
+		z.Errorf("settled at %d of %d, pending %q", generation, newest, why)
 	}
 }
 
@@ -87,6 +91,42 @@ func TestPendingOfOneWorker(t *testing.T) {
 	z.want("upstream app: the worker at 127.0.0.1:1001 has only just read generation 3")
 	z.pass(margin)
 	z.want("")
+}
+
+// What Nginx goes by while it has not caught up.
+func TestSettledGeneration(t *testing.T) {
+	z := newTold(t, worker)
+	check := func(want int64) {
+		t.Helper()
+		if got, why := z.settled(z.content.Load(), z.open, z.now); got != want {
+			t.Errorf("settled at %d, %s; want %d", got, why, want)
+		}
+	}
+	a, b := upstream("a", "10.0.0.1:80", "10.0.0.2:80"), upstream("b", "10.0.0.1:80")
+	z.set(1, a, b)
+	check(0)
+	for range 2 {
+		z.tell(worker, "a")
+		z.tell(worker, "b")
+	}
+	check(0)
+	z.pass(margin)
+	check(1)
+	b.Peers[0].Weight = 2
+	z.set(5, a, b)
+	check(4) // it goes by all that was until b changed
+	z.tell(worker, "b")
+	check(4)
+	z.set(7, upstream("a", "10.0.0.1:80"), b)
+	z.pass(margin)
+	check(6)
+	z.tell(worker, "a")
+	check(6)
+	z.set(8, upstream("a", "10.0.0.2:80"), b)
+	z.pass(margin)
+	check(7) // though it has not asked for the newest
+	z.open.udp[netip.MustParseAddrPort("127.0.0.1:1009")] = 0
+	check(0)
 }
 
 // Whoever calls once a second sees the end of it too, though an answer is there each second.
@@ -165,7 +205,7 @@ func TestPendingOfStrangers(t *testing.T) {
 	z.want("upstream app: the worker at 127.0.0.1:1001 has only just read generation 1")
 	z.pass(margin)
 	z.want("the worker at 127.0.0.1:1003 has not asked yet")
-	z.pass(patience - time.Millisecond)
+	z.pass(patience - margin - time.Millisecond)
 	z.want("the worker at 127.0.0.1:1003 has not asked yet")
 	z.pass(time.Millisecond)
 	z.want("")

@@ -34,10 +34,11 @@ func priority(p Peer) uint16 {
 // look at an upstream is one question then, and addresses are asked for only when they are new to a worker.
 const addressTTL = 365 * 24 * 60 * 60 // seconds
 
-// set is an upstream's peers. It does not change; an upstream that stays as it is keeps its set.
+// set is an upstream's peers. Only last changes in it. An upstream that stays as it is keeps its set.
 type set struct {
 	upstream string
 	since    int64                 // the generation that brought it
+	last     int64                 // the one before that which replaced it; guarded by Zone.mu
 	packed   []byte                // the answer: its id is 0, its question in lower case
 	hosts    map[string]netip.Addr // by the peers' names
 }

@@ -86,6 +86,8 @@ func (z *Zone) Addr() netip.AddrPort { return z.addr }
 // has.
 func (z *Zone) Set(generation int64, upstreams []Upstream) error {
 	next := &content{generation: generation, byOwner: map[string]*set{}, hosts: map[string]netip.Addr{}}
+	z.mu.Lock()
+	defer z.mu.Unlock()
 	old := z.content.Load()
 	for _, u := range upstreams {
 		s, err := newSet(u, generation)
@@ -104,6 +106,13 @@ func (z *Zone) Set(generation int64, upstreams []Upstream) error {
 		next.byOwner[key] = s
 		next.sets = append(next.sets, s)
 		maps.Copy(next.hosts, s.hosts)
+	}
+	if old != nil {
+		for key, s := range old.byOwner {
+			if next.byOwner[key] != s {
+				s.last = generation - 1
+			}
+		}
 	}
 	z.content.Store(next)
 	return nil
