@@ -143,22 +143,26 @@ var loading = fmt.Sprintf("b = (function()\n%send)()\npackage.loaded[%s] = b\npa
 // least_conn", ip_hash, "hash KEY", "hash KEY consistent". seed is a message
 // of this one upstream, see [live.Message].
 func Balancer(name, method, seed string) string {
+	// The inner function has no upvalue: with one, LuaJIT would compile no way through the block.
 	return fmt.Sprintf(`balancer_by_lua_block {
-local loaded, name = package.loaded, %[1]s
-local b = loaded[%[2]s]
-if not (b and b.upstreams[name]) and ngx.now() >= (loaded["%[6]s.pause"] or 0) then
+local b = package.loaded[%[2]s]
+if not (b and b.upstreams[%[1]s]) then
+b = (function()
+local loaded = package.loaded
+if ngx.now() < (loaded["%[6]s.pause"] or 0) then return end
 local ok, err = pcall(function()
+local b = loaded[%[2]s]
 if not b then
 %[3]send
-b.upstream(name, %[4]s, table.concat({
+b.upstream(%[1]s, %[4]s, table.concat({
 %[5]s}))
 end)
-if not ok then
+if ok then return loaded[%[2]s] end
 loaded["%[6]s.pause"] = ngx.now() + 10
 ngx.log(ngx.ERR, "bazbeans: ", err, " (Nginx's own server lines serve meanwhile)")
+end)()
 end
-end
-if b and b.upstreams[name] then b.balance(name) end
+if b then b.balance(%[1]s) end
 }
 `, quote(name), quote(key), loading, quote(method), seedLines(seed), Global)
 }

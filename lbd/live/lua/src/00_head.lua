@@ -14,4 +14,5 @@ local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 local concat, insert, remove = table.concat, table.insert, table.remove
 local get_request, last_failure = base.get_request, balancer.get_last_failure
 local set_peer, more_tries = balancer.set_current_peer, balancer.set_more_tries
+local is_internal = ngx.req.is_internal
 local DICT = "bazbeans_1"

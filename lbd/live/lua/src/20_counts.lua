@@ -17,6 +17,26 @@ local worker = { pid = nil, others = {}, generation = 0, error = "", exiting = f
 
 pcall(ffi.cdef, "int kill(int pid, int signal);")
 
+-- store is dict:safe_set of bytes, without a Lua string made of them. It calls what lua-resty-core calls, as that has
+-- declared it; where that is not as it was until 0.1.32, safe_set itself does it.
+local function store(key, bytes, size)
+    return dict:safe_set(key, ffi_string(bytes, size))
+end
+pcall(function()
+    local zone = C.ngx_http_lua_ffi_shdict_udata_to_zone(dict[1])
+    local why, forcible = ffi.new("char *[1]"), ffi.new("int[1]")
+    local function direct(key, bytes, size)
+        if C.ngx_http_lua_ffi_shdict_store(zone, 4, key, #key, 4, bytes, size, 0, 0, 0, why, forcible) == 0 then
+            return true
+        end
+        return nil, ffi_string(why[0])
+    end
+    local key = "probe" .. ngx.worker.pid()
+    assert(direct(key, ffi.new("unsigned char[3]", 1, 0, 2), 3) and dict:get(key) == "\1\0\2")
+    dict:delete(key)
+    store = direct
+end)
+
 local function publish_worker()
     local text = format("%d %d %s", worker.generation, worker.exiting and 1 or 0, worker.error)
     dict:safe_set("w" .. worker.pid, sub(text .. rep(" ", 255), 1, 255))
@@ -100,6 +120,7 @@ local function room(counts, size)
         counts.size, counts.own_base = size, ffi.new("uint32_t[?]", size + CHUNK)
         counts.others_base = ffi.new("uint32_t[?]", size + CHUNK)
         counts.own, counts.others = counts.own_base + CHUNK, counts.others_base + CHUNK
+        counts.bytes = ffi.cast("const unsigned char *", counts.own)
         if former then
             ffi.copy(counts.own_base, former, bytes)
         end
@@ -113,7 +134,7 @@ local function publish(counts, slot)
         key = "c" .. worker.pid .. "/" .. counts.name .. "/" .. k
         counts.keys[k] = key
     end
-    local ok, err = dict:safe_set(key, ffi_string(counts.own + k * CHUNK, CHUNK * 4))
+    local ok, err = store(key, counts.bytes + k * CHUNK * 4, CHUNK * 4)
     if not ok then
         fault("a count can't be published: " .. err)
     end
@@ -151,10 +172,16 @@ end
 local GATHER = 24
 local function gather(counts)
     local others, chunks = counts.others, counts.size / CHUNK
-    ffi.fill(others, counts.size * 4)
-    if #worker.others * chunks > GATHER then
+    local looks = #worker.others * chunks
+    if looks > GATHER or looks == 0 then
+        if counts.gathered then
+            ffi.fill(others, counts.size * 4)
+            counts.gathered = false
+        end
         return
     end
+    counts.gathered = true
+    ffi.fill(others, counts.size * 4)
     for k = 0, chunks - 1 do
         for i = 1, #worker.others do
             local text = dict:get(their_key(counts, i, k))

@@ -94,6 +94,12 @@ local function new_tier(seats)
             end
         end
     end
+    if n > 0 and t.total == n * t.peers[0].weight then
+        t.step = t.peers[0].weight
+        for i = 1, n - 1 do
+            t.step = t.peers[i].weight == t.step and t.step or nil
+        end
+    end
     for i = 0, n - 1 do -- the turns add up to 0, else a new peer would wait for, or take, many of them
         t.peers[i].current = t.peers[i].current - turns / n
     end

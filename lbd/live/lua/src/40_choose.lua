@@ -41,12 +41,8 @@ local function smooth(u, t, stamp, clock)
     return best
 end
 
-local function round_robin(u, t, stamp, clock)
-    if not t.equal or t.rough or clock < t.ramp then
-        return smooth(u, t, stamp, clock)
-    end
-    -- All weigh the same: smooth round robin is then plain turns, whose cost does not grow with n.
-    local now, i = floor(clock), t.next
+local function next_turn(u, t, stamp, now)
+    local i = t.next
     for _ = 1, t.n do
         if i >= t.n then
             i = 0
@@ -58,6 +54,19 @@ local function round_robin(u, t, stamp, clock)
         i = i + 1
     end
     return -1
+end
+
+local function round_robin(u, t, stamp, clock)
+    if not t.equal or t.rough or clock < t.ramp then
+        return smooth(u, t, stamp, clock)
+    end
+    -- All weigh the same: smooth round robin is then plain turns, whose cost does not grow with n.
+    local i = t.next
+    if i < t.n and usable(u, t.peers[i], stamp, floor(clock)) then
+        t.next = i + 1
+        return i
+    end
+    return next_turn(u, t, stamp, floor(clock))
 end
 
 local function least_conn(u, t, stamp, clock)
@@ -126,6 +135,9 @@ end
 
 -- place is the peer that point x of all weights falls on: hash and random count those that are down, too.
 local function place(t, x)
+    if t.step then
+        return floor(x / t.step)
+    end
     local i, j = 0, t.n
     while j - i > 1 do
         local k = floor((i + j) / 2)
@@ -155,23 +167,37 @@ local function random_one(u, t, stamp, clock, rec)
     return round_robin(u, t, stamp, clock)
 end
 
-local function random_two(u, t, stamp, clock, rec)
-    local now, former = floor(clock), -1
+-- less_busy is what random two takes of two.
+local function less_busy(u, t, a, b)
+    local p, q, own = t.peers[a], t.peers[b], u.counts.own
+    local x = own[p.slot] + elsewhere(u.counts, p.slot)
+    local y = own[q.slot] + elsewhere(u.counts, q.slot)
+    return y * p.weight > x * q.weight and a or b
+end
+
+local function random_two_on(u, t, stamp, clock, rec, former)
+    local now = floor(clock)
     while rec.draws <= 20 do
         local i = place(t, random(t.total))
-        local p = t.peers[i]
-        if i ~= former and usable(u, p, stamp, now) and accept(p, clock) then
+        if i ~= former and usable(u, t.peers[i], stamp, now) and accept(t.peers[i], clock) then
             if former >= 0 then
-                local q, own = t.peers[former], u.counts.own
-                local a = own[p.slot] + elsewhere(u.counts, p.slot)
-                local b = own[q.slot] + elsewhere(u.counts, q.slot)
-                return a * q.weight > b * p.weight and former or i
+                return less_busy(u, t, former, i)
             end
             former = i
         end
         rec.draws = rec.draws + 1
     end
     return round_robin(u, t, stamp, clock)
+end
+
+local function random_two(u, t, stamp, clock, rec)
+    local now, i, j = floor(clock), place(t, random(t.total)), place(t, random(t.total))
+    local one = usable(u, t.peers[i], stamp, now) and accept(t.peers[i], clock)
+    if one and i ~= j and usable(u, t.peers[j], stamp, now) and accept(t.peers[j], clock) then
+        return less_busy(u, t, i, j)
+    end
+    rec.draws = rec.draws + 1
+    return random_two_on(u, t, stamp, clock, rec, one and i or -1)
 end
 
 local function ip_hash(u, t, stamp, clock, rec)

@@ -33,6 +33,12 @@ local function failed(back)
     return false
 end
 
+-- failed_last is failed(0) of the log phase. It looks first at what costs nothing: an answer below 500 that was not
+-- made by an error page has not failed. (It may be a stale one from the cache: that try goes unnoticed.)
+local function failed_last()
+    return (ngx.status >= 500 or is_internal()) and failed(0)
+end
+
 -- enter and leave count a request in and out.
 local function enter(rec, seat)
     local counts, slot = rec.u.counts, seat.slot
@@ -139,35 +145,49 @@ local function full(u, p)
     return p.max_conns > 0 and u.counts.own[p.slot] + elsewhere(u.counts, p.slot) >= p.max_conns
 end
 
--- choose finds a tier and a place in it, nil when no peer is left.
-local function choose(u, rec, clock)
+-- pick_of finds a place in a tier, and passes over those that are full elsewhere; -1 when none is left.
+local function pick_of(u, t, pick, rec, clock)
+    while t.up > 0 do
+        local i = pick(u, t, stamp, clock, rec)
+        if i < 0 or not full(u, t.peers[i]) then
+            return i
+        end
+        t.peers[i].mark = stamp
+    end
+    return -1
+end
+
+local function choose_on(u, rec, clock, at)
     local t = u.primary
+    if at >= 0 then
+        t.peers[at].mark = stamp
+        at = pick_of(u, t, u.pick, rec, clock)
+    end
+    if at < 0 then
+        t = u.backup
+        at = pick_of(u, t, u.pick == least_conn and least_conn or round_robin, rec, clock)
+    end
+    return at >= 0 and t or nil, at
+end
+
+-- choose finds a tier and a place in it, nil when no peer is left. Loops are in functions of their own, here and below:
+-- LuaJIT compiles the way that most requests take only when it has none.
+local function choose(u, rec, clock)
+    local t, i = u.primary, -1
     stamp = stamp + 1
     if t.single then
         return t.up == 1 and not full(u, t.peers[0]) and t or nil, 0
     end
-    mark(rec)
-    local pick = u.pick
-    while t.up > 0 do
-        local i = pick(u, t, stamp, clock, rec)
-        if i < 0 then
-            break
-        elseif not full(u, t.peers[i]) then
+    if rec.tries > 0 then
+        mark(rec)
+    end
+    if t.up > 0 then
+        i = u.pick(u, t, stamp, clock, rec)
+        if i >= 0 and not full(u, t.peers[i]) then
             return t, i
         end
-        t.peers[i].mark = stamp
     end
-    t, pick = u.backup, u.pick == least_conn and least_conn or round_robin
-    while t.up > 0 do
-        local i = pick(u, t, stamp, clock, rec)
-        if i < 0 then
-            break
-        elseif not full(u, t.peers[i]) then
-            return t, i
-        end
-        t.peers[i].mark = stamp
-    end
-    return nil, 0
+    return choose_on(u, rec, clock, i)
 end
 
 -- set_tries makes the number of tries that of the peers there are. Nginx has counted its own server lines, and cut
@@ -192,50 +212,55 @@ local function set_tries(u)
 end
 
 -- step_in counts the request at a peer and hands that to Nginx, then makes sure that nobody has changed the peers
--- meanwhile: whoever reads the counts after a change sees every request that went by the set before it.
+-- meanwhile, else returns nil: whoever reads the counts after a change sees every request that went by the set before.
 local function step_in(u, rec)
+    local clock, draws, hash, round, key = ngx.now(), rec.draws, rec.hash, rec.round, rec.key
+    local t, i = choose(u, rec, clock)
+    if t then
+        local p = t.peers[i]
+        local ok, err = set_peer(t.address[i], p.port)
+        if not ok then
+            error("peer " .. t.address[i] .. ": " .. tostring(err))
+        end
+        enter(rec, t.seats[i + 1])
+        if floor(clock) - p.checked > p.fail_timeout then
+            p.checked = floor(clock)
+        end
+    end
+    local version = dict:get("v")
+    if version ~= seen_version then
+        local ok, err = pcall(refresh, version)
+        if ok then
+            leave(rec)
+            rec.draws, rec.hash, rec.round, rec.key = draws, hash, round, key
+            return nil
+        end
+        fault(err) -- and this request goes by the last set that was good
+    end
+    if not t then
+        return BUSY
+    end
+    rec.tries = rec.tries + 1
+    rec.tried[rec.tries] = rec.seat
+    if rec.tries == 1 and u.tries ~= u.lines then
+        set_tries(u)
+    end
+    return RUNNING
+end
+
+local function step_in_again(u, rec)
     for _ = 1, 100 do
-        local clock, draws, hash, round, key = ngx.now(), rec.draws, rec.hash, rec.round, rec.key
-        local t, i = choose(u, rec, clock)
-        if t then
-            local p = t.peers[i]
-            local ok, err = set_peer(t.address[i], p.port)
-            if not ok then
-                error("peer " .. t.address[i] .. ": " .. tostring(err))
-            end
-            enter(rec, t.seats[i + 1])
-            if floor(clock) - p.checked > p.fail_timeout then
-                p.checked = floor(clock)
-            end
+        local result = step_in(u, rec)
+        if result then
+            return result
         end
-        local version = dict:get("v")
-        local current = version == seen_version
-        if not current then
-            local ok, err = pcall(refresh, version)
-            if not ok then -- then by the last set that was good
-                fault(err)
-                current = true
-            end
-        end
-        if current then
-            if not t then
-                return BUSY
-            end
-            rec.tries = rec.tries + 1
-            rec.tried[rec.tries] = rec.seat
-            if rec.tries == 1 and u.tries ~= u.lines then
-                set_tries(u)
-            end
-            return RUNNING
-        end
-        leave(rec)
-        rec.draws, rec.hash, rec.round, rec.key = draws, hash, round, key
     end
     error("the peers change faster than a request can begin")
 end
 
 local function request_key()
-    return tonumber(ffi.cast(uintptr, get_request()))
+    local key = tonumber(ffi.cast(uintptr, get_request()))
+    return key
 end
 
 local function balance(name)
@@ -250,7 +275,7 @@ local function balance(name)
     if u.broken then
         error(u.broken, 0)
     end
-    return step_in(u, rec)
+    return step_in(u, rec) or step_in_again(u, rec)
 end
 
 local function abandon()
@@ -277,7 +302,7 @@ local function done()
     local key = request_key()
     local rec = open[key]
     if rec then
-        finish(rec, failed(0))
+        finish(rec, failed_last())
         release(key, rec)
     end
     if subrequests > 0 and not ngx.is_subrequest then
