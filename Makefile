@@ -10,6 +10,8 @@ CYCLES ?= 50
 # FUZZTIME is for each fuzz target.
 FUZZTIME ?= 30s
 
+# nginx takes a variable of that name for its own.
+unexport NGINX
 # HARNESS is what is the same with Docker and without.
 HARNESS = $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(INCLUDE),--include $(INCLUDE)) $(if $(JUNIT),--junit $(JUNIT))
 

@@ -73,6 +73,7 @@ func (p *project) up(ctx context.Context, services ...string) error {
 func (p *project) down() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
+	fmt.Fprintln(os.Stderr, "removing", p.name)
 	_, err := p.compose(ctx, "--profile", "stories", "--profile", "cases", "down", "-v", "--remove-orphans", "-t", "1")
 	return err
 }

@@ -34,13 +34,20 @@ func (o *options) play(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.RemoveAll(out)
-	var reports []string
-	labels := strings.FieldsFunc(o.images, func(r rune) bool { return r == ' ' || r == ',' })
-	for i, label := range labels {
-		fmt.Fprintf(os.Stderr, "%s (%d of %d)\n", label, i+1, len(labels))
-		files, err := o.playImage(ctx, *p, label, out)
+	var images []*image
+	for _, label := range strings.FieldsFunc(o.images, func(r rune) bool { return r == ' ' || r == ',' }) {
+		i, err := find(ctx, label)
 		if err != nil {
 			return fmt.Errorf("%s: %w", label, err)
+		}
+		images = append(images, i)
+	}
+	var reports []string
+	for n, i := range images {
+		fmt.Fprintf(os.Stderr, "%s (%d of %d)\n", i.label, n+1, len(images))
+		files, err := o.playImage(ctx, *p, i, out)
+		if err != nil {
+			return fmt.Errorf("%s: %w", i.label, err)
 		}
 		reports = append(reports, files...)
 	}
@@ -60,45 +67,52 @@ func (o *options) project(ctx context.Context) (*project, error) {
 	return &project{name: "bazbeans-harness-" + strconv.Itoa(os.Getpid()), command: command, file: o.file, env: env}, nil
 }
 
-// paths are the variables of compose.yml that name files of the user's.
+// paths makes the paths of the user's files absolute and returns the variables of compose.yml that name them.
 func (o *options) paths() (env []string, err error) {
 	if o.golden != "" {
 		if err := os.MkdirAll(o.golden, 0o755); err != nil {
 			return nil, err
 		}
 	}
-	for _, v := range []struct{ name, path string }{{"BIN", o.bin}, {"TEMPLATES", o.templates}, {"CASES", o.cases}, {"FIXTURE", o.fixture}, {"GOLDEN", o.golden}, {"INCLUDE", o.include}} {
-		if v.path == "" {
+	for _, v := range []struct {
+		name string
+		path *string
+	}{{"BIN", &o.bin}, {"TEMPLATES", &o.templates}, {"CASES", &o.cases}, {"FIXTURE", &o.fixture}, {"GOLDEN", &o.golden}, {"INCLUDE", &o.include}} {
+		if *v.path == "" {
 			continue
 		}
-		path, err := filepath.Abs(v.path)
-		if err != nil {
+		if *v.path, err = filepath.Abs(*v.path); err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(path); err != nil { // docker would make a folder of that name
+		if _, err := os.Stat(*v.path); err != nil { // docker would make a folder of that name
 			return nil, err
 		}
-		env = append(env, v.name+"="+path)
+		env = append(env, v.name+"="+*v.path)
 	}
 	return env, nil
 }
 
 // playImage plays cases and stories with one image and returns the files that hold what came of them.
-func (o *options) playImage(ctx context.Context, p project, label, out string) (files []string, err error) {
-	i, err := find(ctx, label)
-	if err != nil {
-		return nil, err
-	}
+func (o *options) playImage(ctx context.Context, p project, i *image, out string) (files []string, err error) {
 	version, err := i.version(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p.env = slices.Concat(p.env, i.env)
-	cases, err := o.playCases(ctx, p, label)
+	cases, well, err := o.playCases(ctx, p, i.label)
 	if err != nil {
 		return nil, err
 	}
-	told, err := o.playSites(ctx, p, fmt.Sprintf("%s (%s)", version, label))
+	name := filepath.Join(out, strings.NewReplacer("/", "_", ":", "_").Replace(i.label))
+	files = []string{name + ".json"}
+	if err := os.WriteFile(files[0], cases, 0o644); err != nil {
+		return nil, err
+	}
+	if !well {
+		fmt.Fprintln(os.Stderr, "there are faults: no site is brought up")
+		return files, nil
+	}
+	told, err := o.playSites(ctx, p, fmt.Sprintf("%s (%s)", version, i.label))
 	if err != nil {
 		return nil, err
 	}
@@ -106,19 +120,17 @@ func (o *options) playImage(ctx context.Context, p project, label, out string) (
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.Join(out, strings.NewReplacer("/", "_", ":", "_").Replace(label))
-	files = []string{name + ".json", name + "-site.json"}
-	return files, errors.Join(os.WriteFile(files[0], cases, 0o644), os.WriteFile(files[1], stories, 0o644))
+	files = append(files, name+"-site.json")
+	return files, os.WriteFile(files[1], stories, 0o644)
 }
 
-// playCases plays the cases in a container of their own and returns the report.
-func (o *options) playCases(ctx context.Context, p project, label string) (report []byte, err error) {
+// playCases plays the cases in a container of their own and returns the report, and whether all is well.
+func (o *options) playCases(ctx context.Context, p project, label string) (report []byte, well bool, err error) {
 	defer func() { err = errors.Join(err, p.down()) }()
-	args := []string{"run", "--rm", "-T", "--no-deps", "cases", "--cases", "/cases", "--label", label, "-o", "json"}
-	for _, given := range []struct{ value, flag, path string }{{o.templates, "--templates", "/templates"}, {o.fixture, "--fixture", "/fixture.yaml"},
-		{o.golden, "--golden", "/golden"}, {o.include, "--include", "/include.conf"}} {
-		if given.value != "" {
-			args = append(args, given.flag, given.path)
+	args := []string{"run", "--rm", "-T", "--no-deps", "cases", "--cases", o.cases, "--label", label, "-o", "json"}
+	for _, given := range [][]string{{"--templates", o.templates}, {"--fixture", o.fixture}, {"--golden", o.golden}, {"--include", o.include}} {
+		if given[1] != "" {
+			args = append(args, given...)
 		}
 	}
 	if o.update {
@@ -126,9 +138,9 @@ func (o *options) playCases(ctx context.Context, p project, label string) (repor
 	}
 	report, err = p.compose(ctx, append(args, o.more...)...)
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 && json.Valid(report) {
-		err = nil // there are faults, and they are in the report
+		return report, false, nil // there are faults, and they are in the report
 	}
-	return report, err
+	return report, err == nil, err
 }
 
 // table has lbd print what the files hold.
