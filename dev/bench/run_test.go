@@ -151,7 +151,7 @@ func checkParts(t *testing.T, res *results, o options) {
 			t.Errorf("peers %+v", p)
 		}
 	}
-	if len(res.Contenders) != 0 || len(res.Verdicts) != 6 {
+	if len(res.Contenders) != 0 || len(res.Verdicts) != 7 {
 		t.Errorf("not what was asked for: %+v", res)
 	}
 	var table bytes.Buffer

@@ -53,11 +53,14 @@ func measureUpdates(ctx context.Context, s *site, o options, log io.Writer) (*up
 		return nil, err
 	}
 	u := &updates{Pushes: o.Pushes}
-	if err := u.large(ctx, s, o, many); err != nil {
+	if err = u.large(ctx, s, o, many); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(log, "%s: %d peers: p50 %.2f, p95 %.2f, max %.2f ms\n", partUpdates, manyPeers, u.Large.P50, u.Large.P95, u.Large.Max)
-	return u, u.small(ctx, s, o, many[:o.Nodes], log)
+	if err := u.small(ctx, s, o, many[:o.Nodes], log); err != nil {
+		return nil, err
+	}
+	return u, nil
 }
 
 // take starts a front with lbd's lua engine, ends lbd, and goes on in its place.

@@ -50,7 +50,8 @@ func (res *results) judge() []verdict {
 	if u := res.Parts.Updates; u != nil {
 		add(atMost(partUpdates, fmt.Sprintf("update of %d peers p95, ms", manyPeers), u.Large.P95, 5),
 			atMost(partUpdates, fmt.Sprintf("growth over %d updates, MiB", u.Pushes), u.Growth, 1),
-			atMost(partUpdates, "failed requests", float64(u.Failed), 0))
+			atMost(partUpdates, "failed requests", float64(u.Failed), 0),
+			atMost(partUpdates, "workers replaced", float64(u.Workers), 0))
 	}
 	return list
 }

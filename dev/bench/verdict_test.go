@@ -55,6 +55,7 @@ func TestEveryVerdictCanFail(t *testing.T) {
 		"updates: update of 1000 peers p95, ms":               func(r *results) { r.Parts.Updates.Large.P95 = 5.1 },
 		"updates: growth over 100000 updates, MiB":            func(r *results) { r.Parts.Updates.Growth = 1.1 },
 		"updates: failed requests":                            func(r *results) { r.Parts.Updates.Failed = 1 },
+		"updates: workers replaced":                           func(r *results) { r.Parts.Updates.Workers = 1 },
 	}
 	if len(good) != len(spoils) {
 		t.Errorf("%d verdicts and %d ways to fail", len(good), len(spoils))
