@@ -88,7 +88,7 @@ func (p Program) Main(ctx context.Context, args []string, _ io.Reader, stdout, s
 		called.help(stdout)
 		return cli.Done
 	case called != nil:
-		if file := called.fallback(common); file != "" {
+		if file := called.fallback(common, stderr); file != "" {
 			cfg, common, fs, err = cli.ParseFlags("lbd", slices.Concat([]string{"--config", file}, args), DefaultConfig, bind)
 			if err != nil {
 				return cli.Report(stderr, "lbd", err)

@@ -2,8 +2,10 @@ package lbd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -88,14 +90,21 @@ func (c Command) help(w io.Writer) {
 	cli.PrintUsage(w, c.Usage, own)
 }
 
-// fallback is the config file that is read without --config, "" for none.
-func (c Command) fallback(common cli.Common) string {
+// fallback is the config file that is read without --config, "" for none. One that only root may read is no need of
+// everybody who calls the command: that it is left out is said.
+func (c Command) fallback(common cli.Common, stderr io.Writer) string {
 	if common.Config != "" || c.ConfigFile == "" {
 		return ""
 	}
-	if _, err := os.Stat(c.ConfigFile); err != nil {
+	f, err := os.Open(c.ConfigFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil:
+		fmt.Fprintf(stderr, "lbd: %v: going on without it\n", err)
 		return ""
 	}
+	_ = f.Close() // it was only tried
 	return c.ConfigFile
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/bazbeans/bazbeans/agent"
 	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/ctl"
+	"github.com/bazbeans/bazbeans/harness"
 	"github.com/bazbeans/bazbeans/lbd"
 )
 
@@ -46,17 +47,18 @@ func write(ctx context.Context, dir string) (pages int, err error) {
 	if err := doc.GenManTree(root, &doc.GenManHeader{Source: "BazBeans", Manual: "BazBeans", Date: &date}, dir); err != nil {
 		return 0, err
 	}
+	program := lbd.Program{Commands: []lbd.Command{harness.Command}}
 	for _, d := range []struct {
 		name, is string
 		main     func(context.Context, []string, io.Reader, io.Writer, io.Writer) int
+		help     []string
 	}{
-		{"lbd", "keep an Nginx in step with the pool of nodes", func(ctx context.Context, args []string, in io.Reader, out, err io.Writer) int {
-			return lbd.Main(ctx, args, in, out, err)
-		}},
-		{"bbagent", "keep a node in the pool", agent.Main},
+		{"lbd", "keep an Nginx in step with the pool of nodes", program.Main, []string{"--help"}},
+		{"lbd-test", "play cases with templates in a real Nginx", program.Main, []string{"test", "--help"}},
+		{"bbagent", "keep a node in the pool", agent.Main, []string{"--help"}},
 	} {
 		var help, said bytes.Buffer
-		if code := d.main(ctx, []string{"--help"}, strings.NewReader(""), &help, &said); code != cli.Done {
+		if code := d.main(ctx, d.help, strings.NewReader(""), &help, &said); code != cli.Done {
 			return 0, fmt.Errorf("%s --help: exit code %d: %s", d.name, code, said.String())
 		}
 		if err := os.WriteFile(filepath.Join(dir, d.name+".8"), page(d.name, d.is, help.String()), 0o644); err != nil {

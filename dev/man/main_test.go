@@ -20,7 +20,7 @@ func TestPages(t *testing.T) {
 	if code := run(t.Context(), []string{dir}, nil, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr.String())
 	}
-	want := map[string]string{"lbd.8": `\-\-config`, "bbagent.8": `\-\-node\-id`}
+	want := map[string]string{"lbd.8": `\-\-config`, "lbd-test.8": `\-\-golden`, "bbagent.8": `\-\-node\-id`}
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		if c.Name() != "help" {
