@@ -70,6 +70,7 @@ func bind(fs *pflag.FlagSet) lbd.Run {
 	fs.StringArrayVar(&s.from, "from", nil, "play nothing: print what another run wrote to this `file` with -o json (repeatable)")
 	fs.StringVar(&s.write, "write-cases", "", "play nothing: write the standard cases into this `folder`")
 	return func(ctx context.Context, c lbd.Call) int {
+		_ = os.Unsetenv("NGINX") // Nginx would take it for the listeners that a former master hands over; it fails for a bad name only
 		report, code, err := s.run(ctx, c)
 		if err != nil || report == nil {
 			return max(code, cli.Report(c.Stderr, "lbd", err))

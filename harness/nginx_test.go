@@ -99,6 +99,14 @@ func TestModulesAndIncludes(t *testing.T) {
 	}
 }
 
+// Nginx reads a variable NGINX as its list of inherited listeners; people use the name for other things.
+func TestVariableOfThatName(t *testing.T) {
+	t.Setenv("NGINX", "/usr/sbin/nginx")
+	if code, out, said := lbdTest(t, "--only", "one-node"); code != 0 {
+		t.Errorf("exit code %d\n%s%s", code, out, said)
+	}
+}
+
 // Where there is no Nginx the ways to have one are told.
 func TestNoNginx(t *testing.T) {
 	for args, want := range map[string]string{
