@@ -51,10 +51,15 @@ func (l *LB) choose(ctx context.Context, serve bool) {
 		return
 	}
 	names := []string{l.cfg.Nginx.Live}
-	if l.cfg.Nginx.Live == "auto" {
+	var whys []string
+	switch {
+	case l.cfg.Nginx.Live != "auto":
+	case l.cfg.Nginx.Apply == "auto":
+		// With resolve an Nginx that is started without lbd has nobody to send to: nobody shall get that unasked.
+		names = []string{"lua"}
+	default:
 		names = []string{"lua", "resolve"}
 	}
-	var whys []string
 	for _, name := range names {
 		kind, err := l.makeKind(ctx, name)
 		if err == nil {
@@ -154,15 +159,16 @@ func (l *LB) renderLive(u *upstream, servers []render.Server, templates *render.
 		u.byReload = ""
 		return nil, false, nil
 	}
-	if err := kind.supports(u.view); err != nil {
-		u.byReload = err.Error()
-		return nil, false, nil
-	}
+	var unfit error
 	view := u.view
-	view.Live = kind.view
+	view.Live = func(v *render.View) { unfit = kind.view(v) }
 	v, err := render.NewView(view, servers, l.cfg.ID)
 	if err != nil {
 		return nil, false, err
+	}
+	if unfit != nil {
+		u.byReload = unfit.Error()
+		return nil, false, nil
 	}
 	l.seen(v)
 	text, err = templates.Render(v)

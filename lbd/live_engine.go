@@ -16,14 +16,15 @@ import (
 // liveKind is one way to take peers into a running Nginx: what it needs in the output files, and the channel to it.
 type liveKind interface {
 	name() string
-	// view makes a view one of this kind.
-	view(*render.View)
+	// view makes a view one of this kind, or says why it can't be.
+	view(*render.View) error
 	// common is what stands before the first live upstream's block, at http level; "" for nothing.
 	common() string
 	// strip returns the text of an output file without its peers, and the peers.
 	strip(text []byte) (rest []byte, upstreams []live.Upstream, err error)
-	// supports says why an upstream can't be live.
-	supports(render.Upstream) error
+	// bridge returns files for a reload between what Nginx runs and files, because it would have no peers at first with
+	// these alone; nil when there is no need. runs are the live upstreams that Nginx runs.
+	bridge(files []nginx.File, runs []string) []nginx.File
 	// giveBack is called before a reload, and when the kind is not used any more: what Nginx may close is where it expects it.
 	giveBack()
 	// reached is called when Nginx may have been started or reloaded: the channel may have to be found anew.
@@ -47,9 +48,10 @@ type liveEngine struct {
 
 	// All that follows belongs to the loop.
 	slots   slots
-	running string // structure that Nginx is proven to run; "": not known
-	pushed  string // sum of the peers that it goes by
-	about   pieces // of the plan looked at last
+	running string   // structure that Nginx is proven to run; "": not known
+	runs    []string // the live upstreams in it
+	pushed  string   // sum of the peers that it goes by
+	about   pieces   // of the plan looked at last
 }
 
 func newLiveEngine(n *nginx.Nginx, kind liveKind, cfg *Config, log *slog.Logger) *liveEngine {
@@ -64,6 +66,7 @@ const (
 	pushTimeout  = 2 * time.Second // for one push; a stopped worker answers none
 	reachTimeout = 3 * time.Second // for the channel to work after a reload
 	reachPoll    = 20 * time.Millisecond
+	crossTimeout = 10 * time.Second // for Nginx to look up its peers for the first time
 )
 
 // Reloads implements Engine.
@@ -113,8 +116,14 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 		e.log.Debug("peers have to wait for the reload", "error", err)
 	}
 	e.files.drop()
+	bridge := e.kind.bridge(p.Files, e.runs)
 	e.forget()
 	e.kind.giveBack()
+	if bridge != nil {
+		if out, err := e.cross(ctx, p, bridge, want); err != nil || !out.Running {
+			return out, err
+		}
+	}
 	out, err := e.reloads.Apply(ctx, p)
 	if err != nil {
 		_ = e.resume(ctx, p) // what is served may be live all the same
@@ -124,8 +133,38 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	if !out.Running {
 		return out, nil
 	}
-	e.running = want.structure
+	e.running, e.runs = want.structure, want.names()
 	return out, e.reach(ctx, p.generation, want)
+}
+
+// cross brings Nginx to run a bridge, with which it learns its peers while it has others to send to.
+func (e *liveEngine) cross(ctx context.Context, p *Plan, bridge []nginx.File, want pieces) (Outcome, error) {
+	over := *p
+	over.Files = bridge
+	out, err := e.reloads.Apply(ctx, &over)
+	if err != nil || !out.Running {
+		return out, err
+	}
+	if err := e.push(ctx, p.generation, want); err != nil {
+		return out, step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
+	}
+	for deadline := time.Now().Add(crossTimeout); ; {
+		is, err := e.kind.State(ctx)
+		if err == nil && is.Pending == "" {
+			return out, nil
+		}
+		if err == nil {
+			err = errors.New(is.Pending)
+		}
+		if time.Now().After(deadline) {
+			return out, step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
+		}
+		select {
+		case <-ctx.Done():
+			return out, ctx.Err()
+		case <-time.After(reachPoll):
+		}
+	}
 }
 
 func applied(took time.Duration) Outcome {
@@ -137,7 +176,7 @@ func applied(took time.Duration) Outcome {
 
 // forget drops what is believed of the running Nginx.
 func (e *liveEngine) forget() {
-	e.running, e.pushed = "", ""
+	e.running, e.pushed, e.runs = "", "", nil
 	e.kind.reached()
 }
 
@@ -152,7 +191,7 @@ func (e *liveEngine) resume(ctx context.Context, p *Plan) error {
 	if err != nil || !is.live() {
 		return err
 	}
-	e.running = is.structure
+	e.running, e.runs = is.structure, is.names()
 	return nil
 }
 

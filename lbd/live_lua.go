@@ -68,13 +68,13 @@ func callsDone(d *nginx.Directive) bool {
 	return err == nil && d.Name == "log_by_lua_block" && strings.Contains(string(text), lua.Global)
 }
 
-func (k *luaKind) name() string                   { return "lua" }
-func (k *luaKind) common() string                 { return lua.Common(k.options) }
-func (k *luaKind) supports(render.Upstream) error { return nil }
-func (k *luaKind) start() error                   { return nil }
-func (k *luaKind) close()                         {}
+func (k *luaKind) name() string                               { return "lua" }
+func (k *luaKind) common() string                             { return lua.Common(k.options) }
+func (k *luaKind) bridge([]nginx.File, []string) []nginx.File { return nil }
+func (k *luaKind) start() error                               { return nil }
+func (k *luaKind) close()                                     {}
 
-func (k *luaKind) view(v *render.View) {
+func (k *luaKind) view(v *render.View) error {
 	seed := live.Message{Upstreams: []live.Upstream{{Name: v.Name, Peers: peers(v)}}}
 	method := v.Balance
 	if method == "" {
@@ -82,7 +82,12 @@ func (k *luaKind) view(v *render.View) {
 	}
 	v.Live = strings.TrimRight(lua.Balancer(v.Name, method, string(seed.Encode())), "\n")
 	v.Balance = "" // what is left to Nginx when the Lua code can't do it
+	v.ZoneSize = roomy(len(v.Servers))
+	return nil
 }
+
+// roomy is a zone for n servers in which more will have room: another size is another structure.
+func roomy(n int) string { return render.ZoneSize(max(4*n, 512)) }
 
 func (k *luaKind) strip(text []byte) ([]byte, []live.Upstream, error) { return lua.Strip(text) }
 

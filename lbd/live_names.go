@@ -1,10 +1,12 @@
 package lbd
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -71,8 +73,15 @@ func (k *namesKind) close() {
 	}
 }
 
-func (k *namesKind) view(v *render.View) {
+func (k *namesKind) view(v *render.View) error {
 	list := peers(v)
+	if err := names.SupportedBalance(v.Balance); err != nil {
+		return err
+	}
+	if err := names.Fits(answerable(live.Upstream{Name: v.Name, Peers: list})); err != nil {
+		return err
+	}
+	v.ZoneSize = roomy(len(v.Servers))
 	v.Live = names.Block(k.addr, live.Upstream{Name: v.Name, Peers: list})
 	host, params, _ := strings.Cut(names.Server(v.Name), " ")
 	params = " " + params
@@ -90,6 +99,58 @@ func (k *namesKind) view(v *render.View) {
 	}
 	v.Servers = []render.Line{{Addr: host, Host: host, Weight: 1, Params: params}}
 	v.Nodes, v.Placeholder = nil, false
+	return nil
+}
+
+// answerable are the peers of u that Nginx is told.
+func answerable(u live.Upstream) names.Upstream {
+	set := names.Upstream{Name: u.Name}
+	for _, p := range u.Peers {
+		if !p.Down && !p.Gone {
+			set.Peers = append(set.Peers, names.Peer{Addr: p.Addr, Weight: p.Weight, Backup: p.Backup})
+		}
+	}
+	return set
+}
+
+// bridge puts server lines beside the names that Nginx does not know yet: it looks them up only when it runs them, and
+// takes what it knows over a reload.
+func (k *namesKind) bridge(files []nginx.File, runs []string) []nginx.File {
+	files = slices.Clone(files)
+	found := false
+	for i, f := range files {
+		_, upstreams, err := names.Strip(f.Data)
+		if err != nil {
+			return nil // nobody could have come here with such a file
+		}
+		for _, u := range upstreams {
+			if slices.Contains(runs, u.Name) || !slices.ContainsFunc(u.Peers, func(p live.Peer) bool { return !p.Down }) {
+				continue
+			}
+			found = true
+			host, _, _ := strings.Cut(names.Server(u.Name), " ")
+			line := []byte("server " + host + " ")
+			files[i].Data = bytes.Replace(files[i].Data, line, append(serverLines(u), line...), 1)
+		}
+	}
+	if !found {
+		return nil
+	}
+	return files
+}
+
+func serverLines(u live.Upstream) (text []byte) {
+	for _, p := range u.Peers {
+		if p.Down {
+			continue
+		}
+		text = fmt.Appendf(text, "server %s weight=%d max_fails=%d fail_timeout=%ds max_conns=%d", p.Addr, p.Weight, p.MaxFails, int(p.FailTimeout.Seconds()), p.MaxConns)
+		if p.Backup {
+			text = append(text, " backup"...)
+		}
+		text = append(text, ";\n    "...)
+	}
+	return text
 }
 
 func (k *namesKind) strip(text []byte) ([]byte, []live.Upstream, error) { return names.Strip(text) }
@@ -98,13 +159,7 @@ func (k *namesKind) strip(text []byte) ([]byte, []live.Upstream, error) { return
 func (k *namesKind) Push(_ context.Context, m live.Message) error {
 	var upstreams []names.Upstream
 	for _, u := range m.Upstreams {
-		set := names.Upstream{Name: u.Name}
-		for _, p := range u.Peers {
-			if !p.Down && !p.Gone {
-				set.Peers = append(set.Peers, names.Peer{Addr: p.Addr, Weight: p.Weight, Backup: p.Backup})
-			}
-		}
-		upstreams = append(upstreams, set)
+		upstreams = append(upstreams, answerable(u))
 	}
 	if err := k.zone.Set(m.Generation, upstreams); err != nil {
 		return err

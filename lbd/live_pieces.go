@@ -24,6 +24,13 @@ type pieces struct {
 
 func (p pieces) live() bool { return len(p.upstreams) > 0 }
 
+func (p pieces) names() (names []string) {
+	for _, u := range p.upstreams {
+		names = append(names, u.Name)
+	}
+	return names
+}
+
 // cut takes a plan's files apart.
 func (e *liveEngine) cut(p *Plan) (pieces, error) {
 	if e.about.hash == p.hash && p.hash != "" {

@@ -109,7 +109,7 @@ func NewView(u Upstream, servers []Server, seed string) (View, error) {
 	for _, addr := range u.Fallback {
 		v.Servers = append(v.Servers, newLine(addr, u.Server, 1, false, true))
 	}
-	v.ZoneSize = zoneSize(len(v.Servers))
+	v.ZoneSize = ZoneSize(len(v.Servers))
 	if u.Live != nil {
 		u.Live(&v)
 	}
@@ -143,10 +143,10 @@ func newLine(addr netip.AddrPort, p ServerParams, weight int, down, backup bool)
 // seconds is the fail timeout as Nginx reads it.
 func seconds(p ServerParams) string { return strconv.Itoa(int(p.FailTimeout.Seconds())) + "s" }
 
-// zoneSize returns the size of a zone for n servers. It grows in steps of four, so that it seldom changes. Nginx
+// ZoneSize returns the size of a zone for n servers. It grows in steps of four, so that it seldom changes. Nginx
 // 1.22 needs up to 860 bytes a server and 32k at the least (measured with 1 to 10,000 servers, IPv6, all
 // parameters, every balance); here each has 2048, since newer ones keep more about a server.
-func zoneSize(n int) string {
+func ZoneSize(n int) string {
 	kib := 256
 	for kib < 2*n {
 		kib *= 4
