@@ -90,6 +90,17 @@ func newMetrics(status func() Status) *metrics {
 	shown("lbd_redis_connected", "Whether the last look at Redis could be had.", nil, func(s Status) float64 { return flag(s.Redis.Connected) })
 	shown("lbd_events_heard", "Whether events are heard; if not, changes are seen at each resync.", nil, func(s Status) float64 { return flag(s.Redis.Events) })
 	shown("lbd_guard_holding", "Whether the guard keeps anything against the pool's word.", nil, func(s Status) float64 { return flag(s.Guard.Held) })
+	for _, engine := range []string{"lua", "resolve"} {
+		shown("lbd_live", "Whether changes go in live.", prometheus.Labels{"engine": engine}, func(s Status) float64 { return flag(s.Engine.Name == engine) })
+	}
+	shown("lbd_busy", "Requests under way on all nodes as a live engine counts them; connections with resolve.", nil, func(s Status) float64 {
+		n := 0
+		for _, on := range s.Engine.Busy {
+			n += on
+		}
+		return float64(n)
+	})
+	shown("lbd_files_behind", "Whether the files on disk are not what is served live.", nil, func(s Status) float64 { return flag(s.Engine.Behind != "") })
 	shown("lbd_pinned", "Whether an operator went back to an older generation.", nil, func(s Status) float64 { return flag(s.Pinned != nil) })
 	return m
 }

@@ -32,9 +32,10 @@ func exposed(t *testing.T) shownSeries {
 	}
 	values := map[string]map[string][]string{
 		"lbd_step_seconds":           {"step": steps},
-		"lbd_applies_total":          {"result": append([]string{"applied", "unchanged", "installed"}, steps...)},
+		"lbd_applies_total":          {"result": append([]string{"applied", "live", "unchanged", "installed"}, steps...)},
 		"lbd_nodes":                  {"state": states},
 		"lbd_nginx_workers":          {"what": {"serving", "draining"}},
+		"lbd_live":                   {"engine": {"lua", "resolve"}},
 		"lbd_generation":             {"what": {"wanted", "written", "running"}},
 		"lbd_resolver_answers_total": {"outcome": {"found", "not_mine", "cannot_know", "refused"}},
 	}
