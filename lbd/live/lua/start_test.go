@@ -202,3 +202,29 @@ func (s *site) log() string {
 	text, _ := os.ReadFile(s.nginx.ErrorLog)
 	return string(text)
 }
+
+// TestTheWayBack: a reload to a configuration without any of this goes well. Nginx removes the socket's path then, and
+// writes an [emerg] line when it isn't there; that is all that a moved socket costs.
+func TestTheWayBack(t *testing.T) {
+	each(t, func(t *testing.T, suite string) {
+		nodes := newNodes(t, 2)
+		s := newSite(t, peersOf(nodes), siteOptions{suite: suite})
+		s.put(s.peers)
+		if err := os.Rename(s.socket, filepath.Join(filepath.Dir(s.socket), "live.sock")); err != nil {
+			t.Fatal(err)
+		}
+		plain := fmt.Sprintf("user root;\npid nginx.pid;\nerror_log error.log notice;\nevents {}\nhttp { access_log off; upstream app { zone app 4m;\n%s }\n"+
+			"server { listen %s reuseport; location / { proxy_pass http://app; } } }\n", serverLines(s.peers), s.addr)
+		if err := os.WriteFile(s.nginx.Conf, []byte(plain), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.reload()
+		s.shares("/", 8)
+		for line := range strings.Lines(s.log()) {
+			gone := "unlink() " + s.socket + " failed"
+			if (strings.Contains(line, "[emerg]") || strings.Contains(line, "[alert]")) && !strings.Contains(line, gone) {
+				t.Errorf("the log has: %s", line)
+			}
+		}
+	})
+}

@@ -59,14 +59,11 @@ end
 
 -- forget drops what the worker left, for its process is no more.
 local function forget(keys, pid)
-    local found = false
     for i = 1, #keys do
         if match(keys[i], "^[wc](%d+)") == pid then
             dict:delete(keys[i])
-            found = true
         end
     end
-    return found
 end
 
 -- look_around lists the other workers.
