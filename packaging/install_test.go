@@ -302,16 +302,26 @@ func purge(t *testing.T, s *site) {
 	s.Must(t, "systemctl", "stop", "web2")
 }
 
-// afresh: the page once more, on a host that had it all before.
+// afresh: the page once more, on a host that had it all before, with upstreams that are changed live: their files name a
+// socket in lbd's folder, and Nginx has to start without lbd all the same.
 func afresh(t *testing.T, s *site) {
 	has(t, s.follow(t, "dpkg -i bazbeans-lbd_"), "does nothing yet")
 	s.follow(t, "lbd check")
+	s.sh(t, `sed -i 's|^#nginx:|nginx:|; s|^#  apply: .*|  apply: live|; s|^#  live: .*|  live: lua|' /etc/lbd/lbd.yaml`)
 	s.follow(t, "enable --now lbd")
 	has(t, s.follow(t, "dpkg -i bazbeans-agent_"), "does nothing yet")
 	s.startAgent(t)
 	s.serves(t, "web1")
 	s.ready(t)
-	s.sh(t, "dpkg --purge bazbeans-agent bazbeans-lbd bazbeans-ctl")
+	s.Must(t, "grep", "--quiet", "--recursive", "/var/lib/lbd/live/", "/etc/nginx/conf.d")
+	s.UnderTraffic(t, front, func() {
+		s.sh(t, "dpkg --purge bazbeans-lbd")
+		s.Must(t, "nginx", "-t")
+		s.serves(t, "web1")
+	})
+	s.Must(t, "systemctl", "restart", "nginx")
+	s.serves(t, "web1")
+	s.sh(t, "bbctl --redis-url "+redis+" lbs forget lb1; dpkg --purge bazbeans-agent bazbeans-ctl")
 }
 
 // rpm: the same scripts with rpm's words, by the rpm that Debian has. No distribution of that family can be had here.
