@@ -1,0 +1,88 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/load"
+)
+
+// traffic is constant GETs to one address.
+type traffic struct {
+	t      *testing.T
+	gen    *load.Generator
+	cancel context.CancelFunc
+	report chan load.Report
+}
+
+func startTraffic(t *testing.T, addr string) *traffic {
+	t.Helper()
+	gen, err := load.New(load.Options{URL: "http://" + addr + "/", Rate: 100, Conns: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	tr := &traffic{t: t, gen: gen, cancel: cancel, report: make(chan load.Report, 1)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r, err := gen.Run(ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		tr.report <- r
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return tr
+}
+
+// reaches waits until exactly these nodes answer, or if there is only a number, so many.
+func (tr *traffic) reaches(n int, nodes ...string) {
+	tr.t.Helper()
+	slices.Sort(nodes)
+	before := tr.gen.Counts()
+	eventually(tr.t, func() error {
+		now := tr.gen.Counts()
+		since := now.Sub(before)
+		if since.OK < 100 {
+			return fmt.Errorf("too few answers: %+v", since)
+		}
+		before = now
+		got := slices.Sorted(maps.Keys(since.ByNode))
+		for _, node := range got {
+			if since.ByNode[node] == 0 {
+				got = slices.DeleteFunc(got, func(s string) bool { return s == node })
+			}
+		}
+		if len(got) != n || len(nodes) > 0 && !slices.Equal(got, nodes) {
+			return fmt.Errorf("answers come from %v, want %d nodes %v", since.ByNode, n, nodes)
+		}
+		return nil
+	})
+}
+
+// goOn waits until some more requests were answered.
+func (tr *traffic) goOn(n int64) {
+	tr.t.Helper()
+	want := tr.gen.Counts().OK + n
+	eventually(tr.t, func() error {
+		if got := tr.gen.Counts().OK; got < want {
+			return fmt.Errorf("%d requests answered, want %d", got, want)
+		}
+		return nil
+	})
+}
+
+// unharmed ends the traffic: not one request may have failed.
+func (tr *traffic) unharmed() {
+	tr.t.Helper()
+	tr.cancel()
+	r := <-tr.report
+	tr.t.Logf("%d GETs, %d of them repeated", r.Sent, r.Repeated)
+	if r.Failed > 0 || r.Sent == 0 || r.Dropped > 0 {
+		tr.t.Errorf("traffic was harmed: %+v", r.Counts)
+	}
+}
