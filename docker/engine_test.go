@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,9 +93,9 @@ func setUp() (undo func(), err error) {
 	if err != nil {
 		return undo, err
 	}
-	// As in redis:7-alpine, /data belongs to user 999; as in nginx, what it runs is nginx.
+	// As in redis:7-alpine, /data belongs to user 999; as in nginx, there is a user nginx, and what it runs is nginx.
 	world.base = world.prefix + "base"
-	text := "FROM " + image + "\nRUN mkdir /data && chown 999:1000 /data\nCMD [\"nginx\", \"-g\", \"daemon off;\"]\n"
+	text := "FROM " + image + "\nRUN mkdir /data && chown 999:1000 /data && useradd --system nginx\nCMD [\"nginx\", \"-g\", \"daemon off;\"]\n"
 	if _, err := command(world.checkout, text, "docker", "build", "--tag", world.base, "-"); err != nil {
 		return undo, err
 	}
@@ -205,11 +206,13 @@ func docker(t *testing.T, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// images makes those images, as docs/deploy-container.md says.
+// images makes the images, once, as docs/deploy-container.md says.
 func images(t *testing.T) {
 	t.Helper()
-	shell(t, world.checkout, example(t, "deploy-container", "sh", "make images"))
+	made.Do(func() { shell(t, world.checkout, example(t, "deploy-container", "sh", "make images")) })
 }
+
+var made sync.Once
 
 // shell runs an example.
 func shell(t *testing.T, dir, text string) string {
