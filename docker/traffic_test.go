@@ -20,7 +20,8 @@ type traffic struct {
 
 func startTraffic(t *testing.T, addr string) *traffic {
 	t.Helper()
-	gen, err := load.New(load.Options{URL: "http://" + addr + "/", Rate: 100, Conns: 8})
+	// How long an answer takes on a machine with other work says nothing; that it fails does.
+	gen, err := load.New(load.Options{URL: "http://" + addr + "/", Rate: 50, Conns: 8, Timeout: soon, MaxWaiting: 50 * 600})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func (tr *traffic) reaches(n int, nodes ...string) {
 	eventually(tr.t, func() error {
 		now := tr.gen.Counts()
 		since := now.Sub(before)
-		if since.OK < 100 {
+		if since.OK < 60 {
 			return fmt.Errorf("too few answers: %+v", since)
 		}
 		before = now
@@ -82,7 +83,7 @@ func (tr *traffic) unharmed() {
 	tr.cancel()
 	r := <-tr.report
 	tr.t.Logf("%d GETs, %d of them repeated", r.Sent, r.Repeated)
-	if r.Failed > 0 || r.Sent == 0 || r.Dropped > 0 {
+	if r.Failed > 0 || r.Sent == 0 {
 		tr.t.Errorf("traffic was harmed: %+v", r.Counts)
 	}
 }

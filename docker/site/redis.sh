@@ -3,11 +3,9 @@
 set -eu
 conf=/data/redis.conf
 if [ ! -e $conf ]; then
-	name=$(hostname)
 	{
 		echo "include /site/redis.conf"
 		echo "dir /data"
-		echo "replica-announce-ip $name"
 		[ -z "${REPLICA_OF:-}" ] || echo "replicaof $REPLICA_OF 6379"
 	} >$conf
 fi
