@@ -25,7 +25,7 @@ import (
 var engine = flag.Bool("engine", false, "run the images on a container engine (make test-docker)")
 
 // soon bounds every wait for something that takes moments on a quiet machine.
-const soon = 60 * time.Second
+const soon = 2 * time.Minute
 
 // world is what all tests share: a copy of the checkout, and images made of it.
 var world struct {
