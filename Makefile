@@ -1,6 +1,8 @@
 # BazBeans. `make help` lists the targets.
 SHELL   := /bin/sh
-VERSION ?= $(shell packaging/version)
+ifndef VERSION
+VERSION := $(shell packaging/version)
+endif
 LDFLAGS := -s -w -X github.com/bazbeans/bazbeans/cli.version=$(VERSION)
 SCRIPTS := tools/deps .ci/run dev/shot/take.sh $(wildcard docker/*.sh docker/*/*.sh nginx-test/*/*.sh) packaging/version packaging/build packaging/release $(wildcard packaging/*/post* packaging/*/prerm)
 

@@ -2,7 +2,7 @@
 # Builds the images lbd, bbagent, bbctl and web from this checkout: make images. The README here lists its settings.
 set -eu
 cd "$(dirname "$0")/.."
-version=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo dev)}
+version=${VERSION:-$(packaging/version)}
 # The time in the images is that of the commit, so that the same commit gives the same files.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
