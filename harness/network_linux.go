@@ -76,26 +76,16 @@ func again(ctx context.Context, args []string, stdout, stderr io.Writer) (code i
 }
 
 func linkUp(index int) error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
 	body := binary.NativeEndian.AppendUint16(nil, unix.AF_UNSPEC)
 	body = binary.NativeEndian.AppendUint16(body, 0)
 	body = binary.NativeEndian.AppendUint32(body, uint32(index))
 	body = binary.NativeEndian.AppendUint32(body, unix.IFF_UP) // flags
 	body = binary.NativeEndian.AppendUint32(body, unix.IFF_UP) // which of them to change
-	return netlink(fd, unix.RTM_NEWLINK, 0, body)
+	return netlink(unix.RTM_NEWLINK, 0, body)
 }
 
 // routeAll is `ip route add local default dev lo`.
 func routeAll(family byte, index int) error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
 	scope := byte(unix.RT_SCOPE_UNIVERSE)
 	if family == unix.AF_INET {
 		scope = unix.RT_SCOPE_HOST
@@ -105,11 +95,16 @@ func routeAll(family byte, index int) error {
 	body = binary.NativeEndian.AppendUint16(body, 8)
 	body = binary.NativeEndian.AppendUint16(body, unix.RTA_OIF)
 	body = binary.NativeEndian.AppendUint32(body, uint32(index))
-	return netlink(fd, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, body)
+	return netlink(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, body)
 }
 
 // netlink sends one request and waits for its acknowledgement.
-func netlink(fd int, kind, flags uint16, body []byte) error {
+func netlink(kind, flags uint16, body []byte) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
 	msg := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(body)))
 	msg = binary.NativeEndian.AppendUint16(msg, kind)
 	msg = binary.NativeEndian.AppendUint16(msg, unix.NLM_F_REQUEST|unix.NLM_F_ACK|flags)
