@@ -127,7 +127,7 @@ func (o *options) playImage(ctx context.Context, p project, i *image, out string
 // playCases plays the cases in a container of their own and returns the report, and whether all is well.
 func (o *options) playCases(ctx context.Context, p project, label string) (report []byte, well bool, err error) {
 	defer func() { err = errors.Join(err, p.down()) }()
-	args := []string{"run", "--rm", "-T", "--no-deps", "cases", "--cases", o.cases, "--label", label, "-o", "json"}
+	args := []string{"run", "--rm", "-T", "--no-deps", "cases", "--cases", o.cases, "--label", label, "--engine", "reload,lua", "-o", "json"}
 	for _, given := range [][]string{{"--templates", o.templates}, {"--fixture", o.fixture}, {"--golden", o.golden}, {"--include", o.include}} {
 		if given[1] != "" {
 			args = append(args, given...)
