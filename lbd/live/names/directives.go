@@ -22,11 +22,16 @@ const service = "lbd"
 //
 // Without `valid=` Nginx goes by our TTL of 0 and looks again one second after each answer; with `valid=1s`, the
 // shortest there is, it would be two (ngx_http_upstream_zone_resolve_handler). An answer that is lost is asked for
-// again after resolver_timeout, twice. keepalive_timeout is short, because an idle connection to a node that is gone
+// again after resolver_timeout, twice. Without IPv6 peers half the questions for addresses are saved: the upstream needs
+// another directive, and so a reload, when the first one comes. keepalive_timeout is short, because an idle connection to a node that is gone
 // can't be told from a request under way; Nginx keeps some by default from 1.29.7 on.
-func Directives(zone netip.AddrPort) []string {
+func Directives(zone netip.AddrPort, ipv6 bool) []string {
+	resolver := "resolver " + zone.String()
+	if !ipv6 {
+		resolver += " ipv6=off"
+	}
 	return []string{
-		"resolver " + zone.String() + ";",
+		resolver + ";",
 		"resolver_timeout 2s;",
 		"keepalive_timeout 2s;",
 	}

@@ -182,7 +182,7 @@ func TestIPv6(t *testing.T) {
 	}
 	t.Cleanup(six.Kill)
 	four := backend(t, "four")
-	s := newSite(t, "", peers(six, four)...)
+	s := newSite(t, ipv6, peers(six, four)...)
 	s.settle()
 	s.shares([]*load.Backend{six, four}, 20, 20)
 	s.set(peer(six))

@@ -8,14 +8,16 @@ import (
 
 const (
 	// burst is how many addresses are sent to a socket before it was seen to have been read. A worker asks for all
-	// addresses that are new to it in one go and reads nothing meanwhile; its socket holds some 250 answers
+	// addresses that are new to it in one go and reads nothing meanwhile; its socket holds some 270 answers
 	// (net.core.rmem_default), and what is lost there Nginx misses for seconds.
-	burst = 100
+	burst = 200
 
 	// unreadTime bounds the wait for a worker that does not read, because others wait behind it.
-	unreadTime = 100 * time.Millisecond
+	unreadTime = 500 * time.Millisecond
 
-	maxAddressed = 1 << 14
+	// maxWaiting is how many questions may wait for their answers: those of a worker that is new to as many nodes as an
+	// upstream can have.
+	maxWaiting = 4096
 )
 
 // addressed is an answer with an address, and who gets it.

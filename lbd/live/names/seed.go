@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/bazbeans/bazbeans/lbd/live"
@@ -21,7 +22,8 @@ func Block(zone netip.AddrPort, u live.Upstream) string {
 	for line := range bytes.Lines(message) {
 		lines = append(lines, comment+strings.TrimSuffix(string(line), "\n"))
 	}
-	return strings.Join(append(lines, Directives(zone)...), "\n    ")
+	ipv6 := slices.ContainsFunc(u.Peers, func(p live.Peer) bool { return p.Addr.Addr().Unmap().Is6() })
+	return strings.Join(append(lines, Directives(zone, ipv6)...), "\n    ")
 }
 
 // Strip returns the text of a configuration without the peers that [Block] wrote into it, and these peers.

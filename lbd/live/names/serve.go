@@ -1,6 +1,7 @@
 package names
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -20,12 +21,14 @@ const (
 )
 
 // Run answers questions until ctx is done, which is no error, and closes the port. Questions over UDP are answered one
-// after the other: what comes faster is dropped by the kernel.
+// after the other: of what comes faster some thousands wait, and the rest is dropped.
 func (z *Zone) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, func() { z.udp.Close(); z.tcp.Close() })
 	defer stop()
-	group.Go(func() error { return z.serveUDP() })
+	questions := make(chan received, maxWaiting)
+	group.Go(func() error { return z.readUDP(questions) })
+	group.Go(func() error { z.answerUDP(questions); return nil })
 	group.Go(func() error { return z.serveTCP(ctx, group) })
 	group.Go(func() error { z.pace(ctx); return nil })
 	err := group.Wait()
@@ -35,28 +38,45 @@ func (z *Zone) Run(ctx context.Context) error {
 	return err
 }
 
-func (z *Zone) serveUDP() error {
+// received is a question over UDP.
+type received struct {
+	message []byte
+	from    netip.AddrPort
+}
+
+// readUDP only reads, because the kernel keeps no more than some 500 questions for us (net.core.rmem_max), and a worker
+// asks for the addresses of all nodes in one go.
+func (z *Zone) readUDP(questions chan<- received) error {
+	defer close(questions)
 	message := make([]byte, longestQuestion+1)
 	for {
 		n, from, err := z.udp.ReadFromUDPAddrPort(message)
 		if err != nil {
 			return fmt.Errorf("read questions on %s: %w", z.addr, err)
 		}
-		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if !from.Addr().IsLoopback() {
+		select {
+		case questions <- received{bytes.Clone(message[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}:
+		default: // more than any Nginx asks at once
+		}
+	}
+}
+
+func (z *Zone) answerUDP(questions <-chan received) {
+	for q := range questions {
+		if !q.from.Addr().IsLoopback() {
 			continue
 		}
-		a := z.content.Load().answer(message[:n], true)
+		a := z.content.Load().answer(q.message, true)
 		switch {
 		case a.bytes == nil:
 		case a.address:
 			select {
-			case z.addresses <- addressed{from, a.bytes}:
-			default: // more than any Nginx asks for at once
+			case z.addresses <- addressed{q.from, a.bytes}:
+			default:
 			}
 		default:
-			if _, err := z.udp.WriteToUDPAddrPort(a.bytes, from); err == nil && a.set != nil {
-				z.toldUDP(from, a.set, a.cut, time.Now())
+			if _, err := z.udp.WriteToUDPAddrPort(a.bytes, q.from); err == nil && a.set != nil {
+				z.toldUDP(q.from, a.set, a.cut, time.Now())
 			}
 		}
 	}

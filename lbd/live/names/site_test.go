@@ -2,6 +2,7 @@ package names_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,7 +24,13 @@ import (
 	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The tests wait for Nginx's seconds most of the time: more of them at once than there are cores.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	soon = 10 * time.Second
@@ -68,6 +75,9 @@ type site struct {
 	gen  int64
 }
 
+// ipv6 within inUpstream makes Nginx ask for IPv6 addresses, too.
+const ipv6 = "# with IPv6\n"
+
 // conf is the whole configuration: two workers, and inUpstream within the block.
 func conf(listen string, zone netip.AddrPort, inUpstream string) string {
 	return fmt.Sprintf(`worker_processes 2;
@@ -88,7 +98,7 @@ http {
         location / { proxy_pass http://%[1]s; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_connect_timeout 2s; add_header X-Upstream $upstream_addr always; }
     }
 }
-`, app, names.Server(app), strings.Join(names.Directives(zone), " "), inUpstream, listen)
+`, app, names.Server(app), strings.Join(names.Directives(zone, strings.Contains(inUpstream, ipv6)), " "), inUpstream, listen)
 }
 
 func binary(t testing.TB) string {

@@ -65,7 +65,7 @@ func Listen(addr netip.AddrPort, log *slog.Logger) (*Zone, error) {
 			// A new worker asks for all addresses of an upstream at once. The kernel bounds it to net.core.rmem_max.
 			_ = udp.SetReadBuffer(4 << 20)
 			return &Zone{
-				addr: bound, udp: udp, tcp: tcp, log: log, addresses: make(chan addressed, maxAddressed),
+				addr: bound, udp: udp, tcp: tcp, log: log, addresses: make(chan addressed, maxWaiting),
 				clients: map[asker]*client{}, strangers: map[netip.AddrPort]time.Time{},
 			}, nil
 		}
