@@ -119,7 +119,7 @@ func (z *Zone) Settled() (generation int64, pending string) {
 	if want == nil {
 		return 0, "no peers are known yet"
 	}
-	var u unread
+	u, now := unread{}, time.Now() // before the tables are read: what is told later is not in them
 	var err error
 	if u.udp, err = z.unreadUDP(); err == nil && z.usesTCP() {
 		u.tcp, err = z.unreadBy(connections)
@@ -127,7 +127,7 @@ func (z *Zone) Settled() (generation int64, pending string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	return z.settled(want, u, time.Now())
+	return z.settled(want, u, now)
 }
 
 // unread has the sockets of this host that are connected to ours, by their own address, and how many bytes wait in
@@ -159,6 +159,7 @@ func (z *Zone) usesTCP() bool {
 	return false
 }
 
+// settled is Settled with the sockets as they were at some moment not before now.
 func (z *Zone) settled(want *content, u unread, now time.Time) (generation int64, pending string) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -167,7 +168,7 @@ func (z *Zone) settled(want *content, u unread, now time.Time) (generation int64
 	asked := map[string]bool{}
 	known := map[netip.AddrPort]bool{}
 	for key, c := range z.clients {
-		if _, open := u.udp[key.from]; !open {
+		if _, open := u.udp[key.from]; !open && !c.at.After(now) {
 			delete(z.clients, key)
 			continue
 		}
@@ -217,6 +218,9 @@ func (c *client) advance(u unread, from netip.AddrPort, now time.Time) string {
 	if c.goesBy == c.set {
 		return ""
 	}
+	if c.at.After(now) {
+		return fmt.Sprintf("is being told generation %d", c.set.since)
+	}
 	waiting := u.udp[from]
 	if c.tcp.IsValid() {
 		var open bool
@@ -226,6 +230,7 @@ func (c *client) advance(u unread, from netip.AddrPort, now time.Time) string {
 	}
 	switch {
 	case waiting > 0:
+		c.readAt = time.Time{}
 		return fmt.Sprintf("has not read generation %d", c.set.since)
 	case !c.fewer:
 		return fmt.Sprintf("looks up the new addresses of generation %d", c.set.since)

@@ -93,6 +93,23 @@ func TestPendingOfOneWorker(t *testing.T) {
 	z.want("")
 }
 
+// What was told after the sockets were listed can't be seen to be read, nor its socket to be gone.
+func TestPendingOfWhatIsToldMeanwhile(t *testing.T) {
+	z := newTold(t, worker)
+	z.set(1, upstream("app", "10.0.0.1:80", "10.0.0.2:80"))
+	listed := z.now
+	z.pass(time.Millisecond)
+	z.tell(worker, "app")
+	z.tell(worker, "app")
+	z.tell(tcpWorker, "app")
+	z.now = listed
+	z.want("upstream app: the worker at 127.0.0.1:1001 is being told generation 1")
+	z.pass(time.Minute)
+	z.want("upstream app: the worker at 127.0.0.1:1001 has only just read generation 1")
+	z.pass(margin)
+	z.want("")
+}
+
 // What Nginx goes by while it has not caught up.
 func TestSettledGeneration(t *testing.T) {
 	z := newTold(t, worker)

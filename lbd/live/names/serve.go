@@ -86,8 +86,16 @@ func (z *Zone) serveTCP(ctx context.Context, group *errgroup.Group) error {
 	places := make(chan struct{}, maxConnections)
 	for {
 		conn, err := z.tcp.AcceptTCP()
-		if err != nil {
-			return fmt.Errorf("accept connections on %s: %w", z.addr, err)
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if err != nil { // no file left to open; there may be again
+			z.log.Warn("nginx can't be answered over TCP", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+			continue
 		}
 		select {
 		case places <- struct{}{}:
