@@ -12,24 +12,31 @@ import (
 // diskRows are faults of the disks that lbd writes to. What can't be written is not written by half.
 func diskRows() []Row {
 	return []Row{{
-		Name:     "disk: full where Nginx's files are",
-		Short:    true,
-		Does:     "the folder's file system is filled to the last byte; a node is frozen; later there is room",
-		MustHold: "the old file stays whole, nothing is reloaded, lbd says so; the freeze is served when there is room",
-		Setup:    Setup{Mounts: []string{"conf.d"}},
-		Run:      func(s *Site) { s.fullDisk(filepath.Dir(s.lb.file()), "no space left") },
+		Name:      "disk: full where Nginx's files are",
+		Short:     true,
+		Does:      "the folder's file system is filled to the last byte; a node is frozen; later there is room",
+		MustHold:  "the old file stays whole, nothing is reloaded, lbd says so; the freeze is served when there is room",
+		Live:      behind + "when there is room",
+		ShortLive: true,
+		Setup:     Setup{Mounts: []string{"conf.d"}},
+		Run:       func(s *Site) { s.fullDisk(filepath.Dir(s.lb.file()), "no space left") },
 	}, {
 		Name:     "disk: full where lbd's state is",
 		Short:    true,
 		Does:     "the file system of state_dir is filled to the last byte; a node is frozen; later there is room",
 		MustHold: "traffic goes on, lbd says so; the freeze is served when there is room at the latest",
+		Live:     "the freeze is served at once, lbd says what it can't write; all is written when there is room",
 		Setup:    Setup{Mounts: []string{"../lbd/state"}},
 		Run: func(s *Site) {
 			free := s.fill(s.lbd.state())
 			s.freeze("web1")
 			s.pause(2 * time.Second)
 			s.must(s.testConf())
-			s.answers(s.onDisk()...)
+			if s.live() {
+				s.answers(s.but("web1")...)
+			} else {
+				s.answers(s.onDisk()...)
+			}
 			s.wait(soon, func() error { return contains(s.lbd.Log()+s.problems(), "no space left") })
 			free()
 			s.converges(time.Now(), retry, s.but("web1")...)
@@ -40,15 +47,12 @@ func diskRows() []Row {
 		Name:     "disk: read-only",
 		Does:     "the file system of Nginx's files becomes read-only; a node is frozen; later it can be written again",
 		MustHold: "nothing is reloaded, lbd says so; the freeze is served when it can be written",
+		Live:     behind + "when they can be written",
 		Setup:    Setup{Mounts: []string{"conf.d"}},
 		Run: func(s *Site) {
 			dir := filepath.Dir(s.lb.file())
-			untouched := s.untouched()
 			s.must(syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-			s.freeze("web1")
-			s.says(soon, "read-only file system")
-			s.serves(3*time.Second, s.all()...)
-			untouched()
+			s.cantWrite(3*time.Second, "read-only file system")
 			s.must(syscall.Mount("", dir, "", syscall.MS_REMOUNT, ""))
 			s.converges(time.Now(), retry, s.but("web1")...)
 			s.unfreeze("web1")
@@ -59,6 +63,7 @@ func diskRows() []Row {
 		Short:    true,
 		Does:     "the operator moves lbd's file elsewhere and leaves a link; a node is frozen",
 		MustHold: "the link stays, the file that it names is kept in step",
+		Reloads:  1, // it is another file
 		Run: func(s *Site) {
 			file := s.lb.file()
 			real := filepath.Join(s.dir, "elsewhere", "upstream.conf")
@@ -74,6 +79,8 @@ func diskRows() []Row {
 		Name:     "disk: the output is a bind-mounted file",
 		Does:     "a single file is mounted over lbd's, as container set-ups do; a node is frozen; the mount is taken away",
 		MustHold: "lbd says that it can't replace it and writes no half file; the freeze is served afterwards",
+		Live:     behind + "when the mount is gone",
+		Reloads:  1, // the file is another one than was proven
 		Run: func(s *Site) {
 			file, other := s.lb.file(), filepath.Join(s.dir, "mounted.conf")
 			text, err := os.ReadFile(file)
@@ -91,9 +98,7 @@ func diskRows() []Row {
 				return syscall.Unmount(file, syscall.MNT_DETACH)
 			}
 			s.atEnd(umount)
-			s.freeze("web1")
-			s.says(soon, "mount")
-			s.serves(2*time.Second, s.all()...)
+			s.cantWrite(2*time.Second, "mount")
 			s.must(s.testConf())
 			s.must(umount())
 			s.converges(time.Now(), retry, s.but("web1")...)
@@ -105,6 +110,7 @@ func diskRows() []Row {
 		Short:    true,
 		Does:     "somebody deletes lbd's file while Nginx runs",
 		MustHold: "lbd writes it again by itself; traffic goes on",
+		Reloads:  1, // Nginx is proven by reading what is on disk
 		Run: func(s *Site) {
 			s.must(os.Remove(s.lb.file()))
 			s.converges(time.Now(), soon, s.all()...)
@@ -114,6 +120,7 @@ func diskRows() []Row {
 		Short:    true,
 		Does:     "somebody writes half a directive into lbd's file while Nginx runs",
 		MustHold: "lbd writes it again by itself; traffic goes on",
+		Reloads:  1, // Nginx is proven by reading what is on disk
 		Run: func(s *Site) {
 			s.must(write(s.lb.file(), "upstream app_backend { serv"))
 			s.converges(time.Now(), soon, s.all()...)
@@ -124,6 +131,7 @@ func diskRows() []Row {
 		Short:    true,
 		Does:     "lbd is killed, every file of its state folder is overwritten with rubbish, Redis is empty; lbd starts",
 		MustHold: "the last good set is served all the time: Nginx's own file is believed",
+		Reloads:  2, // what Nginx was proven to have read is not known any more, and which peers are whose
 		Run: func(s *Site) {
 			s.must(s.lbd.kill9())
 			s.agents(s.all(), (*node).endAgent)
@@ -146,21 +154,38 @@ func diskRows() []Row {
 
 // fullDisk fills the disk below Nginx's files.
 func (s *Site) fullDisk(dir, says string) {
-	untouched := s.untouched()
-	before := reconfigured(s.lb.ErrorLog)
 	free := s.fill(dir)
-	s.freeze("web1")
-	s.says(soon, says)
-	s.serves(3*time.Second, s.all()...)
-	untouched()
+	s.cantWrite(3*time.Second, says)
 	s.must(s.testConf())
-	if n := reconfigured(s.lb.ErrorLog); n != before {
-		s.fail("%d reloads though nothing could be written", n-before)
-	}
 	free()
 	s.converges(time.Now(), retry, s.but("web1")...)
 	s.unfreeze("web1")
 	s.converges(time.Now(), soon, s.all()...)
+}
+
+// behind is what must hold where lbd can't write while a live engine goes on.
+const behind = "the freeze is served at once, the old file stays whole, nothing is reloaded, lbd says that the file is behind; it catches up "
+
+// cantWrite freezes a node while lbd can't write its file, and wants for some time that nothing changes, or with a live
+// engine that the node gets nothing more; and that lbd says why the file is not what it should be.
+func (s *Site) cantWrite(d time.Duration, says ...string) {
+	untouched := s.untouched()
+	before := reconfigured(s.lb.ErrorLog)
+	s.freeze("web1")
+	s.says(soon, says...)
+	if s.live() {
+		s.answers(s.but("web1")...)
+		s.sends(d, s.but("web1")...)
+		if st, err := s.lbd.status(s.ctx); err != nil || st.Written >= st.Running {
+			s.fail("generation %d is said to be written, and %d to run: %w", st.Written, st.Running, err)
+		}
+	} else {
+		s.serves(d, s.all()...)
+	}
+	untouched()
+	if n := reconfigured(s.lb.ErrorLog); n != before {
+		s.fail("%d reloads though nothing could be written", n-before)
+	}
 }
 
 // fill leaves no byte free below dir; free gives them back.

@@ -225,10 +225,9 @@ func (s *Site) refuses(entries []forged) {
 
 // outputHasNone wants none of the texts in lbd's file.
 func (s *Site) outputHasNone(texts ...string) {
-	file, err := os.ReadFile(s.lb.file())
-	s.must(err)
+	file := s.made()
 	for _, text := range texts {
-		if strings.Contains(string(file), text) {
+		if strings.Contains(file, text) {
 			s.fail("%q is in %s:\n%s", text, s.lb.file(), file)
 		}
 	}

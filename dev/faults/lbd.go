@@ -23,6 +23,7 @@ type balancer struct {
 	dir    string // its own folder; the state is below it
 	binary string
 	listen string // of its HTTP
+	names  string // where it answers Nginx's questions, with resolve
 	conf   string // lbd.yaml
 	*servers.Program
 }
@@ -33,7 +34,11 @@ func (s *Site) newBalancer(id, name string, w *web) (*balancer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &balancer{id: id, dir: filepath.Join(s.dir, name), binary: s.bin("lbd"), listen: servers.Loopback(port)}
+	names, err := servers.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	b := &balancer{id: id, names: servers.Loopback(names), dir: filepath.Join(s.dir, name), binary: s.bin("lbd"), listen: servers.Loopback(port)}
 	for _, d := range []string{"templates", "state"} {
 		if err := os.MkdirAll(filepath.Join(b.dir, d), 0o755); err != nil {
 			return nil, err
@@ -46,17 +51,25 @@ func (s *Site) newBalancer(id, name string, w *web) (*balancer, error) {
 	}
 	text := fmt.Sprintf(`id: %s
 redis: %s
-nginx: {conf: %q, pid: %q, prefix: %q, reload: %s}
+nginx: {conf: %q, pid: %q, prefix: %q, reload: %s, binary: %q, %s}
 allow_networks: [127.0.0.0/8]
 templates: %q
 state_dir: %q
 status: {listen: %q}
 timing: {min_interval: 200ms, resync: %s}
 guard: {min_nodes: 1, max_shrink: 50%%, window: %s, hold: %s}
-`, id, s.redisYAML(), w.Conf, w.PIDFile, w.Prefix, s.reloadBy(), b.templates(), b.state(), b.listen, resync, window, hold) +
+`, id, s.redisYAML(), w.Conf, w.PIDFile, w.Prefix, s.reloadBy(), w.Binary, s.applyBy(b), b.templates(), b.state(), b.listen, resync, window, hold) +
 		strings.ReplaceAll(upstreams, "CONF.D", filepath.Join(w.Prefix, "conf.d")) +
 		strings.ReplaceAll(s.setup.Config, "SITE", s.dir)
 	return b, os.WriteFile(b.conf, []byte(text), 0o600)
+}
+
+// applyBy is how changes go into Nginx, in lbd.yaml.
+func (s *Site) applyBy(b *balancer) string {
+	if s.engine == byReload {
+		return "apply: reload"
+	}
+	return fmt.Sprintf("apply: live, live: %s, names: %q", s.engine, b.names)
 }
 
 func (b *balancer) templates() string { return filepath.Join(b.dir, "templates") }

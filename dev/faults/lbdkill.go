@@ -17,6 +17,7 @@ func lbdRows() []Row {
 		Does:     "200 times (30 in a short run): nodes are frozen and unfrozen, lbd of two files is killed at a random moment of what follows and started again",
 		MustHold: "after each kill nginx -t passes, after each tenth a fresh Nginx starts; after the last start it serves what is wanted",
 		Setup:    Setup{Upstreams: twoFiles},
+		Reloads:  -1, // killed between a file and the note of its proof, it reloads at its start
 		Run: func(s *Site) {
 			for n := range s.times(200, 30) {
 				id := s.nodes[rand.N(len(s.nodes)-1)].id

@@ -35,7 +35,9 @@ func lbdOperatorRows() []Row {
 		Does:     "another lbd, of another Nginx, has the same id; a node is frozen, then the other one is stopped",
 		MustHold: "both say so, traffic goes on, freezes arrive; alone again it forgets the other",
 		Run: func(s *Site) {
-			rival, err := startWeb(s.ctx, filepath.Join(s.dir, "rival-nginx"), nil)
+			build, err := s.build(s.ctx)
+			s.must(err)
+			rival, err := startWeb(s.ctx, build, filepath.Join(s.dir, "rival-nginx"), nil)
 			s.must(err)
 			s.atEnd(rival.Kill)
 			twin, err := s.newBalancer(s.lbd.id, "rival", rival)

@@ -34,14 +34,14 @@ func faults(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		_, err := io.WriteString(stdout, help)
 		return err
 	}
-	rows, leftOut, err := choose(allRows(), o)
+	games, leftOut, err := choose(allRows(), o)
 	if err != nil {
 		return err
 	}
 	if o.list {
-		return writeList(stdout, rows)
+		return writeList(stdout, games)
 	}
-	results := play(ctx, o, rows, stderr)
+	results := play(ctx, o, games, stderr)
 	results.LeftOut = leftOut
 	if err := results.show(o, stdout); err != nil {
 		return err

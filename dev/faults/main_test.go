@@ -27,6 +27,7 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 		"--only (":                    "--only: ",
 		"--list --only nowhere":       "no row is called nowhere",
 		"--bin /no/such/bin":          "make build",
+		"--engine wheels":             `--engine: "wheels" is none of [reload lua resolve], all`,
 		"--list more":                 `"more" is one word too many`,
 		"--bin /no/such --out /dev/x": "make build",
 	} {
@@ -61,13 +62,16 @@ func TestListNamesEveryRow(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	rows := []Row{{Name: "redis: a", Short: true}, {Name: "redis: b"}, {Name: "lbd: c"}}
+	rows := []Row{{Name: "redis: a", Short: true}, {Name: "redis: b", ShortLive: true}, {Name: "lbd: c"}, {Name: "live: d", Engines: []string{byLua}}}
 	for args, want := range map[string]string{
-		"":                      "redis: a, redis: b, lbd: c; ",
-		"--short":               "redis: a; redis: b, lbd: c",
-		"--only ^redis":         "redis: a, redis: b; ",
-		"--only ^lbd --short":   "lbd: c; ", // who names a row gets it
-		"--only nobody --short": "; ",
+		"":                        "redis: a, redis: b, lbd: c; ",
+		"--short":                 "redis: a, redis: b (lua); redis: b, lbd: c",
+		"--engine lua":            "redis: a (lua), redis: b (lua), lbd: c (lua), live: d (lua); ",
+		"--engine lua --short":    "redis: a (lua); redis: b (lua), lbd: c (lua), live: d (lua)",
+		"--engine all --only :.a": "redis: a, redis: a (lua), redis: a (resolve); ",
+		"--only ^redis":           "redis: a, redis: b; ",
+		"--only ^lbd --short":     "lbd: c; ", // who names a row gets it
+		"--only nobody --short":   "; ",
 	} {
 		o, _, err := parse(append(strings.Fields(args), "--list"))
 		if err != nil {
@@ -75,8 +79,8 @@ func TestChoose(t *testing.T) {
 		}
 		chosen, leftOut, err := choose(rows, o)
 		var names []string
-		for _, r := range chosen {
-			names = append(names, r.Name)
+		for _, g := range chosen {
+			names = append(names, title(g.Name, g.engine))
 		}
 		got := strings.Join(names, ", ") + "; " + strings.Join(leftOut, ", ")
 		if got != want || (err != nil) != (len(chosen) == 0) {

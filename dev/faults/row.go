@@ -22,11 +22,35 @@ type Row struct {
 	Short    bool   // it is played in a short run, too: one row at least for each mechanism
 	Setup    Setup  // of the site that it is done to
 
+	Engines   []string // that it is a fault of; nil: of all
+	Live      string   // what it is with a live engine, where that is something else
+	ShortLive bool     // a short run plays it with lua, too
+
+	// Reloads is how many a live engine may need, beside those of an operator; -1: as many as it likes.
+	Reloads int64
+
 	// More is how many more requests than at the control may fail, where both lose some by the fault itself and chance
 	// deals them out; 0 wherever the control loses none.
 	More int64
 
+	// MoreResolve is the same with names: an Nginx that starts has no node before it has asked for them.
+	MoreResolve int64
+
 	Run func(*Site)
+}
+
+// game is a row to be played with an engine.
+type game struct {
+	*Row
+	engine string
+}
+
+// mustHold says what must hold with this engine.
+func (g *game) mustHold() string {
+	if g.engine != byReload && g.Live != "" {
+		return g.Live
+	}
+	return g.MustHold
 }
 
 // Setup says what differs from a plain site; see Site.
@@ -46,6 +70,7 @@ type Setup struct {
 // Result is what a row came to.
 type Result struct {
 	Name     string           `json:"name"`
+	Engine   string           `json:"engine"`
 	Does     string           `json:"does"`
 	MustHold string           `json:"must_hold"`
 	Requests int64            `json:"requests"`
@@ -62,18 +87,33 @@ type Result struct {
 }
 
 func allRows() []Row {
-	return slices.Concat(redisRows(), redisNetRows(), nginxRows(), lbdRows(), lbdOperatorRows(), diskRows(), poolRows(), hostileRows())
+	return slices.Concat(redisRows(), redisNetRows(), nginxRows(), lbdRows(), lbdOperatorRows(), diskRows(), poolRows(), hostileRows(), liveRows())
 }
 
-// choose returns the rows to play: those whose name is asked for, or without that all of them, or those of a short run.
-func choose(rows []Row, o options) (chosen []Row, leftOut []string, err error) {
-	for _, r := range rows {
-		switch {
-		case o.only != nil && !o.only.MatchString(r.Name): // nobody asked for it
-		case o.only == nil && o.short && !r.Short:
-			leftOut = append(leftOut, r.Name)
-		default:
-			chosen = append(chosen, r)
+// choose returns what to play: the rows whose name is asked for, or without that all of them, or those of a short run;
+// each with each of the engines.
+func choose(rows []Row, o options) (chosen []game, leftOut []string, err error) {
+	for _, engine := range engines {
+		for i := range rows {
+			r := &rows[i]
+			short := r.Short
+			switch {
+			case r.Engines != nil && !slices.Contains(r.Engines, engine): // it makes no sense
+				continue
+			case o.engines != nil && !slices.Contains(o.engines, engine):
+				continue
+			case o.engines == nil && engine != byReload:
+				if short = engine == byLua && r.ShortLive; !short || !o.short {
+					continue
+				}
+			}
+			switch {
+			case o.only != nil && !o.only.MatchString(r.Name): // nobody asked for it
+			case o.only == nil && o.short && !short:
+				leftOut = append(leftOut, title(r.Name, engine))
+			default:
+				chosen = append(chosen, game{r, engine})
+			}
 		}
 	}
 	if len(chosen) == 0 {
@@ -82,16 +122,24 @@ func choose(rows []Row, o options) (chosen []Row, leftOut []string, err error) {
 	return chosen, leftOut, err
 }
 
+// title names a row and its engine, if that is not the usual one.
+func title(name, engine string) string {
+	if engine == byReload {
+		return name
+	}
+	return name + " (" + engine + ")"
+}
+
 // play plays the rows one after another: side by side they would take the time from each other. When ctx ends, so do
 // the rows. Progress goes to log.
-func play(ctx context.Context, o options, rows []Row, log io.Writer) *results {
+func play(ctx context.Context, o options, games []game, log io.Writer) *results {
 	res := &results{At: time.Now().UTC().Truncate(time.Second), Short: o.short}
-	for _, r := range rows {
+	for _, g := range games {
 		if ctx.Err() != nil {
 			res.Interrupted = true
 			break
 		}
-		got := r.play(ctx, o, log)
+		got := g.play(ctx, o, log)
 		res.Rows = append(res.Rows, got)
 		fmt.Fprintln(log, got.line())
 	}
@@ -99,16 +147,23 @@ func play(ctx context.Context, o options, rows []Row, log io.Writer) *results {
 }
 
 // play plays one row on a site of its own.
-func (r *Row) play(ctx context.Context, o options, log io.Writer) Result {
-	res := Result{Name: r.Name, Does: r.Does, MustHold: r.MustHold, More: r.More}
+func (g *game) play(ctx context.Context, o options, log io.Writer) Result {
+	r := g.Row
+	res := Result{Name: title(r.Name, g.engine), Engine: g.engine, Does: r.Does, MustHold: g.mustHold(), More: r.More}
+	if g.engine == byResolve {
+		res.More += r.MoreResolve
+	}
 	began := time.Now()
-	s, err := startSite(ctx, o, r.Setup)
+	s, err := startSite(ctx, o, g.engine, r.Setup)
 	if err == nil {
 		err = s.tell(r.Run)
 		err = errors.Join(err, s.count(&res))
+		if most := s.operator.Load() + r.Reloads; err == nil && s.live() && r.Reloads >= 0 && res.Reloads > most {
+			err = fmt.Errorf("%d reloads, want at most %d: peers go in without", res.Reloads, most)
+		}
 	}
 	if said := s.state(); err != nil {
-		fmt.Fprintf(log, "%s: %v\n%s", r.Name, err, said)
+		fmt.Fprintf(log, "%s: %v\n%s", res.Name, err, said)
 	}
 	s.keep = o.keep && err != nil
 	err = errors.Join(err, s.close())

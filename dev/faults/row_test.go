@@ -34,7 +34,7 @@ func TestBrokenLBDsFail(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.row.Setup.Nodes = testNodes
-			res := c.row.play(t.Context(), options{bin: bin, short: true}, t.Output())
+			res := (&game{&c.row, byReload}).play(t.Context(), options{bin: bin, short: true}, t.Output())
 			if c.want == "" && res.Wrong != "" || !strings.Contains(res.Wrong, c.want) {
 				t.Errorf("wrong is %q, want %q", res.Wrong, c.want)
 			}

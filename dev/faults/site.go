@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,11 +24,12 @@ import (
 // to both of these. lbd and each agent reach Redis through a proxy of their own. Its methods, in words.go and beside
 // the rows, are the words that rows are told in; a word that does not hold ends the row.
 type Site struct {
-	ctx   context.Context
-	opts  options
-	setup Setup
-	dir   string
-	keep  bool // the folder
+	ctx    context.Context
+	opts   options
+	setup  Setup
+	engine string // how lbd's changes go into Nginx
+	dir    string
+	keep   bool // the folder
 
 	redis     *servers.Redis
 	sentinels *servers.Sentinels    // nil unless the row asks for them
@@ -43,20 +45,22 @@ type Site struct {
 
 	shadow   sync.WaitGroup // reloads the control
 	unshadow context.CancelFunc
-	reloads  int64 // of lbd's Nginx; read after unshadow
+	reloads  int64        // of lbd's Nginx; read after unshadow
+	operator atomic.Int64 // of these: the operator's own
 
 	converged float64 // seconds, the longest of the row
 	wrong     error
 	closers   []func() error
+	ending    sync.Mutex // for atEnd from two goroutines
 }
 
 // startSite starts a site and returns when both Nginxes send to all nodes. The site is there to be closed also beside
 // an error.
-func startSite(ctx context.Context, o options, setup Setup) (*Site, error) {
+func startSite(ctx context.Context, o options, engine string, setup Setup) (*Site, error) {
 	if setup.Nodes == 0 {
 		setup.Nodes = 5
 	}
-	s := &Site{ctx: ctx, opts: o, setup: setup}
+	s := &Site{ctx: ctx, opts: o, engine: engine, setup: setup}
 	return s, s.start()
 }
 
@@ -116,7 +120,11 @@ func (s *Site) startWebs() (err error) {
 			return err
 		}
 	}
-	if s.lb, err = startWeb(s.ctx, filepath.Join(s.dir, "lb"), nil); err != nil {
+	build, err := s.build(s.ctx)
+	if err != nil {
+		return err
+	}
+	if s.lb, err = startWeb(s.ctx, build, filepath.Join(s.dir, "lb"), nil); err != nil {
 		return err
 	}
 	s.atEnd(s.lb.Kill)
@@ -125,7 +133,7 @@ func (s *Site) startWebs() (err error) {
 		fmt.Fprintf(&servers, "    server %s max_fails=1 fail_timeout=10s;\n", n.app.Addr())
 	}
 	fixed := "upstream app_backend {\n    zone app_backend 256k;\n    least_conn;\n" + servers.String() + "    keepalive 32;\n}\n"
-	if s.control, err = startWeb(s.ctx, filepath.Join(s.dir, "control"), map[string]string{"conf.d/upstream.conf": fixed}); err != nil {
+	if s.control, err = startWeb(s.ctx, build, filepath.Join(s.dir, "control"), map[string]string{"conf.d/upstream.conf": fixed}); err != nil {
 		return err
 	}
 	s.atEnd(s.control.Kill)
@@ -214,7 +222,7 @@ func (s *Site) mount(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=755"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=755"); err != nil {
 		return fmt.Errorf("%w: a small disk needs root's right to mount: %w", errCannot, err)
 	}
 	s.atEnd(func() error { return syscall.Unmount(dir, syscall.MNT_DETACH) })

@@ -133,12 +133,12 @@ func (res *results) writeMarkdown(w io.Writer) {
 }
 
 // writeList says what the rows are.
-func writeList(w io.Writer, rows []Row) error {
+func writeList(w io.Writer, games []game) error {
 	t := &wrapped{w: w, widths: []int{36, 60, 60}}
 	t.row(heads[:3])
 	t.rule()
-	for _, r := range rows {
-		t.row([]string{r.Name, r.Does, r.MustHold})
+	for _, g := range games {
+		t.row([]string{title(g.Name, g.engine), g.Does, g.mustHold()})
 	}
 	return t.err
 }

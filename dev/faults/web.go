@@ -37,12 +37,13 @@ type web struct {
 
 // startWeb starts an Nginx below dir that passes everything to the upstream app_backend. Its pid file is in run/, which
 // a reboot would empty.
-func startWeb(ctx context.Context, dir string, files map[string]string) (*web, error) {
+func startWeb(ctx context.Context, build servers.NginxOptions, dir string, files map[string]string) (*web, error) {
 	port, err := servers.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	opts := servers.NginxOptions{Dir: dir, Listen: []string{servers.Loopback(port)}, Workers: workers, Files: maps.Clone(files)}
+	opts := build
+	opts.Dir, opts.Listen, opts.Workers, opts.Files = dir, []string{servers.Loopback(port)}, workers, maps.Clone(files)
 	if opts.Files == nil {
 		opts.Files = map[string]string{}
 	}

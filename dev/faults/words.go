@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -67,6 +66,10 @@ func (s *Site) settled(since time.Time, ids []string) error {
 		return fmt.Errorf("lbd has not looked since: %v", st.Redis)
 	case st.Running != st.Wanted || st.Written != st.Wanted || st.Running == 0:
 		return fmt.Errorf("generation %d is wanted, %d written, %d running: %q", st.Wanted, st.Written, st.Running, st.Problems)
+	case st.Engine.Name != s.engine:
+		return fmt.Errorf("changes go in by %s, want %s: %s", st.Engine.Name, s.engine, st.Engine.Why)
+	case st.Engine.Pending != "":
+		return fmt.Errorf("new requests may go by an older set: %s", st.Engine.Pending)
 	case st.Guard.Held:
 		return fmt.Errorf("held: %q", st.Guard.Why)
 	}
@@ -93,35 +96,39 @@ func (s *Site) serves(d time.Duration, ids ...string) {
 	s.wait(2*time.Second, func() error { return s.lb.answer(before, ids) }) // a short d is too short for all of them to be asked
 }
 
+// sends lets the traffic go on for d: all of it goes to these nodes, whatever the file says.
+func (s *Site) sends(d time.Duration, ids ...string) {
+	before := s.lb.gen.Counts()
+	s.during(d, func() error {
+		err := s.lb.answer(before, ids)
+		if others := (*errOthers)(nil); !errors.As(err, &others) {
+			return nil
+		}
+		return err
+	})
+	s.wait(2*time.Second, func() error { return s.lb.answer(before, ids) })
+}
+
+// saysBehind waits until lbd says that its file is not what it serves live, and why.
+func (s *Site) saysBehind(why ...string) {
+	s.wait(soon, func() error {
+		st, err := s.lbd.status(s.ctx)
+		for _, text := range why {
+			err = errors.Join(err, contains(st.Engine.Behind, text))
+		}
+		if err == nil && st.Written >= st.Running {
+			err = fmt.Errorf("generation %d is said to be written, and %d to run", st.Written, st.Running)
+		}
+		return err
+	})
+}
+
 // during ends the row if the condition does not hold at some moment of d.
 func (s *Site) during(d time.Duration, holds func() error) {
 	for end := time.Now().Add(d); time.Now().Before(end) && s.ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		s.must(holds())
 	}
 	s.must(s.ctx.Err())
-}
-
-// serverLine is a server in a file of lbd's: address, parameters.
-var serverLine = regexp.MustCompile(`(?m)^\s*server\s+([^\s;]+)([^;]*);`)
-
-// served lists the nodes in lbd's file, sorted, those marked down left out. An address of none of them stands for itself.
-func (s *Site) served() ([]string, error) {
-	text, err := os.ReadFile(s.lb.file())
-	ids := []string{}
-	for _, m := range serverLine.FindAllStringSubmatch(string(text), -1) {
-		if slices.Contains(strings.Fields(m[2]), "down") {
-			continue
-		}
-		id := m[1]
-		for _, n := range s.nodes {
-			if n.app.Addr() == id {
-				id = n.id
-			}
-		}
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids, err
 }
 
 func (s *Site) inFile(ids []string) error {
