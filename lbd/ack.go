@@ -44,7 +44,7 @@ func (l *LB) ack(ctx context.Context) {
 	state, blind := l.engine.State(ctx)
 	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
-		Blind: !state.Up() || !l.serving, Draining: state.Draining, Apply: "reload", Refused: l.refuses, Busy: state.Busy}
+		Blind: !state.Up() || !l.serving || blind != nil, Draining: state.Draining, Apply: "reload", Refused: l.refuses, Busy: state.Busy}
 	if state.Live != "" {
 		a.Apply, a.Live, a.Rev = "live", state.Live, l.revAt(state.Generation)
 	}

@@ -51,6 +51,7 @@ type liveEngine struct {
 	running string   // structure that Nginx is proven to run; "": not known
 	runs    []string // the live upstreams in it
 	pushed  string   // sum of the peers that it goes by
+	lost    bool     // running is not known because an apply has failed: Nginx may be live all the same
 	about   pieces   // of the plan looked at last
 }
 
@@ -126,12 +127,12 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	}
 	out, err := e.reloads.Apply(ctx, p)
 	if err != nil {
-		_ = e.resume(ctx, p) // what is served may be live all the same
-		return out, err
+		e.lost = e.resume(ctx, p) != nil // what is served may be live all the same
+		return out, e.unusable(ctx, err)
 	}
 	e.files.wrote(p.generation)
 	if !out.Running {
-		return out, nil
+		return out, e.unusable(ctx, e.Nginx.Test(ctx, p.Files))
 	}
 	e.running, e.runs = want.structure, want.names()
 	return out, e.reach(ctx, p.generation, want)
@@ -167,6 +168,18 @@ func (e *liveEngine) cross(ctx context.Context, p *Plan, bridge []nginx.File, wa
 	}
 }
 
+// unusable says of a test's error that the kind can't be had, while Nginx is stopped: with the kind's directives it might
+// not start any more, as when its module is not loaded.
+func (e *liveEngine) unusable(ctx context.Context, err error) error {
+	if err == nil || step.Of(err) != step.Test {
+		return err
+	}
+	if s, blind := e.reloads.State(ctx); blind != nil || s.Up() {
+		return err
+	}
+	return fmt.Errorf("%w: it would not start: %w", errChannel, err)
+}
+
 func applied(took time.Duration) Outcome {
 	out := Outcome{Live: true}
 	out.Changed, out.Running = true, true
@@ -176,7 +189,7 @@ func applied(took time.Duration) Outcome {
 
 // forget drops what is believed of the running Nginx.
 func (e *liveEngine) forget() {
-	e.running, e.pushed, e.runs = "", "", nil
+	e.running, e.pushed, e.runs, e.lost = "", "", nil, false
 	e.kind.reached()
 }
 
@@ -218,6 +231,9 @@ func (e *liveEngine) reach(ctx context.Context, generation int64, want pieces) e
 func (e *liveEngine) converge(ctx context.Context, generation int64, want pieces) error {
 	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
 	defer cancel()
+	if err := e.known(ctx); err != nil {
+		return err
+	}
 	is, ok, err := e.kind.Current(ctx)
 	if err != nil {
 		return err
@@ -232,6 +248,36 @@ func (e *liveEngine) converge(ctx context.Context, generation int64, want pieces
 		e.slots.fresh = true // it begins with what the files say
 	}
 	return e.push(ctx, generation, want)
+}
+
+// ended returns those of the workers that have ended. The error says that it is not this master's Nginx that answers:
+// another one has the same files, or a new binary runs beside the former.
+func ended(workers []int, master int) (gone []int, err error) {
+	if workers == nil || master == 0 { // its process ids may mean nothing here
+		return nil, nil
+	}
+	for _, pid := range workers {
+		if !nginx.WorkerOf(master, pid) {
+			gone = append(gone, pid)
+		}
+	}
+	if len(gone) == len(workers) {
+		err = fmt.Errorf("another nginx answers: none of its workers %v is of master %d", workers, master)
+	}
+	return gone, err
+}
+
+// known returns an error when the channel leads to another Nginx than the one that is kept.
+func (e *liveEngine) known(ctx context.Context) error {
+	s, err := e.reloads.State(ctx)
+	if err != nil {
+		return err
+	}
+	is, err := e.kind.State(ctx)
+	if err == nil {
+		_, err = ended(is.Workers, s.Master)
+	}
+	return err
 }
 
 func (e *liveEngine) push(ctx context.Context, generation int64, want pieces) error {
@@ -249,7 +295,7 @@ func (e *liveEngine) push(ctx context.Context, generation int64, want pieces) er
 // State implements Engine.
 func (e *liveEngine) State(ctx context.Context) (State, error) {
 	s, err := e.reloads.State(ctx)
-	if err != nil || !s.Up() || e.running == "" {
+	if err != nil || !s.Up() || e.running == "" && !e.lost {
 		return s, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -258,20 +304,18 @@ func (e *liveEngine) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return s, fmt.Errorf("ask nginx what is under way: %w", err)
 	}
-	if s.Master != 0 { // else its process ids may mean nothing here
-		var ended []int
-		for _, pid := range is.Workers {
-			if !nginx.WorkerAlive(pid) {
-				ended = append(ended, pid)
-			}
+	gone, err := ended(is.Workers, s.Master)
+	if err != nil {
+		e.pushed = "" // to whom?
+		e.kind.reached()
+		return s, fmt.Errorf("ask nginx what is under way: %w", err)
+	}
+	if len(gone) > 0 {
+		if err := e.kind.Forget(ctx, gone); err != nil {
+			return s, fmt.Errorf("drop the counts of workers that have ended: %w", err)
 		}
-		if len(ended) > 0 {
-			if err := e.kind.Forget(ctx, ended); err != nil {
-				return s, fmt.Errorf("drop the counts of workers that have ended: %w", err)
-			}
-			if is, err = e.kind.State(ctx); err != nil {
-				return s, fmt.Errorf("ask nginx what is under way: %w", err)
-			}
+		if is, err = e.kind.State(ctx); err != nil {
+			return s, fmt.Errorf("ask nginx what is under way: %w", err)
 		}
 	}
 	s.Live, s.Generation, s.Pending, s.Trouble = e.kind.name(), is.Generation, is.Pending, is.Trouble

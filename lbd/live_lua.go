@@ -175,7 +175,7 @@ func (k *luaKind) State(ctx context.Context) (live.State, error) {
 		k.client = nil
 		return live.State{}, err
 	}
-	s := live.State{Busy: map[live.Key]int{}, Generation: is.Generation}
+	s := live.State{Busy: map[live.Key]int{}, Generation: is.Generation, Workers: []int{}}
 	for _, w := range is.Workers {
 		s.Workers = append(s.Workers, w.PID)
 		if w.Error != "" {

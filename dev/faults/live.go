@@ -110,7 +110,7 @@ func liveRows() []Row {
 		Does:     "USR2: a second master with workers of its own runs beside the first; a node is frozen; 3 s later the first one is told to QUIT",
 		MustHold: "no drain is called done while workers of either may send to the node; then it serves what is wanted",
 		Reloads:  3,
-		More:     10,
+		More:     60, // it is killed and started first
 		Run:      (*Site).upgraded,
 	}}, append(luaRows(), resolveRows()...)...)
 }

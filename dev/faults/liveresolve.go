@@ -46,7 +46,7 @@ func resolveRows() []Row {
 			s.answers(s.but("web1")...)
 			s.must(tcp.Close())
 			s.must(udp.Close())
-			s.converges(time.Now(), 3*retry, s.but("web1")...)
+			s.converges(time.Now(), rechoose, s.but("web1")...)
 			s.unfreeze("web1")
 			s.converges(time.Now(), soon, s.all()...)
 		},

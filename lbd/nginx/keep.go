@@ -103,8 +103,8 @@ func (n *Nginx) Served(ctx context.Context, files []File) ([]File, error) {
 	return served, nil
 }
 
-// WorkerAlive reports whether a process of this host, in lbd's own PID namespace, is a worker of some Nginx.
-func WorkerAlive(pid int) bool {
-	p, _, ok := stat(pid)
-	return ok && strings.HasPrefix(p.title(), workerTitle)
+// WorkerOf reports whether a process of this host, in lbd's own PID namespace, is a worker of a master.
+func WorkerOf(master, pid int) bool {
+	p, parent, ok := stat(pid)
+	return ok && parent == master && strings.HasPrefix(p.title(), workerTitle)
 }
