@@ -25,6 +25,8 @@ type liveKind interface {
 	// bridge returns files for a reload between what Nginx runs and files, because it would have no peers at first with
 	// these alone; nil when there is no need. runs are the live upstreams that Nginx runs.
 	bridge(files []nginx.File, runs []string) []nginx.File
+	// fits says why the operator's configuration does not go with it any more.
+	fits(context.Context) error
 	// giveBack is called before a reload, and when the kind is not used any more: what Nginx may close is where it expects it.
 	giveBack()
 	// reached is called when Nginx may have been started or reloaded: the channel may have to be found anew.
@@ -101,6 +103,9 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 			return applied(time.Since(began)), nil
 		}
 		// Is it another Nginx than we believe?
+	}
+	if err := e.kind.fits(ctx); err != nil {
+		return Outcome{}, step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
 	}
 	e.files.idle()
 	before := e.pushed

@@ -19,6 +19,8 @@ func luaSocket(stateDir string) string { return filepath.Join(stateDir, "live", 
 
 // luaKind is the live engine that is Lua inside Nginx.
 type luaKind struct {
+	nginx   *nginx.Nginx
+	ours    []nginx.File // without their content
 	options lua.Options
 	client  *lua.Client // to the socket where it is now; nil: to be found
 	aside   string
@@ -37,30 +39,51 @@ func newLuaKind(ctx context.Context, n *nginx.Nginx, cfg *Config) (*luaKind, err
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
 		return nil, fmt.Errorf("make the folder of the control socket: %w", err)
 	}
-	var ours []nginx.File
+	k := &luaKind{options: lua.Options{Socket: socket}, aside: filepath.Join(dir, "live.sock"), nginx: n}
 	for _, u := range cfg.Upstreams {
-		ours = append(ours, nginx.File{Path: u.Output})
+		k.ours = append(k.ours, nginx.File{Path: u.Output})
 	}
-	site, err := n.Inspect(ctx, ours)
+	var err error
+	k.options.Init, err = k.inspect(ctx)
+	return k, err
+}
+
+// inspect looks at the operator's configuration for what does not go with ours; init says whether it leaves init_by_lua to us.
+func (k *luaKind) inspect(ctx context.Context) (init bool, err error) {
+	site, err := k.nginx.Inspect(ctx, k.ours)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	k := &luaKind{options: lua.Options{Socket: socket, Init: true}, aside: filepath.Join(dir, "live.sock")}
+	init = true
 	var other string
 	site.Each(func(d *nginx.Directive) {
 		switch name := strings.TrimSuffix(strings.TrimSuffix(d.Name, "_block"), "_file"); {
 		case d.Ours:
 		case name == "init_by_lua":
-			k.options.Init = false
+			init = false
 		case name == "log_by_lua" && other == "" && !callsDone(d):
 			other = fmt.Sprintf("%s:%d: this %s would replace ours, and requests would not be counted (see docs/live-lua.md for the line that ends it)", d.File, d.Line, d.Name)
 		}
 	})
 	if other != "" {
-		return nil, errors.New(other)
+		return false, fmt.Errorf("%w: %s", errOtherLua, other)
 	}
-	return k, nil
+	return init, nil
 }
+
+func (k *luaKind) fits(ctx context.Context) error {
+	init, err := k.inspect(ctx)
+	switch {
+	case err == nil && k.options.Init && !init:
+		return errors.New("there is an init_by_lua of the operator's now")
+	case errors.Is(err, errOtherLua):
+		return err
+	}
+	return nil // what can't be seen now was right before
+}
+
+// errOtherLua is wrapped when the operator's Lua code is in the way of ours.
+var errOtherLua = errors.New("the operator's own Lua")
 
 // callsDone reports whether an operator's own log_by_lua_block ends our counts, too.
 func callsDone(d *nginx.Directive) bool {

@@ -47,6 +47,8 @@ func (k *namesKind) common() string { return "" }
 func (k *namesKind) reached()       {}
 func (k *namesKind) giveBack()      {}
 
+func (k *namesKind) fits(context.Context) error { return nil }
+
 func (k *namesKind) supports(u render.Upstream) error {
 	return names.SupportedBalance(u.Balance.String())
 }
