@@ -42,7 +42,7 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 
 func TestListNamesEveryRow(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"--list"}, nil, &stdout, &stderr); code != cli.Done || stderr.Len() > 0 {
+	if code := run(t.Context(), []string{"--list", "--engine", "all"}, nil, &stdout, &stderr); code != cli.Done || stderr.Len() > 0 {
 		t.Fatalf("exit code %d, %s", code, &stderr)
 	}
 	words := strings.Join(strings.Fields(stdout.String()), " ")
