@@ -49,10 +49,6 @@ func (k *namesKind) giveBack()      {}
 
 func (k *namesKind) fits(context.Context) error { return nil }
 
-func (k *namesKind) supports(u render.Upstream) error {
-	return names.SupportedBalance(u.Balance.String())
-}
-
 // start answers Nginx's questions until close.
 func (k *namesKind) start() (err error) {
 	if k.zone, err = names.Listen(k.addr, k.log); err != nil {
