@@ -2,6 +2,7 @@ package lbd
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,7 +55,10 @@ type liveEngine struct {
 	runs    []string // the live upstreams in it
 	pushed  string   // sum of the peers that it goes by
 	lost    bool     // running is not known because an apply has failed: Nginx may be live all the same
+	again   bool     // a worker has failed to go by what was pushed: it has to be pushed once more
 	about   pieces   // of the plan looked at last
+
+	read map[[sha256.Size]byte][sha256.Size]byte // structures by skeleton
 }
 
 func newLiveEngine(n *nginx.Nginx, kind liveKind, cfg *Config, log *slog.Logger) *liveEngine {
@@ -245,7 +249,7 @@ func (e *liveEngine) converge(ctx context.Context, generation int64, want pieces
 	}
 	if ok {
 		e.slots.adopt(is)
-		if is.Sum == want.sum && is.Generation == generation {
+		if is.Sum == want.sum && is.Generation == generation && !e.again {
 			e.pushed = want.sum
 			return nil
 		}
@@ -293,7 +297,7 @@ func (e *liveEngine) push(ctx context.Context, generation int64, want pieces) er
 		e.pushed = "" // it may have been taken all the same
 		return err
 	}
-	e.pushed = want.sum
+	e.pushed, e.again = want.sum, false
 	return nil
 }
 
@@ -324,6 +328,10 @@ func (e *liveEngine) State(ctx context.Context) (State, error) {
 		}
 	}
 	s.Live, s.Generation, s.Pending, s.Trouble = e.kind.name(), is.Generation, is.Pending, is.Trouble
+	if is.Trouble != "" { // its requests may not be in the counts
+		e.again = true
+		s.Generation, s.Pending = 0, is.Trouble
+	}
 	s.Busy = map[string]int{}
 	for key, n := range is.Busy {
 		s.Busy[key.ID] += n

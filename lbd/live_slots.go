@@ -40,7 +40,10 @@ func (s *slots) place(upstreams []live.Upstream, starts map[string]time.Duration
 		list = append(list, live.Upstream{Name: u.Name, Peers: s.of(u.Name).put(u, starts[u.Name], s.fresh, now)})
 	}
 	for name, p := range s.upstreams {
-		if gone := p.put(live.Upstream{Name: name}, 0, false, now); !named[name] && len(gone) > 0 {
+		if named[name] {
+			continue
+		}
+		if gone := p.put(live.Upstream{Name: name}, 0, false, now); len(gone) > 0 {
 			list = append(list, live.Upstream{Name: name, Peers: gone})
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +79,7 @@ func (p Peer) write(b *bytes.Buffer) {
 func Decode(text []byte) (Message, error) {
 	var m Message
 	lines, ended := 0, false
+	taken := map[int]bool{} // slots of the upstream that is read
 	for i, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
 		bad := func(why string) (Message, error) {
 			return Message{}, fmt.Errorf("message line %d: %.80q %s", i+1, line, why)
@@ -101,15 +101,17 @@ func Decode(text []byte) (Message, error) {
 			}
 		case words[0] == "upstream" && len(words) == 2:
 			m.Upstreams = append(m.Upstreams, Upstream{Name: words[1]})
+			clear(taken)
 		case words[0] == "peer" && len(m.Upstreams) > 0:
 			p, err := readPeer(words[1:])
 			if err != nil {
 				return bad(err.Error())
 			}
 			u := &m.Upstreams[len(m.Upstreams)-1]
-			if slices.ContainsFunc(u.Peers, func(q Peer) bool { return q.Slot == p.Slot }) {
+			if taken[p.Slot] {
 				return bad("has the slot of another")
 			}
+			taken[p.Slot] = true
 			u.Peers = append(u.Peers, p)
 			lines++
 		case words[0] == "end" && len(words) == 2 && words[1] == strconv.Itoa(lines):

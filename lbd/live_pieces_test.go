@@ -1,0 +1,77 @@
+package lbd
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/bazbeans/bazbeans/lbd/live"
+	"github.com/bazbeans/bazbeans/lbd/live/lua"
+	"github.com/bazbeans/bazbeans/lbd/nginx"
+)
+
+// liveText is an output with a live upstream of these addresses.
+func liveText(addrs ...string) string {
+	u := live.Upstream{Name: "app"}
+	var servers strings.Builder
+	for i, a := range addrs {
+		u.Peers = append(u.Peers, live.Peer{Slot: i, ID: "web" + string(rune('1'+i)), Addr: netip.MustParseAddrPort(a), Weight: 1})
+		servers.WriteString("    server " + a + "; # a comment\n")
+	}
+	seed := live.Message{Upstreams: []live.Upstream{u}}.Encode()
+	return "upstream app {\n    zone app 1m;\n" + servers.String() + lua.Balancer("app", "least_conn", string(seed)) + "    keepalive 32;\n}\n"
+}
+
+// Peers are no structure, and all else is: what changes that must not be taken for a live change.
+func TestStructure(t *testing.T) {
+	e := &liveEngine{kind: &luaKind{}}
+	cut := func(text string) pieces {
+		t.Helper()
+		is, err := e.pieces([]nginx.File{{Path: "/a.conf", Data: []byte(text)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	base := liveText("10.0.0.1:80", "10.0.0.2:80")
+	is := cut(base)
+	if len(is.upstreams) != 1 || len(is.upstreams[0].Peers) != 2 {
+		t.Fatalf("%+v", is)
+	}
+	for name, text := range map[string]string{
+		"other peers":    liveText("10.0.0.1:80", "10.0.0.3:80"),
+		"fewer":          liveText("10.0.0.1:80"),
+		"another layout": strings.ReplaceAll(base, "    server", "\tserver"),
+	} {
+		if got := cut(text); got.structure != is.structure || name != "another layout" && got.sum == is.sum {
+			t.Errorf("%s: structure %s, want %s; sum %s, was %s", name, got.structure, is.structure, got.sum, is.sum)
+		}
+	}
+	with := func(old, new string) string { return strings.Replace(base, old, new, 1) }
+	other := "upstream other { server 10.0.0.9:80; }\n"
+	for name, text := range map[string]string{
+		"another zone":             with("1m", "4m"),
+		"another method":           with("least_conn", "round_robin"),
+		"no keepalive":             with("keepalive 32;", ""),
+		"a block more":             base + "map $host $x { default 1; }\n",
+		"an upstream not live":     base + other,
+		"which has another server": base + strings.Replace(other, "10.0.0.9", "10.0.0.8", 1),
+		"on a line of its own":     base + "upstream other {\n    server 10.0.0.7:80;\n}\n",
+		"another there":            base + "upstream other {\n    server 10.0.0.6:80;\n}\n",
+		"a server block":           base + "server { listen 1; }\n",
+		"another server block":     base + "server { listen 2; }\n",
+	} {
+		got := cut(text)
+		if got.structure == is.structure {
+			t.Errorf("%s: the structure is the same", name)
+		}
+		for range 2 { // also when it was read before
+			if again := cut(text); again.structure != got.structure {
+				t.Errorf("%s: another structure when it is read again", name)
+			}
+		}
+	}
+	if a, b := cut(base+"upstream other {\n    server 10.0.0.7:80;\n}\n"), cut(base+"upstream other {\n    server 10.0.0.6:80;\n}\n"); a.structure == b.structure {
+		t.Error("another server of an upstream that is not live is no change")
+	}
+}
