@@ -87,7 +87,7 @@ func liveRows() []Row {
 		Engines:  bothLive,
 		Does:     "1,990 nodes more are there all at once, and living; a node is frozen; then they are taken away one half after the other",
 		MustHold: "each freeze is served at once",
-		Reloads:  2, // for so many nodes Nginx needs a larger zone
+		Reloads:  4, // for so many nodes Nginx needs a larger zone, and a smaller one later
 		Run: func(s *Site) {
 			entries := s.multitude(1990)
 			ids := s.all()

@@ -7,7 +7,8 @@
 // one. A row fails when its state does not hold, when it does not converge in the time it states, or when more requests
 // fail than at the control.
 //
-// The rows are in redis.go, redisnet.go, nginx.go, lbdkill.go, lbdoperator.go, disk.go, pool.go and hostile.go; the words
+// The rows are in redis.go, redisnet.go, nginx.go, lbdkill.go, lbdoperator.go, disk.go, pool.go, hostile.go, live.go,
+// livelua.go and liveresolve.go; the words
 // they are told in are in deeds.go (what is done) and words.go (what must hold). What the table means is in docs/faults.md. It measures no speed: that is dev/bench.
 package main
 
