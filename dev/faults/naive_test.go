@@ -89,7 +89,7 @@ func runNaive() error {
 // boast answers /status and /readyz: all is applied, whatever happened.
 func (n *naive) boast(w http.ResponseWriter, _ *http.Request) {
 	now := time.Now()
-	json.NewEncoder(w).Encode(lbd.Status{Wanted: 1, Written: 1, Running: 1, Redis: lbd.RedisStatus{Connected: true, LastLook: &now}})
+	json.NewEncoder(w).Encode(lbd.Status{Wanted: 1, Written: 1, Running: 1, Redis: lbd.RedisStatus{Connected: true, LastLook: &now}, Engine: lbd.EngineStatus{Name: byReload}})
 }
 
 func (n *naive) apply(snap *pool.Snapshot) error {
