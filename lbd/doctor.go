@@ -72,6 +72,7 @@ var checks = []struct {
 	{"Nginx's configuration", (*doctor).checkLimits},
 	{"Upstreams", (*doctor).checkTemplates},
 	{"Upstreams", (*doctor).checkUpstreams},
+	{"Upstreams", (*doctor).checkLive},
 	{"Upstreams", (*doctor).checkProxying},
 	{"This host", (*doctor).checkUser},
 	{"This host", (*doctor).checkStateDir},

@@ -163,6 +163,17 @@ func TestDoctorNotes(t *testing.T) {
 		{"a template that does not parse", "templates", levelProblem, func(p *patient) { p.template("upstream {{.Name") }},
 		{"a template that fails", "templates", levelProblem, func(p *patient) { p.template("upstream {{.Name}} { {{.NoSuchField}} }") }},
 		{"no status", "lbd-status", levelNote, func(p *patient) { p.cfg.Status.Listen = "" }},
+		{"live without a module", "live-engine", levelWarning, func(p *patient) { p.cfg.Nginx.Apply, p.cfg.Nginx.Live = "live", "lua" }},
+		{"auto without a module", "live-engine", levelNote, func(p *patient) { p.cfg.Nginx.Apply = "auto" }},
+		{"a template that is not live", "live-template", levelNote, func(p *patient) {
+			p.edit("nginx.conf", "worker_processes 1;", "load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\nworker_processes 1;")
+			p.cfg.Nginx.Apply = "live"
+			other := p.cfg.Upstreams[0]
+			other.Name, other.Output, other.Template = "other", p.path("conf.d/other.conf"), "other.conf.tmpl"
+			p.cfg.Upstreams = append(p.cfg.Upstreams, other)
+			p.cfg.Templates = p.path("templates")
+			p.write("templates/other.conf.tmpl", "upstream {{.Name}} { {{range .Servers}}server {{.Addr}}{{.Params}};{{end}} }\n")
+		}},
 		{"no binary", "nginx-binary", levelProblem, func(p *patient) { p.cfg.Nginx.Binary = "no-such-nginx" }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
