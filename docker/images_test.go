@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -160,4 +162,44 @@ func files(t *testing.T, name string, below int) map[string]string {
 		}
 	}
 	return entries
+}
+
+// The binaries that are compiled for an image are those that make build makes, to the byte.
+func TestBinariesFromSource(t *testing.T) {
+	needEngine(t)
+	out := t.TempDir()
+	dirs := goDirs(t)
+	args := []string{"run", "--rm", "--network", "none", "--volume", world.checkout + ":/src:ro", "--volume", out + ":/out", "--workdir", "/src",
+		"--env", "PATH=" + dirs.root + "/bin:/usr/bin:/bin", "--env", "GOPROXY=off", "--env", "GOCACHE=" + dirs.cache, "--env", "GOMODCACHE=" + dirs.modules,
+		"--env", "VERSION=" + version, "--env", "BINARIES=source", "--tmpfs", "/work", "--entrypoint", "/bin/sh"}
+	for _, dir := range []string{dirs.root, dirs.cache, dirs.modules} {
+		args = append(args, "--volume", dir+":"+dir)
+	}
+	// As in the Dockerfile, but for the folder that it writes small files to.
+	docker(t, append(args, world.base, "-ec", "cp -r . /work && cd /work && sh docker/image/rootfs.sh /out")...)
+	for _, path := range []string{"lbd/usr/local/bin/lbd", "lbd/usr/local/bin/bbinit", "bbagent/usr/local/bin/bbagent", "bbctl/usr/local/bin/bbctl"} {
+		sums := [2][32]byte{}
+		for i, name := range []string{filepath.Join(out, path), filepath.Join(world.checkout, "bin", filepath.Base(path))} {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sums[i] = sha256.Sum256(text)
+		}
+		if sums[0] != sums[1] {
+			t.Errorf("%s is not what make build makes", path)
+		}
+	}
+}
+
+// goDirs are this machine's Go, what it has compiled and what it has fetched: in place of an image with Go.
+func goDirs(t *testing.T) (dirs struct{ root, cache, modules string }) {
+	t.Helper()
+	out, err := command(world.checkout, "", "go", "env", "GOROOT", "GOCACHE", "GOMODCACHE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := strings.Fields(out)
+	dirs.root, dirs.cache, dirs.modules = f[0], f[1], f[2]
+	return dirs
 }

@@ -57,7 +57,7 @@ func TestOneContainer(t *testing.T) {
 		_, err := command(dir, "", "sh", "-ec", example(t, "deploy-container", "sh", "docker exec lb1 lbd check"))
 		return err
 	})
-	if got := shell(t, dir, example(t, "deploy-container", "sh", "list-nodes")); strings.Count(got, "active") != 2 {
+	if got := shell(t, dir, example(t, "deploy-container", "sh", "list-nodes")); strings.Count(got, " active ") != 2 {
 		t.Errorf("bbctl list-nodes: %s", got)
 	}
 

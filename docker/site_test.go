@@ -226,7 +226,7 @@ func TestSiteWithCompose1(t *testing.T) {
 	p.run("up", "--detach", "--no-recreate", "--scale", "web=4", "--scale", "web-dc2=1")
 	one.reaches(5)
 	two.reaches(5)
-	if out := p.run("run", "--rm", "bbctl", "list-nodes"); strings.Count(out, "active") != 5 {
+	if out := p.run("run", "--rm", "bbctl", "list-nodes"); strings.Count(out, " active ") != 5 {
 		t.Errorf("bbctl list-nodes: %s", out)
 	}
 }
@@ -277,14 +277,9 @@ func TestDevelop(t *testing.T) {
 	needEngine(t)
 	images(t)
 	p, lb1, _ := site(t, "bazbeans-dev", "docker", "compose", "-f", "compose.yml", "-f", "compose.dev.yml", "-f", "compose.here.yml")
-	root, err := command(world.checkout, "", "go", "env", "GOROOT", "GOCACHE", "GOMODCACHE")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dirs := strings.Fields(root)
-	// In place of an image with Go, and of what it would fetch and compile: this machine's.
-	write(t, p.dir, "compose.here.yml", "services:\n  go:\n    environment: {GOFLAGS: -mod=mod, GOPROXY: 'off', PATH: '"+dirs[0]+"/bin:/usr/bin:/bin', GOCACHE: "+dirs[1]+", GOMODCACHE: "+dirs[2]+"}\n"+
-		"    volumes: ['"+dirs[0]+":"+dirs[0]+":ro', '"+dirs[1]+":"+dirs[1]+"', '"+dirs[2]+":"+dirs[2]+":ro']\n")
+	dirs := goDirs(t)
+	write(t, p.dir, "compose.here.yml", "services:\n  go:\n    environment: {GOFLAGS: -mod=mod, GOPROXY: 'off', PATH: '"+dirs.root+"/bin:/usr/bin:/bin', GOCACHE: "+dirs.cache+", GOMODCACHE: "+dirs.modules+"}\n"+
+		"    volumes: ['"+dirs.root+":"+dirs.root+":ro', '"+dirs.cache+":"+dirs.cache+"', '"+dirs.modules+":"+dirs.modules+":ro']\n")
 	p.run("up", "--detach", "redis-1", "redis-2", "sentinel-1", "sentinel-2", "sentinel-3", "lb1", "web", "go")
 	tr := startTraffic(t, lb1)
 	within(t, 3*time.Minute, func() error { // it compiles first
@@ -300,7 +295,9 @@ func TestDevelop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, append([]byte("# changed by a developer\n"), text...), 0o644); err != nil {
+	const zone = "    zone {{.Name}}"
+	changed := strings.Replace(string(text), zone, "    # changed by a developer\n"+zone, 1)
+	if err := os.WriteFile(file, []byte(changed), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	within(t, 3*time.Minute, func() error {
