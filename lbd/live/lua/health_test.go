@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"sync/atomic"
 	"strings"
 	"testing"
 	"time"
@@ -103,10 +104,11 @@ func TestRetriesAsNginx(t *testing.T) {
 // it back, and a single peer is never out.
 func TestFailedPeers(t *testing.T) {
 	each(t, func(t *testing.T, suite string) {
-		bad := true
+		var bad atomic.Bool
+		bad.Store(true)
 		handle := func(name string) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
-				if name == "n0" && bad {
+				if name == "n0" && bad.Load() {
 					panic(http.ErrAbortHandler)
 				}
 				io.WriteString(w, name)
@@ -132,14 +134,14 @@ func TestFailedPeers(t *testing.T) {
 		if got := s.shares("/", 6); got["n1"] != 6 {
 			t.Errorf("after a change: %v", got)
 		}
-		bad = false
+		bad.Store(false)
 		serverstest.Eventually(t, 10*time.Second, func() error {
 			if got := s.shares("/", 4); got["n0"] == 0 {
 				return fmt.Errorf("n0 does not come back: %v", got)
 			}
 			return nil
 		})
-		bad = true
+		bad.Store(true)
 		s.put(peers[:1])
 		for range 5 {
 			if _, status := s.get("/"); status != 502 {
@@ -149,7 +151,7 @@ func TestFailedPeers(t *testing.T) {
 		if hits := nodes[0].hits.Load(); hits < 7 {
 			t.Errorf("the single peer was tried %d times: it must not be taken out", hits)
 		}
-		bad = false
+		bad.Store(false)
 		if body, _ := s.get("/"); body != "n0" {
 			t.Errorf("the single peer that works again: %q", body)
 		}
