@@ -5,8 +5,8 @@ import (
 	"io"
 	"net/http"
 	"reflect"
-	"sync/atomic"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
