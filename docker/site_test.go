@@ -223,6 +223,9 @@ func TestSiteWithCompose1(t *testing.T) {
 	one, two := startTraffic(t, lb1), startTraffic(t, lb2)
 	one.reaches(6)
 	two.reaches(6)
+	if out := p.run("logs", "web"); strings.Contains(out, "WARN") {
+		t.Errorf("agents warn:\n%s", out)
+	}
 	p.run("up", "--detach", "--no-recreate", "--scale", "web=4", "--scale", "web-dc2=1")
 	one.reaches(5)
 	two.reaches(5)
