@@ -71,7 +71,7 @@ func (l *LB) ack(ctx context.Context) {
 		l.acks.next = now.Add(drainingSlow)
 	case state.Draining > 0 || state.Live != "" && (state.Generation < l.running.N || len(l.unserved(state.Busy)) > 0):
 		l.acks.next = now.Add(drainingPoll)
-		if now.Sub(l.lastApply) > drainingSoon {
+		if now.Sub(l.lastChange) > drainingSoon {
 			l.acks.next = now.Add(drainingSlow)
 		}
 	}

@@ -16,10 +16,7 @@ import (
 // apply has the engine bring the plan into Nginx, and notes what is proven then. If Nginx refuses what new templates
 // made, the plan is made again with those proven before, so that a bad template holds up no change of the pool.
 func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
-	if p.hash != l.wanted.Hash {
-		l.wanted = generation{N: l.wanted.N + 1, Hash: p.hash}
-	}
-	p.generation = l.wanted.N
+	l.number(p)
 	began := time.Now()
 	out, err := l.engine.Apply(ctx, p)
 	took := time.Since(began)
@@ -27,6 +24,9 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	l.lastCheck = time.Now()
 	if out.Reloaded || err != nil {
 		l.lastApply = l.lastCheck
+	}
+	if out.Changed || out.Reloaded {
+		l.lastChange = l.lastCheck
 	}
 	for s, d := range out.Took {
 		l.metrics.took(s, d)
@@ -53,6 +53,14 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	return out, nil
 }
 
+// number gives p the number that it has, or will have, as a generation.
+func (l *LB) number(p *Plan) {
+	if p.hash != l.wanted.Hash {
+		l.wanted = generation{N: l.wanted.N + 1, Hash: p.hash}
+	}
+	p.generation = l.wanted.N
+}
+
 // served notes that Nginx serves all that the plan wants, or what the guard kept instead. A pinned generation is of no
 // revision: it may have nodes that were taken out since.
 func (l *LB) served(p *Plan) {
@@ -75,15 +83,18 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 		l.lastErr = p.problems()
 		return p
 	}
-	if wait, err := l.mayReload(p, now); l.engine.Reloads(p) && !wait.IsZero() {
-		if err != nil {
-			l.lastErr = errors.Join(err, p.problems())
+	if l.engine.Reloads(p) {
+		if wait, err := l.mayReload(p, now); !wait.IsZero() {
+			if err != nil {
+				l.lastErr = errors.Join(err, p.problems())
+			}
+			l.number(p)
+			if err := l.engine.Ahead(ctx, p); err != nil {
+				l.log.Debug("peers have to wait for the reload", "error", err)
+			}
+			l.agenda.at(wait)
+			return p
 		}
-		if err := l.engine.Ahead(ctx, p); err != nil {
-			l.log.Debug("peers have to wait for the reload", "error", err)
-		}
-		l.agenda.at(wait)
-		return p
 	}
 	_, err := l.apply(ctx, p)
 	if errors.Is(err, errChannel) {

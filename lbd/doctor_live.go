@@ -7,16 +7,15 @@ import (
 
 // checkLive says how changes would go in, and why not live where that is wanted.
 func (d *doctor) checkLive(context.Context) {
-	const code = "live-engine"
 	c := &d.l.chosen
 	switch {
 	case d.site == nil: // nothing can be tried
 		return
 	case d.l.cfg.Nginx.Apply == "reload":
-		d.ok(code, "changes go in by reloads, as nginx.apply says")
+		d.ok("live-engine", "changes go in by reloads, as nginx.apply says")
 		return
 	case c.kind == nil:
-		f := finding{Code: code, Level: levelNote, What: "changes go in by reloads: " + c.why, Means: "nginx.apply is auto, and this Nginx has no live engine that goes with it."}
+		f := finding{Code: "live-engine", Level: levelNote, What: "changes go in by reloads: " + c.why, Means: "nginx.apply is auto, and this Nginx has no live engine that goes with it."}
 		if d.l.wantedLive() != nil {
 			f.Level, f.Means = levelWarning, "nginx.apply is live. All works, at the price of a reload for each change."
 			f.Where, f.Fix = inShell, "apt-get install libnginx-mod-http-lua\n# or, in lbd's config, nginx: {apply: reload}"
@@ -24,7 +23,7 @@ func (d *doctor) checkLive(context.Context) {
 		d.add(f)
 		return
 	}
-	d.ok(code, "changes go in live: %s", c.String())
+	d.ok("live-engine", "changes go in live: %s", c.String())
 	for _, u := range d.l.upstreams {
 		if u.byReload != "" {
 			d.add(finding{Code: "live-template", Level: levelNote, What: fmt.Sprintf("upstream %s changes by reloads: %s", u.Name, u.byReload),

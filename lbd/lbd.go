@@ -91,13 +91,14 @@ type LB struct {
 	sight sight
 
 	// When to look and apply again.
-	pace      pace
-	planned   time.Time // the next look, if nothing happens before
-	settled   bool      // the last apply did what the plan said
-	lastApply time.Time // end of the last reload, for min_interval
-	lastCheck time.Time // last time that the engine looked, for drift
-	fails     backoff   // of applies
-	lookFails backoff
+	pace       pace
+	planned    time.Time // the next look, if nothing happens before
+	settled    bool      // the last apply did what the plan said
+	lastApply  time.Time // end of the last reload, for min_interval
+	lastChange time.Time // of what Nginx serves
+	lastCheck  time.Time // last time that the engine looked, for drift
+	fails      backoff   // of applies
+	lookFails  backoff
 
 	// What the ack says.
 	serving bool     // Nginx runs and was proven to serve the last plan
@@ -245,6 +246,9 @@ func (l *LB) Once(ctx context.Context) (changed bool, guard map[string]verdict, 
 	l.noteHolds(p)
 	l.putPin(p)
 	out, err := l.apply(ctx, p)
+	if err == nil {
+		err = l.arrive(ctx)
+	}
 	if err == nil {
 		err = p.problems()
 	}

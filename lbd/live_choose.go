@@ -99,6 +99,7 @@ func (l *LB) take(kind liveKind, why string) {
 		l.log.Error("close engine", "error", err)
 	}
 	if former.kind != nil {
+		l.serving = false // nobody counts any more, until a reload is proven
 		former.kind.giveBack()
 		former.kind.close()
 	}
@@ -114,6 +115,23 @@ func (l *LB) take(kind liveKind, why string) {
 		return
 	}
 	l.log.Info("chose how changes go into nginx", attrs...)
+}
+
+// arrive waits until Nginx goes by what was applied, for a run of lbd that ends then: with names it asks lbd.
+func (l *LB) arrive(ctx context.Context) error {
+	if l.chosen.kind == nil {
+		return nil
+	}
+	for deadline := time.Now().Add(crossTimeout); ; {
+		s, err := l.engine.State(ctx)
+		if err != nil || s.Live == "" || s.Pending == "" {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("nginx does not go by it yet: %s", s.Pending)
+		}
+		pause(ctx, reachPoll)
+	}
 }
 
 // rechoose looks again whether a live engine can be had, when that is wanted and due.
@@ -148,7 +166,25 @@ func (l *LB) try(ctx context.Context, kind liveKind, serve bool) error {
 	if !serve {
 		return l.nginx.Rehearse(ctx, files)
 	}
-	return l.nginx.Test(ctx, files)
+	err := l.nginx.Test(ctx, files)
+	if err != nil && !errors.As(err, new(*nginx.Refused)) && l.runs(ctx, kind, files) {
+		return nil // the operator's configuration is broken, and peers can go in all the same
+	}
+	return err
+}
+
+// runs reports whether Nginx is proven to run with this kind.
+func (l *LB) runs(ctx context.Context, kind liveKind, files []nginx.File) bool {
+	served, err := l.nginx.Served(ctx, files)
+	if err != nil {
+		return false
+	}
+	for _, f := range served {
+		if _, upstreams, err := kind.strip(f.Data); err == nil && len(upstreams) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // renderLive is the live part of render: it makes the view one of the chosen kind, where the template and the balance

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/bazbeans/bazbeans/lbd/live"
@@ -50,13 +51,17 @@ type liveEngine struct {
 	starts map[string]time.Duration // slow_start, by upstream
 
 	// All that follows belongs to the loop.
-	slots   slots
-	running string   // structure that Nginx is proven to run; "": not known
-	runs    []string // the live upstreams in it
-	pushed  string   // sum of the peers that it goes by
-	lost    bool     // running is not known because an apply has failed: Nginx may be live all the same
-	again   bool     // a worker has failed to go by what was pushed: it has to be pushed once more
-	about   pieces   // of the plan looked at last
+	slots    slots
+	running  string       // structure that Nginx is proven to run; "": not known
+	runs     []string     // the live upstreams in it
+	pushed   string       // sum of the peers that it goes by
+	lost     bool         // running is not known because an apply has failed: Nginx may be live all the same
+	whole    bool         // every upstream of lbd's is live in it
+	counted  map[int]bool // workers that began with such a structure, and count all that they send
+	again    bool         // a worker has failed to go by what was pushed: it has to be pushed once more
+	repeated bool         // it was
+	broken   string       // and a worker has failed again; "": none has
+	about    pieces       // of the plan looked at last
 
 	read map[[sha256.Size]byte][sha256.Size]byte // structures by skeleton
 }
@@ -98,7 +103,14 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	if err != nil || !want.live() {
 		e.forget()
 		e.kind.giveBack()
-		return e.reloads.Apply(ctx, p)
+		out, err := e.reloads.Apply(ctx, p)
+		if err != nil {
+			e.lost = e.resume(ctx, p) != nil
+		}
+		return out, err
+	}
+	if e.broken != "" {
+		return Outcome{}, step.Wrap(step.Push, fmt.Errorf("%w: %s", errChannel, e.broken))
 	}
 	if want.structure == e.running && want.sum != e.pushed {
 		began := time.Now()
@@ -111,10 +123,13 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	if err := e.kind.fits(ctx); err != nil {
 		return Outcome{}, step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
 	}
-	e.files.idle()
+	if want.structure == e.running && e.files.writing() {
+		// The files have yet to follow. That may take long, when Nginx looks up names in its test; peers don't wait for it.
+		return applied(0).unchanged(), e.reach(ctx, p, want)
+	}
 	before := e.pushed
 	if e.resume(ctx, p) == nil && want.structure == e.running {
-		if err := e.reach(ctx, p.generation, want); err != nil {
+		if err := e.reach(ctx, p, want); err != nil {
 			return Outcome{}, err
 		}
 		e.files.write(p.Files, p.generation)
@@ -131,6 +146,7 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	e.kind.giveBack()
 	if bridge != nil {
 		if out, err := e.cross(ctx, p, bridge, want); err != nil || !out.Running {
+			e.lost = err != nil && e.resume(ctx, p) != nil
 			return out, err
 		}
 	}
@@ -143,8 +159,8 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	if !out.Running {
 		return out, e.unusable(ctx, e.Nginx.Test(ctx, p.Files))
 	}
-	e.running, e.runs = want.structure, want.names()
-	return out, e.reach(ctx, p.generation, want)
+	e.running, e.runs, e.whole = want.structure, want.names(), len(want.upstreams) == len(p.Files)
+	return out, e.reach(ctx, p, want)
 }
 
 // cross brings Nginx to run a bridge, with which it learns its peers while it has others to send to.
@@ -189,6 +205,12 @@ func (e *liveEngine) unusable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: it would not start: %w", errChannel, err)
 }
 
+// unchanged is an outcome of nothing to do.
+func (o Outcome) unchanged() Outcome {
+	o.Changed = false
+	return o
+}
+
 func applied(took time.Duration) Outcome {
 	out := Outcome{Live: true}
 	out.Changed, out.Running = true, true
@@ -198,7 +220,7 @@ func applied(took time.Duration) Outcome {
 
 // forget drops what is believed of the running Nginx.
 func (e *liveEngine) forget() {
-	e.running, e.pushed, e.runs, e.lost = "", "", nil, false
+	e.running, e.pushed, e.runs, e.whole, e.lost = "", "", nil, false, false
 	e.kind.reached()
 }
 
@@ -213,14 +235,14 @@ func (e *liveEngine) resume(ctx context.Context, p *Plan) error {
 	if err != nil || !is.live() {
 		return err
 	}
-	e.running, e.runs = is.structure, is.names()
+	e.running, e.runs, e.whole = is.structure, is.names(), len(is.upstreams) == len(served)
 	return nil
 }
 
 // reach makes sure that Nginx goes by the peers, and waits a little for the channel to work.
-func (e *liveEngine) reach(ctx context.Context, generation int64, want pieces) error {
+func (e *liveEngine) reach(ctx context.Context, p *Plan, want pieces) error {
 	for deadline := time.Now().Add(reachTimeout); ; {
-		err := e.converge(ctx, generation, want)
+		err := e.converge(ctx, p, want)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -237,7 +259,7 @@ func (e *liveEngine) reach(ctx context.Context, generation int64, want pieces) e
 }
 
 // converge pushes the peers unless Nginx goes by them already.
-func (e *liveEngine) converge(ctx context.Context, generation int64, want pieces) error {
+func (e *liveEngine) converge(ctx context.Context, p *Plan, want pieces) error {
 	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
 	defer cancel()
 	if err := e.known(ctx); err != nil {
@@ -249,14 +271,15 @@ func (e *liveEngine) converge(ctx context.Context, generation int64, want pieces
 	}
 	if ok {
 		e.slots.adopt(is)
-		if is.Sum == want.sum && is.Generation == generation && !e.again {
+		if is.Sum == want.sum && is.Generation == p.generation && !e.again || p.standing && is.Generation > p.generation {
+			// Standing, lbd may remember less than it has pushed: it was killed before it wrote that down.
 			e.pushed = want.sum
 			return nil
 		}
 	} else {
 		e.slots.fresh = true // it begins with what the files say
 	}
-	return e.push(ctx, generation, want)
+	return e.push(ctx, p.generation, want)
 }
 
 // ended returns those of the workers that have ended. The error says that it is not this master's Nginx that answers:
@@ -297,7 +320,7 @@ func (e *liveEngine) push(ctx context.Context, generation int64, want pieces) er
 		e.pushed = "" // it may have been taken all the same
 		return err
 	}
-	e.pushed, e.again = want.sum, false
+	e.pushed, e.again, e.repeated = want.sum, false, e.again
 	return nil
 }
 
@@ -329,6 +352,9 @@ func (e *liveEngine) State(ctx context.Context) (State, error) {
 	}
 	s.Live, s.Generation, s.Pending, s.Trouble = e.kind.name(), is.Generation, is.Pending, is.Trouble
 	if is.Trouble != "" { // its requests may not be in the counts
+		if e.repeated {
+			e.broken = is.Trouble
+		}
 		e.again = true
 		s.Generation, s.Pending = 0, is.Trouble
 	}
@@ -336,21 +362,23 @@ func (e *liveEngine) State(ctx context.Context) (State, error) {
 	for key, n := range is.Busy {
 		s.Busy[key.ID] += n
 	}
-	s.Draining -= countedIn(s.Leaving, is.Workers)
+	s.Draining -= e.countedIn(s.Leaving, is.Workers)
 	e.slots.idle(is.Busy, time.Now())
 	s.Written, s.Behind = e.files.state()
 	return s, nil
 }
 
-// countedIn is how many of the leaving workers count their own requests: nobody has to wait for their end.
-func countedIn(leaving, workers []int) (n int) {
-	for _, pid := range leaving {
-		for _, w := range workers {
-			if pid == w {
-				n++
-			}
+// countedIn is how many of the leaving workers count all that they send themselves, so that nobody has to wait for their
+// end: those that were seen at work while every upstream was live, and report.
+func (e *liveEngine) countedIn(leaving, reporting []int) (n int) {
+	counted := map[int]bool{}
+	for _, pid := range reporting {
+		left := slices.Contains(leaving, pid)
+		if counted[pid] = e.counted[pid] || e.whole && !left; counted[pid] && left {
+			n++
 		}
 	}
+	e.counted = counted
 	return n
 }
 

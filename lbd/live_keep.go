@@ -101,6 +101,13 @@ func errorText(err error) string {
 	return err.Error()
 }
 
+// writing reports whether files have yet to be written.
+func (k *keeper) writing() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.busy != nil
+}
+
 // idle returns when all is written, or can't be.
 func (k *keeper) idle() {
 	k.mu.Lock()
@@ -157,6 +164,9 @@ func (k *keeper) close() error {
 		}
 		return err
 	case <-time.After(closeTimeout):
+		k.mu.Lock()
+		k.next = nil // whoever comes after us has other files
+		k.mu.Unlock()
 		return errors.New("the files on disk could not be written in time: they are behind what nginx serves live")
 	}
 }

@@ -200,6 +200,9 @@ func (k *luaKind) State(ctx context.Context) (live.State, error) {
 	}
 	s := live.State{Busy: map[live.Key]int{}, Generation: is.Generation, Workers: []int{}}
 	for _, w := range is.Workers {
+		if w.Error != "" && w.Exiting {
+			continue // it may have more under way than it says: who waits, waits for its end
+		}
 		s.Workers = append(s.Workers, w.PID)
 		if w.Error != "" {
 			s.Trouble = fmt.Sprintf("nginx worker %d: %s", w.PID, w.Error)

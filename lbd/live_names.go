@@ -157,7 +157,9 @@ func (k *namesKind) strip(text []byte) ([]byte, []live.Upstream, error) { return
 func (k *namesKind) Push(_ context.Context, m live.Message) error {
 	var upstreams []names.Upstream
 	for _, u := range m.Upstreams {
-		upstreams = append(upstreams, answerable(u))
+		if !u.Former { // for others Nginx keeps what it has
+			upstreams = append(upstreams, answerable(u))
+		}
 	}
 	if err := k.zone.Set(m.Generation, upstreams); err != nil {
 		return err

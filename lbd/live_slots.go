@@ -1,6 +1,8 @@
 package lbd
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/bazbeans/bazbeans/lbd/live"
@@ -18,17 +20,20 @@ type slots struct {
 
 // places are the slots of one upstream.
 type places struct {
+	name string
 	of   map[live.Key]*slot
 	free []int // below next
 	next int
 }
 
 type slot struct {
-	peer live.Peer // as it was pushed last
-	idle time.Time // since when it is gone and nothing is under way; zero: it is not
+	peer  live.Peer // as it was pushed last
+	order int       // of the server lines
+	idle  time.Time // since when it is gone and nothing is under way; zero: it is not
 }
 
-// place returns upstreams as they are to be pushed: with slots, slow starts, and those gone whose requests may go on.
+// place returns upstreams as they are to be pushed: with slots, slow starts, and those gone whose requests may go on. One
+// that is not among them any more stays as it was pushed last: Nginx may use it as long as it runs, and lbd can't tell.
 func (s *slots) place(upstreams []live.Upstream, starts map[string]time.Duration, now time.Time) []live.Upstream {
 	if s.upstreams == nil {
 		s.upstreams = map[string]*places{}
@@ -40,11 +45,8 @@ func (s *slots) place(upstreams []live.Upstream, starts map[string]time.Duration
 		list = append(list, live.Upstream{Name: u.Name, Peers: s.of(u.Name).put(u, starts[u.Name], s.fresh, now)})
 	}
 	for name, p := range s.upstreams {
-		if named[name] {
-			continue
-		}
-		if gone := p.put(live.Upstream{Name: name}, 0, false, now); len(gone) > 0 {
-			list = append(list, live.Upstream{Name: name, Peers: gone})
+		if !named[name] {
+			list = append(list, live.Upstream{Name: name, Peers: p.last(), Former: true})
 		}
 	}
 	s.fresh = false
@@ -54,7 +56,7 @@ func (s *slots) place(upstreams []live.Upstream, starts map[string]time.Duration
 func (s *slots) of(name string) *places {
 	p := s.upstreams[name]
 	if p == nil {
-		p = &places{of: map[live.Key]*slot{}}
+		p = &places{name: name, of: map[live.Key]*slot{}}
 		s.upstreams[name] = p
 	}
 	return p
@@ -75,7 +77,7 @@ func (s *places) put(u live.Upstream, start time.Duration, fresh bool, now time.
 		if start > 0 && !fresh && !p.Down && (was.peer.Gone || was.peer.Down) {
 			p.Since = now.Truncate(time.Second)
 		}
-		was.peer, was.idle = p, time.Time{}
+		was.peer, was.order, was.idle = p, len(peers), time.Time{}
 		peers = append(peers, p)
 	}
 	for key, was := range s.of {
@@ -86,6 +88,16 @@ func (s *places) put(u live.Upstream, start time.Duration, fresh bool, now time.
 			peers = append(peers, was.peer)
 		}
 	}
+	return peers
+}
+
+// last are the peers as they were pushed last, in that order.
+func (s *places) last() []live.Peer {
+	peers := make([]live.Peer, 0, len(s.of))
+	for _, is := range s.of {
+		peers = append(peers, is.peer)
+	}
+	slices.SortFunc(peers, func(a, b live.Peer) int { return cmp.Compare(s.of[a.Key(s.name)].order, s.of[b.Key(s.name)].order) })
 	return peers
 }
 
@@ -109,8 +121,8 @@ func (s *slots) adopt(m live.Message) {
 	for _, u := range m.Upstreams {
 		p := s.of(u.Name)
 		taken := map[int]bool{}
-		for _, peer := range u.Peers {
-			p.of[peer.Key(u.Name)] = &slot{peer: peer}
+		for i, peer := range u.Peers {
+			p.of[peer.Key(u.Name)] = &slot{peer: peer, order: i}
 			p.next = max(p.next, peer.Slot+1)
 			taken[peer.Slot] = true
 		}

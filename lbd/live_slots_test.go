@@ -72,14 +72,12 @@ func TestSlots(t *testing.T) {
 		t.Fatalf("%v, want the slots of %v", got, next)
 	}
 
-	// An upstream that is no more keeps its slots until nothing is under way on them.
-	if got := slotsOf(other.place(nil, nil, now)); got["b@10.0.0.2:80 gone"] != next["b@10.0.0.2:80"] {
-		t.Fatalf("%v", got)
-	}
+	// An upstream that lbd has no more may be in Nginx all the same: it stays as it was.
 	other.idle(nil, now)
 	other.idle(nil, now.Add(2*slotRest))
-	if got := other.place(nil, nil, now); len(got) != 0 {
-		t.Fatalf("%v", got)
+	former := other.place(nil, nil, now)
+	if got := slotsOf(former); len(former) != 1 || !former[0].Former || got["b@10.0.0.2:80"] != next["b@10.0.0.2:80"] || got["c@10.0.0.3:80"] != next["c@10.0.0.3:80"] {
+		t.Fatalf("%+v", former)
 	}
 }
 

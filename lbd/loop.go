@@ -105,7 +105,7 @@ func (l *LB) stand(ctx context.Context) {
 	if l.last == nil {
 		return
 	}
-	p := &Plan{Rev: l.rev}
+	p := &Plan{Rev: l.rev, standing: true}
 	l.last.put(p, l.upstreams)
 	l.putPin(p)
 	l.settle(ctx, nil, p)

@@ -142,6 +142,9 @@ func (l *LB) applyPinned(ctx context.Context) (running bool, err error) {
 		return false, p.problems()
 	}
 	out, err := l.apply(ctx, p)
+	if err == nil {
+		err = l.arrive(ctx)
+	}
 	l.remember(p)
 	return out.Running, err
 }

@@ -69,14 +69,15 @@ func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report 
 			delete(ended, b.ID)
 			return Blocker{Why: fmt.Sprintf("holds %s: its guard goes on serving it", ids[i]), Holds: true}
 		}
+		if busy := busyOn(b, ids); busy != "" {
+			delete(ended, b.ID) // should it stop counting, its old workers have to end
+			return Blocker{Why: busy}
+		}
 		if b.Draining == 0 {
 			ended[b.ID] = true
 		}
 		if !ended[b.ID] {
 			return Blocker{Why: fmt.Sprintf("%s still draining%s", plural(b.Draining, "old worker"), oldWorkers(b))}
-		}
-		if busy := busyOn(b, ids); busy != "" {
-			return Blocker{Why: busy}
 		}
 		return Blocker{}
 	})

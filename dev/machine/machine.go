@@ -18,7 +18,7 @@ import (
 )
 
 // Soon bounds every wait for something that takes moments on a quiet machine.
-const Soon = 20 * time.Second
+const Soon = 45 * time.Second
 
 // packages are what the machine has beyond Debian's minimal base.
 var packages = []string{"systemd", "systemd-sysv", "dbus", "procps", "nginx", "libnginx-mod-http-lua", "openssl", "redis-server", "prometheus", "rpm"}

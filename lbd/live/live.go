@@ -28,6 +28,9 @@ type Peer struct {
 type Upstream struct {
 	Name  string
 	Peers []Peer
+	// Former says that it is no more in what is wanted: its peers are those that were pushed last, for an Nginx that may
+	// still use it.
+	Former bool
 }
 
 // Key names a peer over changes of the set: a node that moves to another address is another peer.
