@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -226,9 +227,20 @@ func (l *LB) renderLive(u *upstream, servers []render.Server, templates *render.
 	return text, true, nil
 }
 
-// unseat lets the next upstream have the common part, when what u renders is not used and what is used lacks it.
+// unseat gives the common part to the upstream in whose output it is, when what u renders is not used: used is, or nil for
+// what is on the disk.
 func (l *LB) unseat(u *upstream, used []byte) {
-	if kind := l.chosen.kind; kind != nil && l.chosen.seat == u.Name && !bytes.Contains(used, []byte(kind.common())) {
+	kind := l.chosen.kind
+	if kind == nil || kind.common() == "" {
+		return
+	}
+	if used == nil {
+		used, _ = os.ReadFile(u.Output) // none has none
+	}
+	switch first, _, _ := strings.Cut(kind.common(), "\n"); {
+	case bytes.Contains(used, []byte(first)): // also that of another version of lbd: Nginx takes one alone
+		l.chosen.seat = u.Name
+	case l.chosen.seat == u.Name:
 		l.chosen.seat = ""
 	}
 }

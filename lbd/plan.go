@@ -83,6 +83,7 @@ func (l *LB) plan(f *facts, templates *render.Set, now time.Time) *Plan {
 			v.why = fmt.Sprintf("the pool has no node to serve, and %s has servers: left as it is until there is one", u.Output)
 			p.Guard[u.Name] = v
 			p.Complete = false // nobody can say which nodes the file serves
+			l.unseat(u, nil)
 			continue
 		}
 		p.Guard[u.Name] = v
