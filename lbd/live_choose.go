@@ -70,7 +70,7 @@ func (l *LB) choose(ctx context.Context, serve bool) {
 			err = kind.start()
 		}
 		if err == nil {
-			l.take(kind, strings.Join(whys, "; "))
+			l.take(kind, strings.Join(whys, "; "), serve)
 			return
 		}
 		if kind != nil {
@@ -81,11 +81,11 @@ func (l *LB) choose(ctx context.Context, serve bool) {
 		}
 		whys = append(whys, fmt.Sprintf("not %s: %v", name, err))
 	}
-	l.take(nil, strings.Join(whys, "; "))
+	l.take(nil, strings.Join(whys, "; "), serve)
 }
 
-// take goes over to an engine.
-func (l *LB) take(kind liveKind, why string) {
+// take goes over to an engine; say says whether to log it.
+func (l *LB) take(kind liveKind, why string, say bool) {
 	former := l.chosen
 	l.chosen = choice{kind: kind, why: why, retry: former.retry}
 	if kind == nil {
@@ -106,6 +106,9 @@ func (l *LB) take(kind liveKind, why string) {
 	}
 	if l.engine = Engine(reloads{l.nginx}); kind != nil {
 		l.engine = newLiveEngine(l.nginx, kind, &l.cfg, l.log)
+	}
+	if !say {
+		return
 	}
 	attrs := []any{"apply", l.chosen.name()}
 	if why != "" {
@@ -247,7 +250,7 @@ func (l *LB) unseat(u *upstream, used []byte) {
 
 // plainly makes p one of reloads, because Nginx can't be told of peers, and applies it.
 func (l *LB) plainly(ctx context.Context, p *Plan, cause error) error {
-	l.take(nil, cause.Error())
+	l.take(nil, cause.Error(), true)
 	p.Files = nil
 	for _, u := range l.upstreams {
 		set, ok := p.Sets[u.Name]
