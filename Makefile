@@ -34,7 +34,7 @@ demo: ## run a whole small site here: Redis, Nginx, three nodes, lbd (ARGS=--smo
 
 test: ## run all tests, with real servers; installs what they need
 	@tools/deps test
-	go test -race -timeout 20m ./...
+	go test -race -count=1 -timeout 20m ./... # not from the cache: some of them test programs that they build
 
 harness: build ## test templates with real Nginx in containers (NGINX_IMAGES TEMPLATES CASES FIXTURE INCLUDE GOLDEN UPDATE=1 JUNIT=FILE, LOCAL=1: without Docker)
 ifdef LOCAL

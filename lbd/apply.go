@@ -16,7 +16,8 @@ import (
 // apply has the engine bring the plan into Nginx, and notes what is proven then. If Nginx refuses what new templates
 // made, the plan is made again with those proven before, so that a bad template holds up no change of the pool.
 func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
-	l.number(p)
+	l.wanted = generation{N: l.number(p), Hash: p.hash}
+	p.generation = l.wanted.N
 	began := time.Now()
 	out, err := l.engine.Apply(ctx, p)
 	took := time.Since(began)
@@ -53,12 +54,12 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	return out, nil
 }
 
-// number gives p the number that it has, or will have, as a generation.
-func (l *LB) number(p *Plan) {
+// number is the number that p has, or will have, as a generation.
+func (l *LB) number(p *Plan) int64 {
 	if p.hash != l.wanted.Hash {
-		l.wanted = generation{N: l.wanted.N + 1, Hash: p.hash}
+		return l.wanted.N + 1
 	}
-	p.generation = l.wanted.N
+	return l.wanted.N
 }
 
 // served notes that Nginx serves all that the plan wants, or what the guard kept instead. A pinned generation is of no
@@ -88,7 +89,7 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 			if err != nil {
 				l.lastErr = errors.Join(err, p.problems())
 			}
-			l.number(p)
+			p.generation = l.number(p)
 			if err := l.engine.Ahead(ctx, p); err != nil {
 				l.log.Debug("peers have to wait for the reload", "error", err)
 			}

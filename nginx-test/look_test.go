@@ -3,6 +3,7 @@ package nginxtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,6 +36,7 @@ func get(ctx context.Context, url string) (code int, body, node string, err erro
 
 // status is what /status promises.
 type status struct {
+	Engine                   struct{ Pending string }
 	ID                       string
 	Rev                      int64
 	Wanted, Written, Running int64
@@ -104,6 +106,8 @@ func (b *balancer) settled(files ...string) (status, error) {
 		err = fmt.Errorf("/status does not know yet of what was written at %s", newest)
 	case s.Running != s.Wanted || s.Written != s.Wanted || s.Wanted == 0:
 		err = fmt.Errorf("generation %d is wanted, %d written, %d running", s.Wanted, s.Written, s.Running)
+	case s.Engine.Pending != "":
+		err = errors.New(s.Engine.Pending) // with resolve Nginx looks once a second
 	}
 	return s, err
 }

@@ -221,7 +221,8 @@ func (s *site) newAgent(t *testing.T, old string) (pid string) {
 // badConfig: a program that could not start with the config is not started; the one that runs goes on.
 func badConfig(t *testing.T, s *site) {
 	agent := ""
-	for unit, config := range map[string]string{"lbd": "/etc/lbd/lbd.yaml", "bbagent": "/etc/bbagent/bbagent.yaml"} {
+	for _, unit := range []string{"lbd", "bbagent"} { // the agent goes on in the second one, and is another in the first
+		config := "/etc/" + unit + "/" + unit + ".yaml"
 		agent = s.newAgent(t, agent)
 		pid, text := s.Show(t, unit, "MainPID"), s.Must(t, "cat", config)
 		mode, err := os.Stat(s.Root + config)
