@@ -17,24 +17,54 @@ local worker = { pid = nil, others = {}, generation = 0, error = "", exiting = f
 
 pcall(ffi.cdef, "int kill(int pid, int signal);")
 
--- store is dict:safe_set of bytes, without a Lua string made of them. It calls what lua-resty-core calls, as that has
--- declared it; where that is not as it was until 0.1.32, safe_set itself does it.
+-- store is dict:safe_set of bytes; fetch gets the counts of a key into `fetched` and says whether they are there; and
+-- version is dict:get "v". No Lua string is made of counts: it would be a new one each time. They call what
+-- lua-resty-core calls, as that has declared it; where that is not as it was until 0.1.32, its own functions do it.
+local fetched = ffi.new("uint32_t[?]", CHUNK)
 local function store(key, bytes, size)
     return dict:safe_set(key, ffi_string(bytes, size))
+end
+local function fetch(key)
+    local text = dict:get(key)
+    if not text then
+        return false
+    end
+    ffi.copy(fetched, text, CHUNK * 4)
+    return true
+end
+local function version()
+    return dict:get("v")
 end
 pcall(function()
     local zone = C.ngx_http_lua_ffi_shdict_udata_to_zone(dict[1])
     local why, forcible = ffi.new("char *[1]"), ffi.new("int[1]")
-    local function direct(key, bytes, size)
+    local kind, into, size_of, number = ffi.new("int[1]"), ffi.new("unsigned char *[1]"), ffi.new("size_t[1]"), ffi.new("double[1]")
+    local flags, stale, buffer = ffi.new("int[1]"), ffi.new("int[1]"), ffi.cast("unsigned char *", fetched)
+    local function direct_store(key, bytes, size)
         if C.ngx_http_lua_ffi_shdict_store(zone, 4, key, #key, 4, bytes, size, 0, 0, 0, why, forcible) == 0 then
             return true
         end
         return nil, ffi_string(why[0])
     end
+    local function direct_fetch(key)
+        into[0], size_of[0], kind[0] = buffer, CHUNK * 4, 0
+        return C.ngx_http_lua_ffi_shdict_get(zone, key, #key, kind, into, size_of, number, flags, 0, stale, why) == 0 and kind[0] == 4
+    end
+    local function direct_version()
+        into[0], size_of[0], kind[0] = buffer, CHUNK * 4, 0
+        if C.ngx_http_lua_ffi_shdict_get(zone, "v", 1, kind, into, size_of, number, flags, 0, stale, why) == 0 and kind[0] == 3 then
+            return number[0]
+        end
+        return nil
+    end
     local key = "probe" .. ngx.worker.pid()
-    assert(direct(key, ffi.new("unsigned char[3]", 1, 0, 2), 3) and dict:get(key) == "\1\0\2")
+    local bytes = ffi.new("unsigned char[?]", CHUNK * 4, 1, 0, 2)
+    assert(direct_store(key, bytes, CHUNK * 4) and dict:get(key) == ffi_string(bytes, CHUNK * 4))
+    assert(direct_fetch(key) and into[0] == buffer and size_of[0] == CHUNK * 4 and fetched[0] == 131073)
     dict:delete(key)
-    store = direct
+    assert(not direct_fetch(key))
+    assert(direct_version() == dict:get("v"))
+    store, fetch, version = direct_store, direct_fetch, direct_version
 end)
 
 local function publish_worker()
@@ -51,8 +81,8 @@ local function fault(what)
         worker.error = what
         pcall(publish_worker)
     end
-    if ngx.now() >= quiet_until then
-        quiet_until = ngx.now() + 10
+    if ngx_now() >= quiet_until then
+        quiet_until = ngx_now() + 10
         ngx.log(ngx.ERR, "bazbeans: ", what, " (Nginx's own server lines serve meanwhile)")
     end
 end
@@ -80,7 +110,7 @@ end
 
 -- new_number begins with the time, so that a dictionary which somebody emptied never counts the same again.
 local function new_number()
-    return floor(ngx.now() * 1000)
+    return floor(ngx_now() * 1000)
 end
 
 -- raise makes everybody look again.
@@ -118,6 +148,7 @@ local function room(counts, size)
         counts.others_base = ffi.new("uint32_t[?]", size + CHUNK)
         counts.own, counts.others = counts.own_base + CHUNK, counts.others_base + CHUNK
         counts.bytes = ffi.cast("const unsigned char *", counts.own)
+        counts.others_twos = ffi.cast("uint64_t *", counts.others)
         if former then
             ffi.copy(counts.own_base, former, bytes)
         end
@@ -135,7 +166,7 @@ local function publish(counts, slot)
     if not ok then
         fault("a count can't be published: " .. err)
     end
-    if not worker.exiting and ngx.worker.exiting() then
+    if not worker.exiting and exiting() then
         worker.exiting = true
         publish_worker()
     end
@@ -157,37 +188,74 @@ end
 local function elsewhere(counts, slot)
     local k, n = arshift(slot, 4), 0
     for i = 1, #worker.others do
-        local text = dict:get(their_key(counts, i, k))
-        if text then
-            n = n + ffi.cast(uint32s, text)[slot - k * CHUNK]
+        if fetch(their_key(counts, i, k)) then
+            n = n + fetched[slot - k * CHUNK]
         end
     end
     return n
 end
 
--- gather fills counts.others, where that takes few looks; else all are 0 and only this worker's requests count.
-local GATHER = 24
-local function gather(counts)
-    local others, chunks = counts.others, counts.size / CHUNK
-    local looks = #worker.others * chunks
-    if looks > GATHER or looks == 0 then
-        if counts.gathered then
-            ffi.fill(others, counts.size * 4)
-            counts.gathered = false
+-- Sums of the other workers' counts, for the methods that compare peers. They are exact where that takes few looks into
+-- the dictionary, at most a millisecond old where it takes more, and 0 where it would take too many.
+local EXACT, MOST_LOOKS, looking = 8, 128, {}
+local more = ffi.cast("const uint64_t *", fetched) -- two counts are added at once: neither overflows
+
+-- looks_of writes n looks out without a loop: at a loop within a request's way LuaJIT stops to compile it, and
+-- interprets the rest of the request.
+local function looks_of(n)
+    local code = { "local fetch, more = ...\nreturn function(others, keys, at)\nlocal sum" }
+    for i = 1, n do
+        code[#code + 1] = gsub("if fetch(keys[I]) then\nsum = others + at[I]", "I", i)
+        for j = 0, CHUNK / 2 - 1 do
+            code[#code + 1] = gsub("sum[J] = sum[J] + more[J]", "J", j)
         end
-        return
+        code[#code + 1] = "end"
     end
-    counts.gathered = true
-    ffi.fill(others, counts.size * 4)
-    for k = 0, chunks - 1 do
-        for i = 1, #worker.others do
-            local text = dict:get(their_key(counts, i, k))
-            if text then
-                local theirs = ffi.cast(uint32s, text)
-                for j = 0, CHUNK - 1 do
-                    others[k * CHUNK + j] = others[k * CHUNK + j] + theirs[j]
-                end
+    code[#code + 1] = "end"
+    return assert(loadstring(concat(code, "\n")))(fetch, more)
+end
+
+local function look_all(others, keys, at)
+    for i = 1, #keys do
+        if fetch(keys[i]) then
+            local sum = others + at[i]
+            for j = 0, CHUNK / 2 - 1 do
+                sum[j] = sum[j] + more[j]
             end
         end
     end
+end
+
+local function few_looks(counts)
+    return #worker.others * counts.size <= EXACT * CHUNK
+end
+
+-- plan_looks lists the keys to look at, and where what they hold belongs.
+local function plan_looks(counts)
+    local keys, at, chunks = {}, {}, counts.size / CHUNK
+    if #worker.others * chunks <= MOST_LOOKS then
+        for i = 1, #worker.others do
+            for k = 0, chunks - 1 do
+                keys[#keys + 1], at[#at + 1] = "c" .. worker.others[i] .. "/" .. counts.name .. "/" .. k, k * CHUNK / 2
+            end
+        end
+    end
+    counts.exact = few_looks(counts)
+    if counts.exact then
+        looking[#keys] = looking[#keys] or looks_of(#keys)
+    end
+    counts.look, counts.look_keys, counts.look_at = counts.exact and looking[#keys] or look_all, keys, at
+    counts.looked_for, counts.looked_in = worker.others, counts.size
+end
+
+-- gather fills counts.others.
+local function gather(counts, clock)
+    if counts.looked_for ~= worker.others or counts.looked_in ~= counts.size then
+        plan_looks(counts)
+    elseif counts.gathered == clock and not counts.exact then
+        return
+    end
+    counts.gathered = clock
+    ffi.fill(counts.others, counts.size * 4)
+    counts.look(counts.others_twos, counts.look_keys, counts.look_at)
 end

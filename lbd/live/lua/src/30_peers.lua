@@ -9,7 +9,7 @@ local peer_array = ffi.typeof([=[struct {
 local upstreams = {}
 
 -- random is xorshift32: the operator's math.random stays his.
-local seed = ffi.new("uint32_t[1]", 2463534242 + ngx.worker.pid() * 2654435 + (ngx.now() * 1000) % 1000000)
+local seed = ffi.new("uint32_t[1]", 2463534242 + ngx.worker.pid() * 2654435 + (ngx_now() * 1000) % 1000000)
 local function random(n)
     local x = tobit(seed[0])
     x = bxor(x, lshift(x, 13))
@@ -20,7 +20,7 @@ local function random(n)
 end
 
 -- A seat is a node's address in an upstream, for as long as it is listed or busy: its slot, its requests under way in
--- this worker, and its place in a tier (nil: it gets nothing). It is what a request holds on to.
+-- this worker, and its place in a tier (false: it gets nothing). It is what a request holds on to.
 local function take_seats(u, listed)
     local seats, moved = {}, false
     for i = 1, #listed do
@@ -29,14 +29,14 @@ local function take_seats(u, listed)
         while seats[key] do -- listed twice: whatever it is for, counts stay apart
             key = key .. "'"
         end
-        local seat = u.seats[key] or { slot = l.slot, busy = 0 }
+        local seat = u.seats[key] or { slot = l.slot, busy = 0, listed = l, tier = false, at = 0 } -- all fields, as in take()
         moved = moved or seat.slot ~= l.slot and seat.busy > 0
         seat.slot, seat.listed = l.slot, l
         seats[key], seats[i] = seat, seat
     end
     for key, seat in pairs(u.seats) do
         if type(key) == "string" and seats[key] ~= seat then
-            seat.tier = nil
+            seat.tier = false
             if seat.busy > 0 then
                 seat.slot, moved = -1, true
                 while seats[key] do
@@ -68,21 +68,22 @@ end
 local function new_tier(seats)
     local n = #seats
     local t = { n = n, peers = peer_array(max(n, 1)), address = {}, range = ffi.new("double[?]", n + 1), seats = seats,
-        total = 0, up = 0, equal = true, rough = false, ramp = 0, next = n > 0 and random(n) or 0 }
+        slots = ffi.new("int32_t[?]", n + 1), total = 0, up = 0, equal = true, all = true, rough = false, failing = false, ramp = 0, next = n > 0 and random(n) or 0 }
     local first, turns = nil, 0
     for i = 0, n - 1 do
         local l, p, former = seats[i + 1].listed, t.peers[i], seats[i + 1].tier
         p.slot, p.port, p.weight, p.effective = l.slot, l.port, l.weight, l.weight
         p.max_fails, p.fail_timeout, p.max_conns = l.max_fails, l.fail_timeout, l.max_conns
         p.slow_start, p.since, p.down = l.slow_start, l.since, l.down and 1 or 0
-        t.address[i] = l.address
+        t.address[i], t.slots[i] = l.address, l.slot
+        t.all = t.all and not l.down and l.max_conns == 0
         t.range[i] = t.total
         t.total = t.total + l.weight
         if former then
             local q = former.peers[seats[i + 1].at]
             p.fails, p.checked, p.accessed, p.current = q.fails, q.checked, q.accessed, q.current
             p.effective = min(q.effective, p.weight)
-            t.rough = t.rough or p.effective < p.weight
+            t.rough, t.failing = t.rough or p.effective < p.weight, t.failing or p.fails > 0
             turns = turns + q.current
         end
         if not l.down then
@@ -154,7 +155,7 @@ local function set_peers(u, listed)
         u.broken = not ok and err or nil
     end
     for i = 1, #listed do
-        seats[i].tier = nil
+        seats[i].tier = false
     end
     sit(primary)
     sit(backup)

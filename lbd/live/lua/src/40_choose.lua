@@ -69,32 +69,62 @@ local function round_robin(u, t, stamp, clock)
     return next_turn(u, t, stamp, floor(clock))
 end
 
-local function least_conn(u, t, stamp, clock)
-    gather(u.counts)
-    local own, others, now = u.counts.own, u.counts.others, floor(clock)
-    if t.equal and not t.rough and clock >= t.ramp then
-        local i, best, least = t.next, -1, 0
-        for _ = 1, t.n do
-            if i >= t.n then
-                i = 0
-            end
-            local p = t.peers[i]
-            if usable(u, p, stamp, now) then
-                local c = own[p.slot] + others[p.slot]
-                if best < 0 or c < least then
-                    best, least = i, c
-                    if c == 0 then
-                        break
-                    end
-                end
-            end
-            i = i + 1
-        end
-        if best >= 0 then
-            t.next = best + 1
-        end
-        return best
+-- least_conn_equal is least_conn of peers that weigh the same: the least busy, and of those the first from the tier's
+-- next turn on. Among the few peers that most upstreams have, all of them usable, a function without a loop finds it: at
+-- a loop within a request's way LuaJIT stops to compile it, and interprets the rest of the request.
+local STRAIGHT, scans = 16, {}
+local function scan_of(n)
+    local code = { "local min, turn = ...\nreturn function(own, others, slots, at)\nlocal least = 1e15" }
+    for i = 0, n - 1 do
+        code[#code + 1] = gsub("least = min(least, (own[slots[I]] + others[slots[I]]) * N + turn[at + I])", "[IN]", { I = i, N = n })
     end
+    code[#code + 1] = "return least\nend"
+    local turn = ffi.new("double[?]", 2 * n + 1)
+    for i = 0, 2 * n do
+        turn[i] = i % n
+    end
+    return assert(loadstring(concat(code, "\n")))(min, turn)
+end
+
+local function scan_on(u, t, stamp, now, own, others)
+    local n, least, failing = t.n, 1e15, false
+    for i = 0, n - 1 do
+        local p = t.peers[i]
+        if usable(u, p, stamp, now) then
+            least = min(least, (own[p.slot] + others[p.slot]) * n + (i + n - t.next) % n)
+        end
+        failing = failing or p.fails > 0
+    end
+    t.failing = failing
+    return least
+end
+
+local function least_conn_equal(u, t, stamp, clock, rec)
+    local n, least, own, others = t.n, 0, u.counts.own, u.counts.others
+    if n <= STRAIGHT and t.all and not t.failing and rec.tries == 0 then
+        local scan = scans[n]
+        if not scan then
+            scan = scan_of(n)
+            scans[n] = scan
+        end
+        least = scan(own, others, t.slots, n - t.next)
+    else
+        least = scan_on(u, t, stamp, floor(clock), own, others)
+    end
+    if least == 1e15 then
+        return -1
+    end
+    local best = (t.next + least % n) % n
+    t.next = best + 1
+    return best
+end
+
+local function least_conn(u, t, stamp, clock, rec)
+    gather(u.counts, clock)
+    if t.equal and not t.rough and clock >= t.ramp then
+        return least_conn_equal(u, t, stamp, clock, rec)
+    end
+    local own, others, now = u.counts.own, u.counts.others, floor(clock)
     local best, busy, weight = -1, 0, 1
     for i = 0, t.n - 1 do
         local p = t.peers[i]
@@ -168,10 +198,15 @@ local function random_one(u, t, stamp, clock, rec)
 end
 
 -- less_busy is what random two takes of two.
-local function less_busy(u, t, a, b)
-    local p, q, own = t.peers[a], t.peers[b], u.counts.own
-    local x = own[p.slot] + elsewhere(u.counts, p.slot)
-    local y = own[q.slot] + elsewhere(u.counts, q.slot)
+local function less_busy(u, t, a, b, clock)
+    local p, q, counts, x, y = t.peers[a], t.peers[b], u.counts, 0, 0
+    if few_looks(counts) then
+        gather(counts, clock)
+        x, y = counts.others[p.slot], counts.others[q.slot]
+    else
+        x, y = elsewhere(counts, p.slot), elsewhere(counts, q.slot)
+    end
+    x, y = x + counts.own[p.slot], y + counts.own[q.slot]
     return y * p.weight > x * q.weight and a or b
 end
 
@@ -181,7 +216,7 @@ local function random_two_on(u, t, stamp, clock, rec, former)
         local i = place(t, random(t.total))
         if i ~= former and usable(u, t.peers[i], stamp, now) and accept(t.peers[i], clock) then
             if former >= 0 then
-                return less_busy(u, t, former, i)
+                return less_busy(u, t, former, i, clock)
             end
             former = i
         end
@@ -194,21 +229,13 @@ local function random_two(u, t, stamp, clock, rec)
     local now, i, j = floor(clock), place(t, random(t.total)), place(t, random(t.total))
     local one = usable(u, t.peers[i], stamp, now) and accept(t.peers[i], clock)
     if one and i ~= j and usable(u, t.peers[j], stamp, now) and accept(t.peers[j], clock) then
-        return less_busy(u, t, i, j)
+        return less_busy(u, t, i, j, clock)
     end
     rec.draws = rec.draws + 1
     return random_two_on(u, t, stamp, clock, rec, one and i or -1)
 end
 
-local function ip_hash(u, t, stamp, clock, rec)
-    if not rec.key then
-        rec.hash, rec.key = 89, ngx.var.binary_remote_addr
-        if #rec.key == 4 then
-            rec.key = sub(rec.key, 1, 3)
-        elseif #rec.key ~= 16 then
-            rec.key = "\0\0\0" -- a client at a unix socket
-        end
-    end
+local function ip_hash_on(u, t, stamp, clock, rec)
     local now, hash, key = floor(clock), rec.hash, rec.key
     while rec.draws <= 20 do
         for k = 1, #key do
@@ -222,6 +249,27 @@ local function ip_hash(u, t, stamp, clock, rec)
         rec.draws = rec.draws + 1
     end
     return round_robin(u, t, stamp, clock)
+end
+
+local function ip_hash(u, t, stamp, clock, rec)
+    if not rec.key then
+        rec.hash, rec.key = 89, ngx.var.binary_remote_addr
+        if #rec.key == 4 then
+            rec.key = sub(rec.key, 1, 3)
+        elseif #rec.key ~= 16 then
+            rec.key = "\0\0\0" -- a client at a unix socket
+        end
+    end
+    if rec.draws == 0 and #rec.key == 3 then -- the first draw of what ip_hash_on does
+        local a, b, c = byte(rec.key, 1, 3)
+        local hash = (((rec.hash * 113 + a) % 6271 * 113 + b) % 6271 * 113 + c) % 6271
+        local i = place(t, hash % t.total)
+        if usable(u, t.peers[i], stamp, floor(clock)) then
+            rec.hash = hash
+            return i
+        end
+    end
+    return ip_hash_on(u, t, stamp, clock, rec)
 end
 
 -- key_of evaluates the key of `hash`: an array of literals and variables in turn.

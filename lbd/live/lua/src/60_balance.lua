@@ -3,7 +3,25 @@
 
 local BUSY, RUNNING = ngx.ERROR - 2, 1 -- NGX_BUSY: Nginx answers 502 "no live upstreams"
 local uintptr = ffi.typeof("uintptr_t")
-local open, free, ids, subrequests, stamp = {}, nil, {}, 0, 0
+local open, spare, ids, subrequests, stamp = {}, {}, {}, 0, 0
+
+-- request_key is the request's address.
+local function request_key()
+    local key = tonumber(ffi.cast(uintptr, get_request()))
+    return key
+end
+
+-- in_subrequest is ngx.is_subrequest, by the same short way as store.
+local function in_subrequest()
+    return ngx.is_subrequest
+end
+pcall(function()
+    local function direct()
+        return C.ngx_http_lua_ffi_is_subrequest(get_request()) == 1
+    end
+    assert(direct() == ngx.is_subrequest)
+    in_subrequest = direct
+end)
 
 local methods = {
     round_robin = round_robin, least_conn = least_conn, random = random_one, ["random two"] = random_two,
@@ -51,7 +69,7 @@ local function leave(rec)
     local seat = rec.seat
     if seat then
         local counts, slot = rec.u.counts, seat.slot
-        rec.seat, seat.busy = nil, seat.busy - 1
+        rec.seat, seat.busy = false, seat.busy - 1
         counts.own[slot] = counts.own[slot] - 1
         publish(counts, slot)
     end
@@ -68,7 +86,7 @@ local function finish(rec, bad)
     local p = t.peers[seat.at]
     if bad then
         local now = ngx.time()
-        p.fails, p.accessed, p.checked = p.fails + 1, now, now
+        p.fails, p.accessed, p.checked, t.failing = p.fails + 1, now, now, true
         if p.max_fails > 0 then
             p.effective = max(0, p.effective - floor(p.weight / p.max_fails))
             t.rough = t.rough or p.effective < p.weight
@@ -81,13 +99,21 @@ local function finish(rec, bad)
     end
 end
 
+-- take gives a record. All are made here, with all their fields, so that they lie alike in memory: LuaJIT compiles the
+-- way to a field for one layout.
 local function take()
-    local rec = free
+    local n = #spare
+    local rec = spare[n]
     if rec then
-        free = rec.next
+        spare[n] = nil
         return rec
     end
-    return { u = nil, seat = nil, tries = 0, tried = {}, draws = 0, hash = 0, round = 0 }
+    return { u = false, seat = false, tries = 0, tried = {}, draws = 0, hash = 0, round = 0, key = false, id = false }
+end
+
+-- redraw forgets what the methods that draw have drawn: they begin anew, and pass over the peers that were tried.
+local function redraw(rec)
+    rec.draws, rec.hash, rec.round, rec.key = 0, 0, 0, false
 end
 
 local function release(key, rec)
@@ -102,9 +128,9 @@ local function release(key, rec)
         if #of == 0 then
             ids[rec.id] = nil
         end
-        rec.id, subrequests = nil, subrequests - 1
+        rec.id, subrequests = false, subrequests - 1
     end
-    rec.next, free = free, rec
+    spare[#spare + 1] = rec
 end
 
 -- request_of gives the record of this request and upstream, with the try before this one ended.
@@ -119,9 +145,10 @@ local function request_of(u, key)
         release(key, rec)
     end
     rec = take()
-    rec.u, rec.seat, rec.tries, rec.draws, rec.hash, rec.round, rec.key = u, nil, 0, 0, 0, 0, nil
+    rec.u, rec.seat, rec.tries = u, false, 0
+    redraw(rec)
     open[key] = rec
-    if ngx.is_subrequest then
+    if in_subrequest() then
         rec.id = ngx.var.request_id
         local of = ids[rec.id] or {}
         of[#of + 1] = key
@@ -214,7 +241,7 @@ end
 -- step_in counts the request at a peer and hands that to Nginx, then makes sure that nobody has changed the peers
 -- meanwhile, else returns nil: whoever reads the counts after a change sees every request that went by the set before.
 local function step_in(u, rec)
-    local clock, draws, hash, round, key = ngx.now(), rec.draws, rec.hash, rec.round, rec.key
+    local clock = ngx_now()
     local t, i = choose(u, rec, clock)
     if t then
         local p = t.peers[i]
@@ -227,12 +254,12 @@ local function step_in(u, rec)
             p.checked = floor(clock)
         end
     end
-    local version = dict:get("v")
-    if version ~= seen_version then
-        local ok, err = pcall(refresh, version)
+    local raised = version()
+    if raised ~= seen_version then
+        local ok, err = pcall(refresh, raised)
         if ok then
             leave(rec)
-            rec.draws, rec.hash, rec.round, rec.key = draws, hash, round, key
+            redraw(rec)
             return nil
         end
         fault(err) -- and this request goes by the last set that was good
@@ -258,19 +285,14 @@ local function step_in_again(u, rec)
     error("the peers change faster than a request can begin")
 end
 
-local function request_key()
-    local key = tonumber(ffi.cast(uintptr, get_request()))
-    return key
-end
-
 local function balance(name)
     local u = upstreams[name]
     if not worker.pid then
         register()
     end
     local rec = request_of(u, request_key())
-    if u.broken and seen_version ~= dict:get("v") then
-        refresh(dict:get("v"))
+    if u.broken and seen_version ~= version() then
+        refresh(version())
     end
     if u.broken then
         error(u.broken, 0)
@@ -305,7 +327,7 @@ local function done()
         finish(rec, failed_last())
         release(key, rec)
     end
-    if subrequests > 0 and not ngx.is_subrequest then
+    if subrequests > 0 and not in_subrequest() then
         local of = ids[ngx.var.request_id]
         while of and #of > 0 do
             local sub_key = of[#of]
@@ -348,7 +370,7 @@ function M.upstream(name, method, seed_lines)
     set_peers(u, message and message.peers[name] or u.seed)
     for _ = 1, random(16) do -- or all workers would begin with the same peer
         stamp = stamp + 1
-        round_robin(u, u.primary, stamp, ngx.now())
+        round_robin(u, u.primary, stamp, ngx_now())
     end
     upstreams[name] = u
 end

@@ -87,8 +87,8 @@ local function control()
     if not worker.pid then
         register()
     end
-    if seen_version ~= dict:get("v") then
-        local ok, err = pcall(refresh, dict:get("v"))
+    if seen_version ~= version() then
+        local ok, err = pcall(refresh, version())
         if not ok then
             fault(err)
         end

@@ -1,0 +1,42 @@
+package lua_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// longest answers with the length of the longest piece of machine code that LuaJIT has in this worker of those that run
+// to the end of a function which Nginx has called, in instructions of its own.
+const longest = `location = /longest { content_by_lua_block {
+local info, longest = require("jit.util").traceinfo, 0
+for i = 1, 8000 do
+    local trace = info(i)
+    if trace and trace.linktype == "return" then
+        longest = math.max(longest, trace.nins)
+    end
+end
+ngx.print(longest)
+} }`
+
+// TestRequestsAreCompiled: a request's whole way through here is one piece of machine code. What LuaJIT does not compile
+// it interprets, at twice the cost, and says nothing; a loop in the way or one constant too many is enough. (The longest
+// piece with least_conn had 236 instructions while there was a loop. jit.v tells why.)
+func TestRequestsAreCompiled(t *testing.T) {
+	each(t, func(t *testing.T, suite string) {
+		for method, least := range map[string]int{"round_robin": 300, "least_conn": 550, "random two least_conn": 450} {
+			s := newSite(t, peersOf(newNodes(t, 8)), siteOptions{suite: suite, method: method, workers: 2, inside: "keepalive 8;",
+				server: longest + " location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ''; }"})
+			s.put(s.peers)
+			for i := range 8000 {
+				s.getBy(busyClients[i%len(busyClients)], "/")
+			}
+			for _, c := range busyClients { // some of each worker
+				answer, _ := s.getBy(c, "/longest")
+				var n int
+				if _, err := fmt.Sscan(answer, &n); err != nil || n < least {
+					t.Errorf("%s: %q instructions (%v), want %d", method, answer, err, least)
+				}
+			}
+		}
+	})
+}
