@@ -97,18 +97,34 @@ func (e *liveEngine) structure(w io.Writer, text []byte, upstreams []live.Upstre
 // live.
 func skeleton(text []byte, live map[string]bool) (digest [sha256.Size]byte, ok bool) {
 	rest := make([]byte, 0, len(text))
-	blocks := 0
 	for line := range bytes.Lines(text) {
 		word := bytes.TrimLeft(line, " \t")
-		if bytes.HasPrefix(word, []byte("upstream")) {
-			blocks++
-		}
 		if bytes.HasPrefix(word, []byte("server ")) && bytes.Count(word, []byte(";")) == 1 && !bytes.ContainsAny(word, "{}\"'\\") {
 			continue
 		}
 		rest = append(rest, line...)
 	}
-	return sha256.Sum256(rest), blocks == len(live)
+	return sha256.Sum256(rest), upstreamBlocks(text) == len(live)
+}
+
+// upstreamBlocks counts what looks like the begin of an upstream block, and may count too many.
+func upstreamBlocks(text []byte) (n int) {
+	const space = " \t\r\n"
+	for {
+		_, after, found := bytes.Cut(text, []byte("upstream"))
+		if !found {
+			return n
+		}
+		text = after
+		name := bytes.TrimLeft(after, space)
+		end := bytes.IndexAny(name, space+"{")
+		if len(name) == len(after) || end < 0 {
+			continue
+		}
+		if next := bytes.TrimLeft(name[end:], space); name[0] == '#' || bytes.HasPrefix(next, []byte("{")) {
+			n++
+		}
+	}
 }
 
 // writeStructure writes statements without comments and layout, and without the servers of live upstreams.

@@ -58,6 +58,8 @@ func TestStructure(t *testing.T) {
 		"which has another server": base + strings.Replace(other, "10.0.0.9", "10.0.0.8", 1),
 		"on a line of its own":     base + "upstream other {\n    server 10.0.0.7:80;\n}\n",
 		"another there":            base + "upstream other {\n    server 10.0.0.6:80;\n}\n",
+		"within a line":            base + "map $a $b { default 1; } upstream\tother\n{\n    server 10.0.0.5:80;\n}\n",
+		"and another there":        base + "map $a $b { default 1; } upstream\tother\n{\n    server 10.0.0.4:80;\n}\n",
 		"a server block":           base + "server { listen 1; }\n",
 		"another server block":     base + "server { listen 2; }\n",
 	} {
@@ -73,5 +75,19 @@ func TestStructure(t *testing.T) {
 	}
 	if a, b := cut(base+"upstream other {\n    server 10.0.0.7:80;\n}\n"), cut(base+"upstream other {\n    server 10.0.0.6:80;\n}\n"); a.structure == b.structure {
 		t.Error("another server of an upstream that is not live is no change")
+	}
+}
+
+// TestStructureIsReadOnce: a change of servers must not wait for the Lua code to be read again, which takes milliseconds.
+func TestStructureIsReadOnce(t *testing.T) {
+	e := &liveEngine{kind: &luaKind{}}
+	common := lua.Common(lua.Options{Socket: "/run/live.sock", Init: true})
+	for _, addr := range []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"} {
+		if _, err := e.pieces([]nginx.File{{Path: "/a.conf", Data: []byte(common + liveText(addr))}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(e.read) != 1 {
+		t.Errorf("%d structures are known of one text with three sets, want 1", len(e.read))
 	}
 }
