@@ -20,11 +20,14 @@ import (
 // statusView is what status shows; its keys are public (docs/bbctl.md).
 type statusView struct {
 	nodeView
-	HeldBy   []string     `json:"held_by"`  // load balancers that serve it against the registry's word
-	Accepts  []string     `json:"accepts"`  // types of commands that its agent knows
-	SealKey  string       `json:"seal_key"` // fingerprint of the key that --seal uses, by its own word
-	Commands []resultView `json:"commands"` // the last ones, the oldest first
-	Events   []eventView  `json:"events"`   // the last ones, the oldest first
+	HeldBy   []string       `json:"held_by"`  // load balancers that serve it against the registry's word
+	Busy     map[string]int `json:"busy"`     // by load balancer that counts: what is under way on it, as in lbView
+	Accepts  []string       `json:"accepts"`  // types of commands that its agent knows
+	SealKey  string         `json:"seal_key"` // fingerprint of the key that --seal uses, by its own word
+	Commands []resultView   `json:"commands"` // the last ones, the oldest first
+	Events   []eventView    `json:"events"`   // the last ones, the oldest first
+
+	underWay string // busy in words; "": nobody counts
 }
 
 func (s *session) statusCmd() *cobra.Command {
@@ -40,7 +43,7 @@ func (s *session) statusCmd() *cobra.Command {
 
 func (s *session) status(ctx context.Context, id string) error {
 	var n *pool.Node
-	v := statusView{HeldBy: []string{}, Accepts: []string{}, Commands: []resultView{}}
+	v := statusView{HeldBy: []string{}, Busy: map[string]int{}, Accepts: []string{}, Commands: []resultView{}}
 	err := s.redis(ctx, func(ctx context.Context, p *pool.Pool) (err error) {
 		if n, err = p.Node(ctx, id); errors.Is(err, pool.ErrNoSuchNode) {
 			return nearest(ctx, p, id, err)
@@ -61,6 +64,7 @@ func (s *session) status(ctx context.Context, id string) error {
 				v.HeldBy = append(v.HeldBy, b.ID)
 			}
 		}
+		v.readBusy(lbs)
 		if err := v.readCommands(ctx, p, id); err != nil {
 			return err
 		}
@@ -71,6 +75,20 @@ func (s *session) status(ctx context.Context, id string) error {
 		return err
 	}
 	return s.show(v, func(w *bytes.Buffer) { s.statusText(w, n, &v) })
+}
+
+// readBusy reads what is under way on the node, by those load balancers that can tell.
+func (v *statusView) readBusy(lbs []pool.LB) {
+	var words []string
+	for _, b := range lbs {
+		if b.Silent || b.Busy == nil {
+			continue
+		}
+		n := b.Busy[v.ID]
+		v.Busy[b.ID] = n
+		words = append(words, plural(n, b.Counts())+" by "+b.ID)
+	}
+	v.underWay = strings.Join(words, ", ")
 }
 
 // readCommands reads what the node's agent can do, and what it did last.
@@ -112,6 +130,7 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 	for _, b := range v.HeldBy {
 		line("held by", b+": its guard goes on serving it")
 	}
+	line("under way", v.underWay)
 	for _, r := range v.RefusedBy {
 		line("refused by", free(r.LB+": "+r.Why))
 	}
