@@ -65,8 +65,11 @@ func TestImages(t *testing.T) {
 		if got := i.Config.Labels[label+"title"]; got != tc.name {
 			t.Errorf("%s: the label says title %q", tc.name, got)
 		}
-		if got := i.Config.Labels[label+"created"]; got != "2023-11-14T22:13:20Z" && tc.name != "web" {
+		if got := i.Config.Labels[label+"created"]; got != "2023-11-14T22:13:20Z" {
 			t.Errorf("%s: the label says created %q, want SOURCE_DATE_EPOCH", tc.name, got)
+		}
+		if _, ok := i.Config.Labels[label+"revision"]; !ok || i.Config.Labels[label+"source"] == "" {
+			t.Errorf("%s: the labels are %v", tc.name, i.Config.Labels)
 		}
 		// To restart what serves because Redis is away would make an outage of a fault.
 		if h := i.Config.Healthcheck; h != nil && strings.Contains(fmt.Sprint(h.Test), "readyz") {
