@@ -137,6 +137,19 @@ func otherSites(t *testing.T, s *site) {
 			t.Errorf("lbd may write nginx.conf %s", out)
 		}
 	})
+	t.Run("nginx after lbd", func(t *testing.T) {
+		s.follow(t, "Before=nginx.service")
+		defer s.follow(t, "bin/lbd")
+		if said := s.Must(t, "systemd-analyze", "verify", "lbd.service", "nginx.service"); said != "" {
+			t.Error(said)
+		}
+		if after := strings.Fields(s.Show(t, "lbd", "After")); slices.Contains(after, "nginx.service") {
+			t.Errorf("lbd starts after %q", after)
+		}
+		if after := strings.Fields(s.Show(t, "nginx", "After")); !slices.Contains(after, "lbd.service") {
+			t.Errorf("nginx starts after %q", after)
+		}
+	})
 	t.Run("check in the sandbox", func(t *testing.T) {
 		s.follow(t, "nsenter")
 		s.dropIn(t, "lbd", "ReadOnlyPaths=/var/log/nginx")
