@@ -23,7 +23,7 @@ HARNESS = $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/lbd, bin/bbagent, bin/bbctl and bin/bbdev
+build: ## build bin/lbd, bin/bbagent, bin/bbctl, bin/bbinit and bin/bbdev
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 

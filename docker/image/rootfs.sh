@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lays out the files of each image below a folder: run by the Dockerfile, in its first stage.
-# VERSION, SOURCE_DATE_EPOCH and BINARIES (source: compile; prebuilt: from bin/) come as its arguments.
+# VERSION, SOURCE_DATE_EPOCH and BINARIES (source: compile; prebuilt: from bin/) come in the environment.
 set -eu
 out=$1
 mkdir -p "$out"

@@ -13,7 +13,7 @@ import (
 	"github.com/bazbeans/bazbeans/step"
 )
 
-// Inspection is this Nginx as one look found it, for `lbd doctor`: binary, processes, and the whole configuration as it
+// Inspection is this Nginx as one look found it, for `lbd doctor` and live engines: binary, processes, and the whole configuration as it
 // would be with our files in place.
 type Inspection struct {
 	Binary  string   // links resolved
