@@ -54,6 +54,15 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	return out, nil
 }
 
+// bring applies a plan, by reloads if Nginx can't be told of peers.
+func (l *LB) bring(ctx context.Context, p *Plan) (Outcome, error) {
+	out, err := l.apply(ctx, p)
+	if errors.Is(err, errChannel) {
+		out, err = l.plainly(ctx, p, err)
+	}
+	return out, err
+}
+
 // number is the number that p has, or will have, as a generation.
 func (l *LB) number(p *Plan) int64 {
 	if p.hash != l.wanted.Hash {
@@ -97,13 +106,12 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 			return p
 		}
 	}
-	_, err := l.apply(ctx, p)
-	if errors.Is(err, errChannel) {
-		err = l.plainly(ctx, p, err)
-	}
+	_, err := l.bring(ctx, p)
 	switch {
 	case err == nil && len(p.Errors) == 0 && p.Pinned == nil && f != nil && l.refused == nil:
-		l.proven = l.templates
+		if !p.plain {
+			l.proven = l.templates
+		}
 		l.retry.reset()
 		clear(l.faulty)
 	case err != nil && step.Of(err) == step.Test && f != nil && p.Pinned == nil:
@@ -168,7 +176,7 @@ func (l *LB) lesser(ctx context.Context, f *facts, p *Plan, refusal error) *Plan
 	if !l.templates.Equal(l.proven) {
 		// Is it the changed templates? If those proven before pass, it is.
 		older := l.plan(f, l.proven, now)
-		if _, err := l.apply(ctx, older); err == nil {
+		if _, err := l.bring(ctx, older); err == nil {
 			l.refused, l.refusal = l.templates, refusal
 			l.agenda.at(l.retry.failed(now, p.hash))
 			older.Errors = append(older.Errors, l.refusalError())
@@ -180,7 +188,7 @@ func (l *LB) lesser(ctx context.Context, f *facts, p *Plan, refusal error) *Plan
 		return nil
 	}
 	most := l.plan(f, l.usable(now), now) // it leaves out what is found at fault
-	if _, err := l.apply(ctx, most); err != nil {
+	if _, err := l.bring(ctx, most); err != nil {
 		return nil
 	}
 	l.sayTemplates(most)

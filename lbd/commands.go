@@ -70,7 +70,7 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 		line("resolvers", f.trouble, fmt.Sprintf("%v, %d address(es) found", l.chain.Names(), found))
 	}
 	l.choose(ctx, false)
-	if err := l.wantedLive(); err != nil || l.chosen.kind != nil {
+	if err := l.wantedLive(); err != nil || l.cfg.Nginx.Apply != "reload" {
 		line("apply", err, l.chosen.String())
 	}
 	p := l.plan(f, l.templates, time.Now())

@@ -245,7 +245,7 @@ func (l *LB) Once(ctx context.Context) (changed bool, guard map[string]verdict, 
 	p := l.plan(f, l.templates, time.Now())
 	l.noteHolds(p)
 	l.putPin(p)
-	out, err := l.apply(ctx, p)
+	out, err := l.bring(ctx, p)
 	if err == nil {
 		err = l.arrive(ctx)
 	}

@@ -15,10 +15,11 @@ import (
 
 // choice is how plans go into Nginx, and why so.
 type choice struct {
-	kind  liveKind // nil: by reloads
-	why   string   // why not otherwise, for people
-	retry backoff  // when to see whether a live engine can be had after all
-	seat  string   // the upstream whose output has the kind's common part, in the plan that is being made
+	kind  liveKind  // nil: by reloads
+	why   string    // why not otherwise, for people
+	retry backoff   // when to see whether a live engine can be had after all
+	since time.Time // when kind was taken
+	seat  string    // the upstream whose output has the kind's common part, in the plan that is being made
 }
 
 // name is what people call it.
@@ -87,11 +88,12 @@ func (l *LB) choose(ctx context.Context, serve bool) {
 // take goes over to an engine; say says whether to log it.
 func (l *LB) take(kind liveKind, why string, say bool) {
 	former := l.chosen
-	l.chosen = choice{kind: kind, why: why, retry: former.retry}
+	l.chosen = choice{kind: kind, why: why, retry: former.retry, since: time.Now()}
 	if kind == nil {
+		if former.kind != nil && time.Since(former.since) > former.retry.most {
+			l.chosen.retry.reset() // it worked for long
+		}
 		l.agenda.at(l.chosen.retry.failed(time.Now(), ""))
-	} else {
-		l.chosen.retry.reset()
 	}
 	if former.kind == nil && kind == nil && former.why == why {
 		return
@@ -249,9 +251,9 @@ func (l *LB) unseat(u *upstream, used []byte) {
 }
 
 // plainly makes p one of reloads, because Nginx can't be told of peers, and applies it.
-func (l *LB) plainly(ctx context.Context, p *Plan, cause error) error {
+func (l *LB) plainly(ctx context.Context, p *Plan, cause error) (Outcome, error) {
 	l.take(nil, cause.Error(), true)
-	p.Files = nil
+	p.Files, p.plain = nil, true
 	for _, u := range l.upstreams {
 		set, ok := p.Sets[u.Name]
 		if !ok {
@@ -259,11 +261,10 @@ func (l *LB) plainly(ctx context.Context, p *Plan, cause error) error {
 		}
 		f, err := l.render(u, set, l.proven)
 		if err != nil {
-			return err
+			return Outcome{}, err
 		}
 		p.Files = append(p.Files, f)
 	}
 	p.hash = hashOf(p.Files)
-	_, err := l.apply(ctx, p)
-	return err
+	return l.apply(ctx, p)
 }

@@ -1,6 +1,7 @@
 package lbd
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -21,6 +22,8 @@ type liveKind interface {
 	view(*render.View) error
 	// common is what stands before the first live upstream's block, at http level; "" for nothing.
 	common() string
+	// lines reports whether a live upstream's server lines stand for its peers alone, and are no structure.
+	lines() bool
 	// strip returns the text of an output file without its peers, and the peers.
 	strip(text []byte) (rest []byte, upstreams []live.Upstream, err error)
 	// bridge returns files for a reload between what Nginx runs and files, because it would have no peers at first with
@@ -36,6 +39,9 @@ type liveKind interface {
 	close()
 	live.Channel
 }
+
+// bridgeMark stands in the text of a bridge, and nowhere else.
+const bridgeMark = "# until nginx has asked for its peers"
 
 // errChannel is wrapped when Nginx can't be told of peers: its upstreams have to be plain ones then.
 var errChannel = errors.New("nginx can't be told of peers")
@@ -53,6 +59,7 @@ type liveEngine struct {
 	slots    slots
 	running  string       // structure that Nginx is proven to run; "": not known
 	runs     []string     // the live upstreams in it
+	onBridge bool         // it is a bridge: see liveKind
 	pushed   string       // sum of the peers that it goes by
 	lost     bool         // running is not known because an apply has failed: Nginx may be live all the same
 	whole    bool         // every upstream of lbd's is live in it
@@ -72,13 +79,6 @@ func newLiveEngine(n *nginx.Nginx, kind liveKind, cfg *Config, log *slog.Logger)
 	}
 	return e
 }
-
-const (
-	pushTimeout  = 2 * time.Second // for one push; a stopped worker answers none
-	reachTimeout = 3 * time.Second // for the channel to work after a reload
-	reachPoll    = 20 * time.Millisecond
-	crossTimeout = 10 * time.Second // for Nginx to look up its peers for the first time
-)
 
 // Reloads implements Engine.
 func (e *liveEngine) Reloads(p *Plan) bool {
@@ -100,6 +100,7 @@ func (e *liveEngine) Ahead(ctx context.Context, p *Plan) error {
 func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	want, err := e.cut(p)
 	if err != nil || !want.live() {
+		e.files.drop()
 		e.forget()
 		e.kind.giveBack()
 		out, err := e.reloads.Apply(ctx, p)
@@ -111,6 +112,7 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	if e.broken != "" {
 		return Outcome{}, step.Wrap(step.Push, fmt.Errorf("%w: %s", errChannel, e.broken))
 	}
+	before := e.pushed
 	if want.structure == e.running && want.sum != e.pushed {
 		began := time.Now()
 		if err := e.push(ctx, p.generation, want); err == nil {
@@ -122,24 +124,29 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	if err := e.kind.fits(ctx); err != nil {
 		return Outcome{}, step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
 	}
-	if want.structure == e.running && e.files.writing() {
-		// The files have yet to follow. That may take long, when Nginx looks up names in its test; peers don't wait for it.
-		return applied(0).unchanged(), e.reach(ctx, p, want)
-	}
-	before := e.pushed
-	if e.resume(ctx, p) == nil && want.structure == e.running {
-		if err := e.reach(ctx, p, want); err != nil {
+	// While files have yet to follow, what runs can't be read off them. That may take long, when Nginx looks up names in its
+	// test; peers don't wait for it.
+	following := want.structure == e.running && e.files.writing()
+	if following || e.resume(ctx, p) == nil && want.structure == e.running {
+		pushed, err := e.reach(ctx, p, want)
+		if err != nil {
 			return Outcome{}, err
 		}
-		e.files.write(p.Files, p.generation)
 		out := applied(0)
-		out.Changed = before != want.sum
+		if out.Changed = pushed || before != "" && before != want.sum; out.Changed || !following {
+			e.files.write(p.Files, p.generation)
+		}
 		return out, nil
 	}
-	if err := e.Ahead(ctx, p); err != nil {
-		e.log.Debug("peers have to wait for the reload", "error", err)
-	}
+	ahead := e.Ahead(ctx, p)
 	e.files.drop()
+	if e.onBridge {
+		if err := e.across(ctx, ahead); err != nil {
+			return Outcome{}, err
+		}
+	} else if ahead != nil {
+		e.log.Debug("peers have to wait for the reload", "error", ahead)
+	}
 	bridge := e.kind.bridge(p.Files, e.runs)
 	e.forget()
 	e.kind.giveBack()
@@ -159,37 +166,8 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 		return out, e.unusable(ctx, e.Nginx.Test(ctx, p.Files))
 	}
 	e.running, e.runs, e.whole = want.structure, want.names(), len(want.upstreams) == len(p.Files)
-	return out, e.reach(ctx, p, want)
-}
-
-// cross brings Nginx to run a bridge, with which it learns its peers while it has others to send to.
-func (e *liveEngine) cross(ctx context.Context, p *Plan, bridge []nginx.File, want pieces) (Outcome, error) {
-	over := *p
-	over.Files = bridge
-	out, err := e.reloads.Apply(ctx, &over)
-	if err != nil || !out.Running {
-		return out, err
-	}
-	if err := e.push(ctx, p.generation, want); err != nil {
-		return out, step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
-	}
-	for deadline := time.Now().Add(crossTimeout); ; {
-		is, err := e.kind.State(ctx)
-		if err == nil && is.Pending == "" {
-			return out, nil
-		}
-		if err == nil {
-			err = errors.New(is.Pending)
-		}
-		if time.Now().After(deadline) {
-			return out, step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
-		}
-		select {
-		case <-ctx.Done():
-			return out, ctx.Err()
-		case <-time.After(reachPoll):
-		}
-	}
+	_, err = e.reach(ctx, p, want)
+	return out, err
 }
 
 // unusable says of a test's error that the kind can't be had, while Nginx is stopped: with the kind's directives it might
@@ -204,12 +182,6 @@ func (e *liveEngine) unusable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: it would not start: %w", errChannel, err)
 }
 
-// unchanged is an outcome of nothing to do.
-func (o Outcome) unchanged() Outcome {
-	o.Changed = false
-	return o
-}
-
 func applied(took time.Duration) Outcome {
 	out := Outcome{Live: true}
 	out.Changed, out.Running = true, true
@@ -219,7 +191,7 @@ func applied(took time.Duration) Outcome {
 
 // forget drops what is believed of the running Nginx.
 func (e *liveEngine) forget() {
-	e.running, e.pushed, e.runs, e.whole, e.lost = "", "", nil, false, false
+	e.running, e.pushed, e.runs, e.whole, e.onBridge, e.lost = "", "", nil, false, false, false
 	e.kind.reached()
 }
 
@@ -235,74 +207,9 @@ func (e *liveEngine) resume(ctx context.Context, p *Plan) error {
 		return err
 	}
 	e.running, e.runs, e.whole = is.structure, is.names(), len(is.upstreams) == len(served)
-	return nil
-}
-
-// reach makes sure that Nginx goes by the peers, and waits a little for the channel to work.
-func (e *liveEngine) reach(ctx context.Context, p *Plan, want pieces) error {
-	for deadline := time.Now().Add(reachTimeout); ; {
-		err := e.converge(ctx, p, want)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		e.kind.reached()
-		if time.Now().After(deadline) {
-			return step.Wrap(step.Push, fmt.Errorf("%w: %w", errChannel, err))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(reachPoll):
-		}
+	for _, f := range served {
+		e.onBridge = e.onBridge || bytes.Contains(f.Data, []byte(bridgeMark))
 	}
-}
-
-// converge pushes the peers unless Nginx goes by them already.
-func (e *liveEngine) converge(ctx context.Context, p *Plan, want pieces) error {
-	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
-	defer cancel()
-	if err := e.known(ctx); err != nil {
-		return err
-	}
-	is, ok, err := e.kind.Current(ctx)
-	if err != nil {
-		return err
-	}
-	if ok {
-		e.slots.adopt(is)
-		if is.Sum == want.sum && is.Generation == p.generation && !e.again || p.standing && is.Generation > p.generation {
-			// Standing, lbd may remember less than it has pushed: it was killed before it wrote that down.
-			e.pushed = want.sum
-			return nil
-		}
-	} else {
-		e.slots.fresh = true // it begins with what the files say
-	}
-	return e.push(ctx, p.generation, want)
-}
-
-// known returns an error when the channel leads to another Nginx than the one that is kept.
-func (e *liveEngine) known(ctx context.Context) error {
-	s, err := e.reloads.State(ctx)
-	if err != nil {
-		return err
-	}
-	is, err := e.kind.State(ctx)
-	if err == nil {
-		_, err = ended(is.Workers, s.Master)
-	}
-	return err
-}
-
-func (e *liveEngine) push(ctx context.Context, generation int64, want pieces) error {
-	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
-	defer cancel()
-	m := live.Message{Generation: generation, Sum: want.sum, Upstreams: e.slots.place(want.upstreams, e.starts, time.Now())}
-	if err := e.kind.Push(ctx, m); err != nil {
-		e.pushed = "" // it may have been taken all the same
-		return err
-	}
-	e.pushed, e.again, e.repeated = want.sum, false, e.again
 	return nil
 }
 

@@ -92,13 +92,18 @@ func callsDone(d *nginx.Directive) bool {
 }
 
 func (k *luaKind) name() string                               { return "lua" }
+func (k *luaKind) lines() bool                                { return true }
 func (k *luaKind) common() string                             { return lua.Common(k.options) }
 func (k *luaKind) bridge([]nginx.File, []string) []nginx.File { return nil }
 func (k *luaKind) start() error                               { return nil }
 func (k *luaKind) close()                                     {}
 
 func (k *luaKind) view(v *render.View) error {
-	seed := live.Message{Upstreams: []live.Upstream{{Name: v.Name, Peers: peers(v)}}}
+	list := peers(v)
+	if err := ringFits(v.Balance, list); err != nil {
+		return err
+	}
+	seed := live.Message{Upstreams: []live.Upstream{{Name: v.Name, Peers: list}}}
 	method := v.Balance
 	if method == "" {
 		method = "round_robin"
@@ -106,6 +111,25 @@ func (k *luaKind) view(v *render.View) error {
 	v.Live = strings.TrimRight(lua.Balancer(v.Name, method, string(seed.Encode())), "\n")
 	v.Balance = "" // what is left to Nginx when the Lua code can't do it
 	v.ZoneSize = roomy(len(v.Servers))
+	return nil
+}
+
+// ringWeight is how much weight the Lua code's consistent hash takes: RING_POINTS of src/50_ring.lua, 160 for each unit.
+const ringWeight = 1048576 / 160
+
+func ringFits(balance string, list []live.Peer) error {
+	if !strings.HasSuffix(balance, " consistent") {
+		return nil
+	}
+	total := 0
+	for _, p := range list {
+		if !p.Backup {
+			total += p.Weight
+		}
+	}
+	if total > ringWeight {
+		return fmt.Errorf("its weights add up to %d, and %s is live up to %d: divide them all by one number", total, balance, ringWeight)
+	}
 	return nil
 }
 

@@ -3,12 +3,14 @@ package lbd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bazbeans/bazbeans/lbd/live"
 	"github.com/bazbeans/bazbeans/lbd/live/names"
@@ -18,13 +20,15 @@ import (
 
 // namesKind is the live engine in which Nginx asks lbd by DNS who its peers are.
 type namesKind struct {
-	addr netip.AddrPort
-	log  *slog.Logger
+	addr  netip.AddrPort
+	nginx *nginx.Nginx
+	log   *slog.Logger
 
-	zone *names.Zone // nil: not started
-	end  func()
-	done sync.WaitGroup
-	last live.Message
+	zone  *names.Zone // nil: not started
+	end   func()
+	done  sync.WaitGroup
+	ended atomic.Pointer[error] // why no question is answered any more
+	last  live.Message
 }
 
 func newNamesKind(ctx context.Context, n *nginx.Nginx, cfg *Config, log *slog.Logger) (*namesKind, error) {
@@ -39,11 +43,12 @@ func newNamesKind(ctx context.Context, n *nginx.Nginx, cfg *Config, log *slog.Lo
 	if err != nil {
 		return nil, fmt.Errorf("nginx.names: %w", err)
 	}
-	return &namesKind{addr: addr, log: log}, nil
+	return &namesKind{addr: addr, nginx: n, log: log}, nil
 }
 
 func (k *namesKind) name() string   { return "resolve" }
 func (k *namesKind) common() string { return "" }
+func (k *namesKind) lines() bool    { return false } // the one line says how to ask, and what holds for all peers
 func (k *namesKind) reached()       {}
 func (k *namesKind) giveBack()      {}
 
@@ -58,9 +63,18 @@ func (k *namesKind) start() (err error) {
 	k.end = end
 	k.done.Go(func() {
 		if err := k.zone.Run(ctx); err != nil && ctx.Err() == nil {
-			k.log.Error("nginx's questions are not answered any more", "error", err)
+			err = fmt.Errorf("nginx's questions are not answered any more: %w", err)
+			k.ended.Store(&err)
 		}
 	})
+	return nil
+}
+
+// answers returns why no question is answered any more.
+func (k *namesKind) answers() error {
+	if err := k.ended.Load(); err != nil {
+		return *err
+	}
 	return nil
 }
 
@@ -128,7 +142,7 @@ func (k *namesKind) bridge(files []nginx.File, runs []string) []nginx.File {
 			found = true
 			host, _, _ := strings.Cut(names.Server(u.Name), " ")
 			line := []byte("server " + host + " ")
-			files[i].Data = bytes.Replace(files[i].Data, line, append(serverLines(u), line...), 1)
+			files[i].Data = bytes.Replace(files[i].Data, line, slices.Concat(serverLines(u), []byte(bridgeMark+"\n    "), line), 1)
 		}
 	}
 	if !found {
@@ -154,7 +168,13 @@ func serverLines(u live.Upstream) (text []byte) {
 func (k *namesKind) strip(text []byte) ([]byte, []live.Upstream, error) { return names.Strip(text) }
 
 // Push implements live.Channel.
-func (k *namesKind) Push(_ context.Context, m live.Message) error {
+func (k *namesKind) Push(ctx context.Context, m live.Message) error {
+	if err := k.answers(); err != nil {
+		return err
+	}
+	if s, err := k.nginx.State(ctx); err == nil && !s.Up() {
+		return errors.New("nginx is not running: nobody asks")
+	}
 	var upstreams []names.Upstream
 	for _, u := range m.Upstreams {
 		if !u.Former { // for others Nginx keeps what it has
@@ -170,12 +190,15 @@ func (k *namesKind) Push(_ context.Context, m live.Message) error {
 
 // Current implements live.Channel.
 func (k *namesKind) Current(context.Context) (live.Message, bool, error) {
-	return k.last, k.last.Upstreams != nil, nil
+	return k.last, k.last.Upstreams != nil, k.answers()
 }
 
 // State implements live.Channel. Nginx does not tell requests: connections to a peer stand for them. They are counted once
 // for a peer of several upstreams.
 func (k *namesKind) State(context.Context) (live.State, error) {
+	if err := k.answers(); err != nil {
+		return live.State{}, err
+	}
 	keys := map[netip.AddrPort]live.Key{}
 	var addrs []netip.AddrPort
 	for _, u := range k.last.Upstreams {

@@ -73,6 +73,7 @@ func (e *liveEngine) structure(w io.Writer, text []byte, upstreams []live.Upstre
 		live[u.Name] = true
 	}
 	key, known := skeleton(text, live)
+	known = known && e.kind.lines()
 	digest, read := e.read[key]
 	if !known || !read {
 		statements, err := ngxconf.Parse(text)
@@ -80,7 +81,11 @@ func (e *liveEngine) structure(w io.Writer, text []byte, upstreams []live.Upstre
 			return err
 		}
 		whole := sha256.New()
-		writeStructure(whole, text, statements, live, false)
+		noLines := live
+		if !e.kind.lines() {
+			noLines = nil
+		}
+		writeStructure(whole, text, statements, noLines, false)
 		digest = [sha256.Size]byte(whole.Sum(nil))
 		if len(e.read) > 64 || e.read == nil {
 			e.read = map[[sha256.Size]byte][sha256.Size]byte{}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bazbeans/bazbeans/lbd/live"
 	"github.com/bazbeans/bazbeans/lbd/live/lua"
+	"github.com/bazbeans/bazbeans/lbd/live/names"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 )
 
@@ -89,5 +90,38 @@ func TestStructureIsReadOnce(t *testing.T) {
 	}
 	if len(e.read) != 1 {
 		t.Errorf("%d structures are known of one text with three sets, want 1", len(e.read))
+	}
+}
+
+// TestNamesStructure: with names the one server line is structure, and lines beside it are a bridge.
+func TestNamesStructure(t *testing.T) {
+	k := &namesKind{addr: netip.MustParseAddrPort("127.0.0.1:9153")}
+	e := &liveEngine{kind: k}
+	u := live.Upstream{Name: "app", Peers: []live.Peer{{ID: "web1", Addr: netip.MustParseAddrPort("10.0.0.1:80"), Weight: 1}}}
+	text := func(params string) []nginx.File {
+		return []nginx.File{{Path: "/a.conf", Data: []byte("upstream app {\n    zone app 1m;\n    server " + names.Server("app") + params + ";\n" + names.Block(k.addr, u) + "\n}\n")}}
+	}
+	cut := func(files []nginx.File) pieces {
+		t.Helper()
+		is, err := e.pieces(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	base := cut(text(""))
+	if got := cut(text(" max_fails=7")); got.structure == base.structure {
+		t.Error("another max_fails is no change of structure: Nginx would never have it")
+	}
+	bridge := k.bridge(text(""), nil)
+	if bridge == nil || !strings.Contains(string(bridge[0].Data), "server 10.0.0.1:80 ") || !strings.Contains(string(bridge[0].Data), bridgeMark) {
+		t.Fatalf("no bridge: %v", bridge)
+	}
+	if got := cut(bridge); got.structure == base.structure || got.sum != base.sum {
+		t.Error("a bridge passes for what it leads to: its server lines would stay")
+	}
+	u.Peers[0].Addr = netip.MustParseAddrPort("10.0.0.2:80")
+	if got := cut(text("")); got.structure != base.structure || got.sum == base.sum {
+		t.Error("another peer is a change of structure, or none at all")
 	}
 }

@@ -30,6 +30,7 @@ type Plan struct {
 	orphanIDs  []string // nodes that Nginx may be sent to by Orphans alone
 	hash       string   // of Files, names and all
 	standing   bool     // made from what was served last: the pool can't be looked at
+	plain      bool     // made again by templates proven before, because Nginx can't be told of peers
 	generation int64    // its number, once it is to be applied
 }
 

@@ -141,7 +141,7 @@ func (l *LB) applyPinned(ctx context.Context) (running bool, err error) {
 	if p.Pinned == nil {
 		return false, p.problems()
 	}
-	out, err := l.apply(ctx, p)
+	out, err := l.bring(ctx, p)
 	if err == nil {
 		err = l.arrive(ctx)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -236,6 +237,40 @@ func TestAThousandPeers(t *testing.T) {
 		peers[7].Weight = 3
 		s.put(peers)
 		s.shares("/", 40)
+		s.idle()
+	}
+}
+
+// TestFewerPeers: wherever the turn was, a set that shrinks is served whole, and nothing but it.
+func TestFewerPeers(t *testing.T) {
+	nodes := newNodes(t, 40)
+	for _, method := range []string{"least_conn", "round_robin", "random two least_conn"} {
+		s := newSite(t, peersOf(nodes), siteOptions{method: method, workers: 1})
+		for i := range 60 {
+			many := []int{40, 16, 10}[i%3]
+			s.put(peersOf(nodes[:many]))
+			for range many - 1 - i%2 {
+				s.get("/")
+			}
+			few := 1 + i%7
+			s.put(peersOf(nodes[:few]))
+			got := map[string]bool{}
+			for range 8 * few {
+				name, status := s.get("/")
+				if status != 200 {
+					t.Fatalf("%s: %d with %d peers", method, status, few)
+				}
+				got[name] = true
+			}
+			for name := range got {
+				if n, _ := strconv.Atoi(strings.TrimPrefix(name, "n")); n >= few {
+					t.Fatalf("%s: %s answers among %d peers", method, name, few)
+				}
+			}
+			if method != "random two least_conn" && len(got) != few {
+				t.Fatalf("%s: %v answer, want %d", method, got, few)
+			}
+		}
 		s.idle()
 	}
 }

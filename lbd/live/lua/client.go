@@ -40,8 +40,9 @@ func NewClient(paths ...string) *Client {
 }
 
 // Refused is an answer of the control server other than what was asked for:
-// 400 a bad message, 413 one too large, 503 another change under way, 507 no
-// room, 500 a fault. None of them has changed anything.
+// 400 a bad message, 409 one that comes later than ctx ends, 413 one too
+// large, 503 another change under way, 507 no room, 500 a fault. None of them
+// has changed anything.
 type Refused struct {
 	Status int
 	Reason string
@@ -73,7 +74,11 @@ type Worker struct {
 // begins goes by it, in every worker. A message that Nginx does not take is a
 // [*Refused].
 func (c *Client) Put(ctx context.Context, message []byte) error {
-	return c.ask(ctx, http.MethodPut, "/peers", message, &State{})
+	path := "/peers"
+	if until, ok := ctx.Deadline(); ok {
+		path += "?before=" + strconv.FormatInt(until.UnixMilli(), 10)
+	}
+	return c.ask(ctx, http.MethodPut, path, message, &State{})
 }
 
 // Get returns the present message; false when there is none.

@@ -334,3 +334,25 @@ func TestTheGoReaderAgrees(t *testing.T) {
 		t.Errorf("%v, %v", m, err)
 	}
 }
+
+// TestLatePut: a worker that was held up takes nothing that nobody waits for any more: it would undo what came meanwhile.
+func TestLatePut(t *testing.T) {
+	s := newSite(t, peersOf(newNodes(t, 2)), siteOptions{})
+	s.put(s.peers)
+	for before, want := range map[time.Time]int{time.Now().Add(-time.Millisecond): 409, time.Now().Add(time.Minute): 200} {
+		path := fmt.Sprintf("http://nginx/peers?before=%d", before.UnixMilli())
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, path, strings.NewReader(string(encode(99, s.peers))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := unixClient(s.socket).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if took := s.state().Generation == 99; resp.StatusCode != want || took != (want == 200) {
+			t.Errorf("in time %t: %s, taken %t", want == 200, resp.Status, took)
+		}
+		s.put(s.peers)
+	}
+}

@@ -43,6 +43,7 @@ location /limited { limit_req zone=few; proxy_pass http://app; }
 location /small { client_max_body_size 1k; proxy_pass http://app; }
 location /upgrade { proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade; proxy_pass http://app; }
 location /slow { proxy_buffering off; proxy_pass http://app; }
+location /capture { content_by_lua_block { ngx.print(ngx.location.capture("/a").status, ngx.location.capture("/b", { share_all_vars = true }).status) } }
 location /timeout { proxy_read_timeout 50ms; proxy_next_upstream_tries 2; proxy_pass http://app; }
 `
 
@@ -105,7 +106,7 @@ func TestCountsDontDrift(t *testing.T) {
 		dead.Addr = addrPort("127.0.0.1:9")
 		peers = append(peers, dead)
 		s := newSite(t, peers, siteOptions{suite: suite, server: winding, http: windingHTTP, inside: "keepalive 8;", workers: 3})
-		paths := strings.Fields("/ /again /again1 /accel /auth /authlog /denied /mirror /ssi /cached /limited /small /slow /timeout /abort /none")
+		paths := strings.Fields("/ /again /again1 /accel /auth /authlog /denied /mirror /ssi /cached /limited /small /slow /capture /timeout /abort /none")
 		run := func(rounds int) {
 			done := make(chan struct{})
 			for i := range 8 {

@@ -1,6 +1,13 @@
 -- Runs in the master, as root, before Nginx binds its sockets (not with `nginx -t`). A socket that nobody listens at
 -- any more would keep Nginx from starting, and so would a folder that is gone: the first is removed, the second made.
 -- A socket that answers is left alone: at a reload and an upgrade of the binary it is Nginx's own.
+--
+-- A request's way through our code has more constants than LuaJIT takes in one piece of machine code (500), and what it does
+-- not compile it interprets, at twice the cost. The limit holds for all Lua of this Nginx, and does no harm there; an
+-- init_worker_by_lua may set another.
+pcall(function()
+    require("jit.opt").start("maxirconst=1000")
+end)
 pcall(function()
     local ffi = require "ffi"
     local path = @PATH@

@@ -110,7 +110,6 @@ server {
     listen unix:%s;
     access_log off;
     location / {
-        add_header X-Request-Id $request_id; # so that Nginx keeps the id of a request: the code finds subrequests by it
         allow all;
         auth_basic off;
         gzip off;

@@ -14,11 +14,6 @@ local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 local concat, insert, remove = table.concat, table.insert, table.remove
 local get_request, last_failure = base.get_request, balancer.get_last_failure
 local set_peer, more_tries = balancer.set_current_peer, balancer.set_more_tries
+local loadstring = loadstring or load
 local is_internal, ngx_now, exiting = ngx.req.is_internal, ngx.now, ngx.worker.exiting
 local DICT = "bazbeans_1"
-
--- A request's way through here has more constants than LuaJIT takes in one piece of machine code (500), and what it does
--- not compile it interprets, at twice the cost. The limit holds for the operator's Lua, too, and does no harm there.
-pcall(function()
-    require("jit.opt").start("maxirconst=1000")
-end)

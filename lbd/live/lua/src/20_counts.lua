@@ -1,9 +1,9 @@
 -- The shared dictionary, and who is busy with what.
 --
 --   v                   raised whenever anybody has to look again: a message, a worker that came or went
---   m, m<n>             number of the present message, and its text
---   p                   number of the one before it, which is kept for those who are reading it
---   w<pid>              a worker: "GENERATION EXITING ERROR", of constant length, so that writing it can't fail
+--   m, m<n>             number of the present message, and its text; that of the one before is kept for those who read it
+--   w<pid>              a worker: "GENERATION EXITING ERROR", of constant length, so that writing it can't fail; an error
+--                       begins with "@V ", the v that the worker had before it
 --   c<pid>/<name>/<k>   requests under way on the slots 16k … 16k+15 of an upstream, uint32 each; slot -1 is the
 --                       sum of those whose peer the present message does not have at all
 --
@@ -13,7 +13,7 @@
 local CHUNK = 16
 local uint32s = ffi.typeof("const uint32_t *")
 local dict = ngx.shared[DICT]
-local worker = { pid = nil, others = {}, generation = 0, error = "", exiting = false }
+local worker = { pid = nil, others = {}, generation = 0, error = "", faulty = 0, exiting = false }
 
 pcall(ffi.cdef, "int kill(int pid, int signal);")
 
@@ -26,7 +26,7 @@ local function store(key, bytes, size)
 end
 local function fetch(key)
     local text = dict:get(key)
-    if not text then
+    if type(text) ~= "string" or #text ~= CHUNK * 4 then
         return false
     end
     ffi.copy(fetched, text, CHUNK * 4)
@@ -35,6 +35,7 @@ end
 local function version()
     return dict:get("v")
 end
+local probe = "probe" .. ngx.worker.pid()
 pcall(function()
     local zone = C.ngx_http_lua_ffi_shdict_udata_to_zone(dict[1])
     local why, forcible = ffi.new("char *[1]"), ffi.new("int[1]")
@@ -57,18 +58,20 @@ pcall(function()
         end
         return nil
     end
-    local key = "probe" .. ngx.worker.pid()
     local bytes = ffi.new("unsigned char[?]", CHUNK * 4, 1, 0, 2)
-    assert(direct_store(key, bytes, CHUNK * 4) and dict:get(key) == ffi_string(bytes, CHUNK * 4))
-    assert(direct_fetch(key) and into[0] == buffer and size_of[0] == CHUNK * 4 and fetched[0] == 131073)
-    dict:delete(key)
-    assert(not direct_fetch(key))
-    assert(direct_version() == dict:get("v"))
+    assert(direct_store(probe, bytes, CHUNK * 4) and dict:get(probe) == ffi_string(bytes, CHUNK * 4))
+    assert(direct_fetch(probe) and into[0] == buffer and size_of[0] == CHUNK * 4 and fetched[0] == 131073)
+    dict:delete(probe)
+    assert(not direct_fetch(probe))
+    local low, is, high = dict:get("v") or 0, direct_version() or 0, dict:get("v") or 0 -- others may raise it just now
+    assert(low <= is and is <= high)
     store, fetch, version = direct_store, direct_fetch, direct_version
 end)
+dict:delete(probe)
 
 local function publish_worker()
-    local text = format("%d %d %s", worker.generation, worker.exiting and 1 or 0, worker.error)
+    local what = worker.error ~= "" and format("@%.0f %s", worker.faulty, worker.error) or ""
+    local text = format("%.0f %d %s", worker.generation, worker.exiting and 1 or 0, what)
     dict:safe_set("w" .. worker.pid, sub(text .. rep(" ", 255), 1, 255))
 end
 
@@ -77,8 +80,9 @@ local quiet_until = 0
 -- fault notes what went wrong, in the state that lbd reads and, every ten seconds at most, in the error log.
 local function fault(what)
     what = gsub(sub(tostring(what), 1, 160), '[%c"\\\128-\255]', "?")
-    if what ~= worker.error and worker.pid then
-        worker.error = what
+    local v = version() or 0
+    if worker.pid and (what ~= worker.error or v ~= worker.faulty) then
+        worker.error, worker.faulty = what, v
         pcall(publish_worker)
     end
     if ngx_now() >= quiet_until then
@@ -142,6 +146,7 @@ end
 -- room makes place for slots below size, and for -16 … -1.
 local function room(counts, size)
     size = ceil(size / CHUNK) * CHUNK
+    counts.listed = size -- of the present peers; what is below counts.size may still be busy
     if size > counts.size or not counts.own then
         local former, bytes = counts.own_base, (counts.size + CHUNK) * 4
         counts.size, counts.own_base = size, ffi.new("uint32_t[?]", size + CHUNK)
@@ -227,12 +232,12 @@ local function look_all(others, keys, at)
 end
 
 local function few_looks(counts)
-    return #worker.others * counts.size <= EXACT * CHUNK
+    return #worker.others * counts.listed <= EXACT * CHUNK
 end
 
 -- plan_looks lists the keys to look at, and where what they hold belongs.
 local function plan_looks(counts)
-    local keys, at, chunks = {}, {}, counts.size / CHUNK
+    local keys, at, chunks = {}, {}, counts.listed / CHUNK
     if #worker.others * chunks <= MOST_LOOKS then
         for i = 1, #worker.others do
             for k = 0, chunks - 1 do
@@ -245,17 +250,17 @@ local function plan_looks(counts)
         looking[#keys] = looking[#keys] or looks_of(#keys)
     end
     counts.look, counts.look_keys, counts.look_at = counts.exact and looking[#keys] or look_all, keys, at
-    counts.looked_for, counts.looked_in = worker.others, counts.size
+    counts.looked_for, counts.looked_in = worker.others, counts.listed
 end
 
 -- gather fills counts.others.
 local function gather(counts, clock)
-    if counts.looked_for ~= worker.others or counts.looked_in ~= counts.size then
+    if counts.looked_for ~= worker.others or counts.looked_in ~= counts.listed then
         plan_looks(counts)
     elseif counts.gathered == clock and not counts.exact then
         return
     end
     counts.gathered = clock
-    ffi.fill(counts.others, counts.size * 4)
+    ffi.fill(counts.others, counts.listed * 4)
     counts.look(counts.others_twos, counts.look_keys, counts.look_at)
 end

@@ -136,6 +136,7 @@ local function set_peers(u, listed)
     end
     room(u.counts, size)
     local seats, moved = take_seats(u, listed)
+    u.moved = u.moved or moved -- until it is recounted: what follows may fail
     local primaries, backups = {}, {}
     for i = 1, #listed do
         local l = listed[i]
@@ -147,7 +148,7 @@ local function set_peers(u, listed)
     local primary, backup = new_tier(primaries), new_tier(backups)
     primary.single = #primaries == 1 and #backups == 0
     if u.listed then
-        primary.next, backup.next = u.primary.next, u.backup.next
+        primary.next, backup.next = min(u.primary.next, primary.n), min(u.backup.next, backup.n)
     end
     u.broken = nil
     if u.prepare then
@@ -159,8 +160,9 @@ local function set_peers(u, listed)
     end
     sit(primary)
     sit(backup)
-    if moved then
+    if u.moved then
         recount(u, seats)
+        u.moved = false
     end
     u.tries = primary.single and 1 or primary.up + backup.up
     u.primary, u.backup, u.seats, u.listed = primary, backup, seats, listed

@@ -1,6 +1,6 @@
 -- hash … consistent: the ring of Nginx's ketama, 160 points for each unit of weight, of crc32(HOST \0 PORT PREVIOUS).
 
-local RING_POINTS = 8388608 -- 96 MiB while it is built; more weight than that is Nginx's own server lines' part
+local RING_POINTS = 1048576 -- built within a request, in some 50 ms; lbd does not send more weight than that
 
 local crc_table = ffi.new("uint32_t[256]")
 for i = 0, 255 do

@@ -1,5 +1,5 @@
 -- One request: begin, retry, end. A request is known by its address, which an internal redirect keeps and ngx.ctx
--- does not survive; a subrequest also by the $request_id that it shares with its main request.
+-- does not survive; a subrequest also by the connection that it shares with its main request.
 
 local BUSY, RUNNING = ngx.ERROR - 2, 1 -- NGX_BUSY: Nginx answers 502 "no live upstreams"
 local uintptr = ffi.typeof("uintptr_t")
@@ -9,6 +9,12 @@ local open, spare, ids, subrequests, stamp = {}, {}, {}, 0, 0
 local function request_key()
     local key = tonumber(ffi.cast(uintptr, get_request()))
     return key
+end
+
+-- main_request names the request that this one is part of: a subrequest shares its connection, whoever made it, and does
+-- not always share its variables.
+local function main_request()
+    return ngx.var.connection .. " " .. ngx.var.connection_requests
 end
 
 -- in_subrequest is ngx.is_subrequest, by the same short way as store.
@@ -130,6 +136,7 @@ local function release(key, rec)
         end
         rec.id, subrequests = false, subrequests - 1
     end
+    rec.key = false -- it may be long
     spare[#spare + 1] = rec
 end
 
@@ -149,7 +156,7 @@ local function request_of(u, key)
     redraw(rec)
     open[key] = rec
     if in_subrequest() then
-        rec.id = ngx.var.request_id
+        rec.id = main_request()
         local of = ids[rec.id] or {}
         of[#of + 1] = key
         ids[rec.id], subrequests = of, subrequests + 1
@@ -328,7 +335,7 @@ local function done()
         release(key, rec)
     end
     if subrequests > 0 and not in_subrequest() then
-        local of = ids[ngx.var.request_id]
+        local of = ids[main_request()]
         while of and #of > 0 do
             local sub_key = of[#of]
             finish(open[sub_key], false)

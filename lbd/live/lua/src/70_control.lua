@@ -24,7 +24,7 @@ local function busy_of(keys, pid)
     for i = 1, #keys do
         local owner, name, k = match(keys[i], "^c(%d+)/(.+)/(-?%d+)$")
         local text = owner == pid and dict:get(keys[i])
-        if text then
+        if type(text) == "string" and #text == CHUNK * 4 then
             local counts = ffi.cast(uint32s, text)
             for j = 0, CHUNK - 1 do
                 if counts[j] > 0 then
@@ -48,6 +48,10 @@ local function state()
         local text = pid and dict:get(keys[i])
         if text then
             local generation, exiting, what = match(text, "^(%d+) (%d) (.-) *$")
+            local seen, fresh = match(what, "^@(%d+) (.*)$")
+            if seen then -- since then it has been told to look again, and will before its next request
+                what = tonumber(seen) == version() and fresh or ""
+            end
             insert(workers, format('{"pid":%s,"generation":%s,"error":"%s","exiting":%s,"busy":{%s}}', pid, generation, what,
                 exiting == "1", busy_of(keys, pid)))
         end
@@ -58,16 +62,24 @@ local function state()
         dict:free_space(), concat(workers, ","))
 end
 
--- put takes a message in. All that can fail comes before the one store that makes it the present one.
-local function put(text)
+-- put takes a message in. All that can fail comes before the one store that makes it the present one. before is until when
+-- lbd waits, in milliseconds since 1970: what a worker that was held up takes later would undo what came meanwhile.
+local function put(text, before)
     local fresh, err = decode(text, message)
     if not fresh then
         return 400, err .. "\n"
     end
-    local former, older = dict:get("m"), dict:get("p")
+    ngx.update_time()
+    if before and ngx_now() * 1000 >= before then
+        return 409, "it comes too late: nobody waits for it any more\n"
+    end
+    local former = dict:get("m")
     local m = max((tonumber(former) or 0) + 1, new_number())
-    if older then
-        dict:delete("m" .. older)
+    local keys, present_key = dict:get_keys(0), "m" .. tostring(former)
+    for i = 1, #keys do -- the one before the present, and what a worker left that was killed here
+        if match(keys[i], "^m%d+$") and keys[i] ~= present_key then
+            dict:delete(keys[i])
+        end
     end
     local ok, why = dict:safe_set("m" .. m, text)
     if ok then
@@ -77,7 +89,6 @@ local function put(text)
         dict:delete("m" .. m)
         return 507, "the shared dictionary can't take the message: " .. why .. "\n"
     end
-    dict:safe_set("p", former)
     refresh(raise())
     return 200, state(), "application/json"
 end
@@ -99,8 +110,10 @@ local function control()
         if not free then
             return why == "exists" and 503 or 507, "no lock for a change: " .. why .. "\n"
         end
-        local ok, status, reply, kind = pcall(put, text)
-        dict:delete("lock")
+        local ok, status, reply, kind = pcall(put, text, tonumber(ngx.var.arg_before))
+        if dict:get("lock") == worker.pid then
+            dict:delete("lock")
+        end
         if not ok then
             error(status, 0)
         end

@@ -1,0 +1,51 @@
+package nginxtest
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// With resolve, an Nginx that is started while lbd runs begins with server lines beside the name, until it has asked. These
+// don't stay: a node that is frozen later gets nothing by them.
+func TestNamesNginxIsStarted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}, engine: "resolve", debian: "sid"})
+	for range 2 {
+		if err := s.nginx.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		s.want("/readyz", 503)
+		s.bbctl("freeze", "web3") // a change while it is down: what is installed then is for its start
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		err := s.nginx.Restart(ctx)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.want("/readyz", 200)
+		s.wantAnswersFrom("web1", "web2")
+		s.bbctl("freeze", "web1", "--wait")
+		frozen := time.Now()
+		s.wantAnswersFrom("web2")
+		s.nodes["web1"].wantNoMore(frozen)
+		s.bbctl("unfreeze", "web1", "web3", "--wait")
+		s.wantAnswersFrom("web1", "web2", "web3")
+	}
+}
+
+// What holds for all servers of an upstream stands on the line with the name: a change of it is a reload.
+func TestNamesServerParameters(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: "resolve", debian: "sid"})
+	reloads := s.reloads()
+	s.configure(strings.Replace(read(t, s.balancer.conf), "name: app_backend,", "name: app_backend, server: {max_fails: 7},", 1))
+	s.lbd.signal(syscall.SIGHUP)
+	s.wantText("resolve max_fails=7")
+	s.want("/readyz", 200)
+	if now := s.reloads(); now != reloads+1 {
+		t.Errorf("%d reloads for one change of a parameter", now-reloads)
+	}
+}
