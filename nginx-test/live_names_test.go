@@ -26,6 +26,7 @@ func TestNamesNginxIsStarted(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.want("/readyz", 200)
+		s.bbctl("freeze", "web3", "--wait") // the last worker that began with the lines has ended
 		s.wantAnswersFrom("web1", "web2")
 		s.bbctl("freeze", "web1", "--wait")
 		frozen := time.Now()
