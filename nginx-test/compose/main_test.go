@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/load"
 )
 
 func TestOptions(t *testing.T) {
@@ -38,6 +40,29 @@ func TestVersions(t *testing.T) {
 	for said, want := range map[string]string{"nginx version: nginx/1.28.0\n": "1.28.0", "nginx version: openresty/1.25.3.1\n": "1.25.3.1", "nginx version: nginx/1.22.1 (Ubuntu)\n": "1.22.1", "sh: nginx: not found\n": ""} {
 		if got := version([]byte(said)); got != want {
 			t.Errorf("%s: %q, want %q", said, got, want)
+		}
+	}
+}
+
+// TestLostRequests: only what Nginx itself loses with this engine is let pass, in the story in which it does.
+func TestLostRequests(t *testing.T) {
+	moves := story{"a node moves", nil, map[string]toll{"resolve": retryToll}}
+	for _, c := range []struct {
+		engine  string
+		lost    int64
+		reasons map[string]int64
+		fault   bool
+	}{
+		{"lua", 0, nil, false},
+		{"lua", 1, map[string]int64{"status 502": 1}, true},
+		{"resolve", 14, map[string]int64{"status 502": 14}, false},
+		{"resolve", 14, map[string]int64{"status 502": 13, "closed": 1}, true},
+		{"resolve", rate + 1, map[string]int64{"status 502": rate + 1}, true},
+	} {
+		f := figures{Counts: load.Counts{Outcome: load.Outcome{Failed: c.lost}, ByReason: c.reasons}}
+		went, err := moves.judge(f, c.engine)
+		if (err != nil) != c.fault {
+			t.Errorf("%s, %v: %s, %v", c.engine, c.reasons, went, err)
 		}
 	}
 }

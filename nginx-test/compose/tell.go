@@ -74,7 +74,7 @@ func (p *project) tell(ctx context.Context, engine string) (rows []harness.Resul
 		return rows, context.Cause(ctx)
 	}
 	for _, st := range stories {
-		note(s.one(ctx, st))
+		note(s.one(ctx, st, engine))
 		if ctx.Err() != nil {
 			break
 		}
@@ -89,7 +89,7 @@ func (s *site) engine(ctx context.Context) (string, error) {
 }
 
 // one plays a story under traffic.
-func (s *site) one(ctx context.Context, st story) (harness.Result, error) {
+func (s *site) one(ctx context.Context, st story, engine string) (harness.Result, error) {
 	began := time.Now()
 	row := harness.Result{Case: st.name, Nodes: map[string]int{}}
 	t, err := s.send(ctx)
@@ -102,10 +102,20 @@ func (s *site) one(ctx context.Context, st story) (harness.Result, error) {
 	for id, n := range f.ByNode {
 		row.Nodes[id] = int(n)
 	}
+	var lost error
+	row.Went, lost = st.judge(f, engine)
+	return row, errors.Join(played, err, lost)
+}
+
+// judge says how the requests fared, and returns an error if any was lost that Nginx does not lose by itself.
+func (st story) judge(f figures, engine string) (went string, err error) {
 	lost := f.Failed + f.Dropped
-	row.Went = fmt.Sprintf("%d lost; slowest %.2f s", lost, f.Slowest)
-	if lost > 0 {
-		err = errors.Join(err, fmt.Errorf("%d requests were lost: %v", lost, f.ByReason))
+	went = fmt.Sprintf("%d lost; slowest %.2f s", lost, f.Slowest)
+	switch t := st.loses[engine]; {
+	case lost == 0:
+		return went, nil
+	case lost <= t.most && f.ByReason[t.reason] == lost:
+		return fmt.Sprintf("%d lost %s; slowest %.2f s", lost, t.why, f.Slowest), nil
 	}
-	return row, errors.Join(played, err)
+	return went, fmt.Errorf("%d requests were lost: %v", lost, f.ByReason)
 }
