@@ -14,8 +14,8 @@ FUZZTIME ?= 30s
 
 # nginx takes a variable of that name for its own.
 unexport NGINX
-# HARNESS is what is the same with Docker and without.
-HARNESS = $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(INCLUDE),--include $(INCLUDE)) $(if $(JUNIT),--junit $(JUNIT))
+# LOCAL=1 is --local: no Docker is installed then.
+LOCAL := $(or $(LOCAL),$(filter --local,$(ARGS)))
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test harness roots test-systemd test-docker images packages release test-packages deps test-short lint bench bench-resolvers faults fuzz man fmt clean
@@ -37,14 +37,9 @@ test: ## run all tests, with real servers; installs what they need
 	go test -race -count=1 -timeout 20m ./... # not from the cache: some of them test programs that they build
 
 harness: build ## test templates with real Nginx in containers (NGINX_IMAGES TEMPLATES CASES FIXTURE INCLUDE GOLDEN UPDATE=1 JUNIT=FILE, LOCAL=1: without Docker)
-ifdef LOCAL
-	@tools/deps demo
-	bin/lbd test --cases $(or $(CASES),nginx-test/cases) $(HARNESS) $(foreach n,$(NGINX),--nginx $n) $(ARGS)
-else
-	@tools/deps harness $(if $(findstring debian:,$(NGINX_IMAGES)),roots)
+	@tools/deps $(if $(LOCAL),demo,harness $(if $(findstring debian:,$(NGINX_IMAGES)),roots))
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/harness ./nginx-test/compose
-	@bin/harness $(if $(NGINX_IMAGES),--images "$(NGINX_IMAGES)") $(if $(CASES),--cases $(CASES)) $(HARNESS) $(ARGS)
-endif
+	@bin/harness $(if $(LOCAL),--local) $(foreach n,$(NGINX),--nginx $n) $(if $(NGINX_IMAGES),--images "$(NGINX_IMAGES)") $(if $(CASES),--cases $(CASES)) $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(INCLUDE),--include $(INCLUDE)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(JUNIT),--junit $(JUNIT)) $(ARGS)
 
 roots: ## make the Debians whose Nginx 1.22, 1.26 and 1.30 tests run (root; once, two minutes and 800 MB)
 	@tools/deps roots

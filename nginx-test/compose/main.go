@@ -1,8 +1,9 @@
 // Command compose plays the harness in containers (make harness): for each
 // Nginx image it plays the cases of `lbd test`, brings up the site of
 // nginx-test/compose.yml, tells it stories under traffic, and removes all of it
-// again; at the end `lbd test --from` prints one table of all. It is also the
-// program of the site's sample nodes and of its client.
+// again; at the end `lbd test --from` prints one table of all. With --local it
+// plays the cases on this machine and tells no stories. It is also the program
+// of the site's sample nodes and of its client.
 //
 // It knows nothing of cases and templates: lbd does, inside the containers. It
 // needs docker and compose, and starts an engine only where none runs.
@@ -27,10 +28,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // who looks may go away; what we have started does not go by itself
-	switch err := dispatch(ctx, os.Args[1:]); {
-	case errors.Is(err, errFaults):
-		os.Exit(1) // the table has told
-	case err != nil:
+	err := dispatch(ctx, os.Args[1:])
+	if told := tested(0); errors.As(err, &told) {
+		os.Exit(int(told))
+	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "harness:", err)
 		os.Exit(1)
 	}
@@ -53,12 +54,17 @@ func dispatch(ctx context.Context, args []string) error {
 	} else if err != nil {
 		return err
 	}
+	if o.local {
+		return o.playLocal(ctx)
+	}
 	return o.play(ctx)
 }
 
 // options are those of `make harness`.
 type options struct {
 	images    string
+	local     bool
+	nginx     []string // binaries; none: the one in PATH
 	templates string
 	cases     string
 	fixture   string
@@ -80,6 +86,11 @@ func parse(args []string) (*options, error) {
 		fs.PrintDefaults()
 	}
 	fs.StringVar(&o.images, "images", "nginx:1.28", "Nginx `images`, with spaces between; debian:bookworm, debian:trixie and debian:sid are made here and not pulled")
+	fs.BoolVar(&o.local, "local", false, "without Docker: the cases on this machine's Nginx, and no stories")
+	fs.Func("nginx", "with --local: an Nginx `binary` (repeatable)", func(binary string) error {
+		o.nginx = append(o.nginx, binary)
+		return nil
+	})
 	fs.StringVar(&o.templates, "templates", "", "templates `folder` (default: the built-in ones)")
 	fs.StringVar(&o.cases, "cases", "nginx-test/cases", "cases `folder`")
 	fs.StringVar(&o.fixture, "fixture", "", "a node list `file`, as for lbd render, as one more case")
@@ -87,7 +98,7 @@ func parse(args []string) (*options, error) {
 	fs.StringVar(&o.junit, "junit", "", "write JUnit XML to this `file`")
 	fs.StringVar(&o.include, "include", "", "a `file` with what the templates need at http level: maps, log formats")
 	fs.BoolVar(&o.update, "update", false, "write the golden texts")
-	fs.BoolVar(&o.keep, "keep", false, "leave the last site running, and say how to look at it and remove it")
+	fs.BoolVar(&o.keep, "keep", false, "leave the sites running, and say how to look at them and remove them")
 	fs.StringVar(&o.bin, "bin", "bin", "`folder` of the static programs lbd, bbagent, bbctl and harness")
 	fs.StringVar(&o.file, "file", "nginx-test/compose.yml", "the compose `file`")
 	if err := fs.Parse(args); err != nil {
@@ -96,7 +107,24 @@ func parse(args []string) (*options, error) {
 	if o.more = fs.Args(); len(o.more) > 0 && !slices.Contains(args, "--") {
 		return nil, fmt.Errorf("%q is not expected; see --help", fs.Arg(0))
 	}
-	return o, nil
+	return o, o.agree(fs)
+}
+
+// agree refuses flags that mean nothing beside --local, or without it.
+func (o *options) agree(fs *flag.FlagSet) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "images", "keep", "file":
+			if o.local {
+				err = fmt.Errorf("--%s is about containers, and --local is without", f.Name)
+			}
+		case "nginx":
+			if !o.local {
+				err = errors.New("--nginx goes with --local; without, --images says which Nginx")
+			}
+		}
+	})
+	return err
 }
 
 // get prints what a URL answers, in a container that has no program for that.

@@ -11,6 +11,8 @@ func TestOptions(t *testing.T) {
 	for line, want := range map[string]string{
 		"nginx:1.28":       `"nginx:1.28" is not expected`,
 		"--images x --new": "-new",
+		"--nginx nginx":    "--nginx goes with --local",
+		"--local --keep":   "--keep is about containers",
 	} {
 		if _, err := parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", line, err, want)

@@ -15,9 +15,6 @@ import (
 	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
-// errFaults means that the table has faults in it.
-var errFaults = errors.New("there are faults")
-
 // play plays everything with each image, and prints one table.
 func (o *options) play(ctx context.Context) (err error) {
 	engine, err := base.Engine(ctx)
@@ -127,16 +124,8 @@ func (o *options) playImage(ctx context.Context, p project, i *image, out string
 // playCases plays the cases in a container of their own and returns the report, and whether all is well.
 func (o *options) playCases(ctx context.Context, p project, label string) (report []byte, well bool, err error) {
 	defer func() { err = errors.Join(err, p.down()) }()
-	args := []string{"run", "--rm", "-T", "--no-deps", "cases", "--cases", o.cases, "--label", label, "--engine", "reload,lua", "-o", "json"}
-	for _, given := range [][]string{{"--templates", o.templates}, {"--fixture", o.fixture}, {"--golden", o.golden}, {"--include", o.include}} {
-		if given[1] != "" {
-			args = append(args, given...)
-		}
-	}
-	if o.update {
-		args = append(args, "--update")
-	}
-	report, err = p.compose(ctx, append(args, o.more...)...)
+	args := []string{"run", "--rm", "-T", "--no-deps", "cases", "--label", label, "-o", "json"}
+	report, err = p.compose(ctx, slices.Concat(args, o.caseFlags())...)
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 && json.Valid(report) {
 		return report, false, nil // there are faults, and they are in the report
 	}
@@ -145,18 +134,9 @@ func (o *options) playCases(ctx context.Context, p project, label string) (repor
 
 // table has lbd print what the files hold.
 func (o *options) table(ctx context.Context, files []string) error {
-	args := []string{"test"}
+	var args []string
 	for _, f := range files {
 		args = append(args, "--from", f)
 	}
-	if o.junit != "" {
-		args = append(args, "--junit", o.junit)
-	}
-	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, "lbd"), args...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	err := cmd.Run()
-	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 {
-		return errFaults
-	}
-	return err
+	return o.lbdTest(ctx, args...)
 }
