@@ -17,7 +17,7 @@ func diskRows() []Row {
 		Does:      "the folder's file system is filled to the last byte; a node is frozen; later there is room",
 		MustHold:  "the old file stays whole, nothing is reloaded, lbd says so; the freeze is served when there is room",
 		Live:      behind + "when there is room",
-		ShortLive: true,
+		ShortLive: onlyLua,
 		Setup:     Setup{Mounts: []string{"conf.d"}},
 		Run:       func(s *Site) { s.fullDisk(filepath.Dir(s.lb.file()), "no space left") },
 	}, {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/bazbeans/bazbeans/cli"
@@ -39,6 +40,9 @@ func (s *Site) build(ctx context.Context) (o servers.NginxOptions, err error) {
 	case byLua:
 		o.Modules = (&base.Root{}).Lua() // of this machine: the same paths
 	case byResolve:
+		if os.Geteuid() != 0 {
+			return o, fmt.Errorf("%w: an nginx from 1.27.3 on comes with a Debian, which root makes and runs", errCannot)
+		}
 		root, err := base.Get(ctx, "sid")
 		if err != nil {
 			return o, fmt.Errorf("an nginx from 1.27.3 on: %w", err)

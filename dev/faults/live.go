@@ -18,7 +18,7 @@ func liveRows() []Row {
 	return append([]Row{{
 		Name:      "live: 50 changes a second",
 		Engines:   bothLive,
-		ShortLive: true,
+		ShortLive: onlyLua,
 		Does:      "for 20 s (6 s in a short run) nodes are frozen and unfrozen, 50 times a second",
 		MustHold:  "no reload; acks and the file follow within 2 s all the time; at the end it serves what is wanted",
 		Run: func(s *Site) {
@@ -31,10 +31,11 @@ func liveRows() []Row {
 			s.converges(time.Now(), soon, s.all()...)
 		},
 	}, {
-		Name:     "live: kill -9 of lbd in a storm of changes",
-		Engines:  bothLive,
-		Does:     "nodes are frozen and unfrozen 50 times a second; lbd is killed ten times at a random moment of it, and started again",
-		MustHold: "after each kill nginx -t passes; at the end it serves what is wanted, without a reload",
+		Name:      "live: kill -9 of lbd in a storm of changes",
+		Engines:   bothLive,
+		ShortLive: onlyResolve,
+		Does:      "nodes are frozen and unfrozen 50 times a second; lbd is killed ten times at a random moment of it, and started again",
+		MustHold:  "after each kill nginx -t passes; at the end it serves what is wanted, without a reload",
 		Run: func(s *Site) {
 			storm := s.storm()
 			for range 10 {
@@ -50,7 +51,7 @@ func liveRows() []Row {
 	}, {
 		Name:      "live: the operator reloads in a storm of changes",
 		Engines:   bothLive,
-		ShortLive: true,
+		ShortLive: onlyLua,
 		Does:      "nodes are frozen and unfrozen 50 times a second; the operator reloads ten times, half a second apart",
 		MustHold:  "the only reloads are the operator's; at the end it serves what is wanted",
 		Reloads:   2, // one may come while a file is being written: lbd can't prove then what Nginx has read

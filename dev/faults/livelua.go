@@ -23,7 +23,7 @@ func luaRows() []Row {
 	return []Row{{
 		Name:      "lua: control socket removed",
 		Engines:   onlyLua,
-		ShortLive: true,
+		ShortLive: onlyLua,
 		Does:      "somebody deletes Nginx's control socket; a node is frozen",
 		MustHold:  fallback,
 		Reloads:   4,
@@ -102,7 +102,7 @@ func luaRows() []Row {
 	}, {
 		Name:      "lua: workers killed with requests under way",
 		Engines:   onlyLua,
-		ShortLive: true,
+		ShortLive: onlyLua,
 		Does:      "a request is under way on a node; all workers are killed -9, three times; the node is frozen",
 		MustHold:  "a drain waits for the request of a living worker, and for none of those that were killed",
 		More:      40,
@@ -124,7 +124,7 @@ func luaRows() []Row {
 	}, {
 		Name:      "lua: nginx kill -9 and started twice, lbd down",
 		Engines:   onlyLua,
-		ShortLive: true,
+		ShortLive: onlyLua,
 		Does:      "a node is frozen, lbd is killed -9; Nginx is killed -9 and started, twice; then the socket's folder is removed and again; lbd starts",
 		MustHold:  "Nginx starts each time and serves the newest set; lbd goes on from there without a reload",
 		More:      40,

@@ -5,14 +5,16 @@ import (
 	"time"
 )
 
+var onlyResolve = []string{byResolve}
+
 // resolveRows are faults of the names that Nginx asks lbd for.
 func resolveRows() []Row {
-	only := []string{byResolve}
 	return []Row{{
-		Name:     "resolve: lbd away for 10 s, with reloads in it",
-		Engines:  only,
-		Does:     "lbd is killed -9 and started 10 s later; the operator reloads three times meanwhile",
-		MustHold: "Nginx keeps what it knows, over reloads too",
+		Name:      "resolve: lbd away for 10 s, with reloads in it",
+		Engines:   onlyResolve,
+		ShortLive: onlyResolve,
+		Does:      "lbd is killed -9 and started 10 s later; the operator reloads three times meanwhile",
+		MustHold:  "Nginx keeps what it knows, over reloads too",
 		Run: func(s *Site) {
 			s.freeze("web1")
 			s.converges(time.Now(), soon, s.but("web1")...)
@@ -29,7 +31,7 @@ func resolveRows() []Row {
 		},
 	}, {
 		Name:     "resolve: a stranger has the port",
-		Engines:  only,
+		Engines:  onlyResolve,
 		Does:     "lbd is killed -9, another program takes the port of its names and answers nothing; lbd starts, a node is frozen; the port is free again",
 		MustHold: "lbd goes by reloads and says why; then peers go in live again",
 		Reloads:  6,

@@ -62,15 +62,15 @@ func TestListNamesEveryRow(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	rows := []Row{{Name: "redis: a", Short: true}, {Name: "redis: b", ShortLive: true}, {Name: "lbd: c"}, {Name: "live: d", Engines: []string{byLua}}}
+	rows := []Row{{Name: "redis: a", Short: true}, {Name: "redis: b", ShortLive: onlyLua}, {Name: "lbd: c", ShortLive: bothLive}, {Name: "live: d", Engines: []string{byLua}}}
 	for args, want := range map[string]string{
 		"":                        "redis: a, redis: b, lbd: c; ",
-		"--short":                 "redis: a, redis: b (lua); redis: b, lbd: c",
+		"--short":                 "redis: a, redis: b (lua), lbd: c (lua), lbd: c (resolve); redis: b, lbd: c",
 		"--engine lua":            "redis: a (lua), redis: b (lua), lbd: c (lua), live: d (lua); ",
 		"--engine lua --short":    "redis: a (lua); redis: b (lua), lbd: c (lua), live: d (lua)",
 		"--engine all --only :.a": "redis: a, redis: a (lua), redis: a (resolve); ",
 		"--only ^redis":           "redis: a, redis: b; ",
-		"--only ^lbd --short":     "lbd: c; ", // who names a row gets it
+		"--only ^lbd --short":     "lbd: c, lbd: c (lua), lbd: c (resolve); ", // who names a row gets it
 		"--only nobody --short":   "; ",
 	} {
 		o, _, err := parse(append(strings.Fields(args), "--list"))

@@ -24,6 +24,7 @@ func nginxRows() []Row {
 	return []Row{{
 		Name:        "nginx: kill -9",
 		Short:       true,
+		ShortLive:   onlyResolve,
 		Does:        "master and workers are killed, and started again by the operator 500 ms later; three times, a node is frozen meanwhile",
 		MustHold:    "Nginx starts with what is on disk; then it serves what is wanted",
 		More:        30,  // 0.2 s of the load, for three starts
@@ -141,7 +142,7 @@ func nginxRows() []Row {
 		Does:      "nginx -t fails because of a file that is not lbd's; a node is frozen; 4 s later the file is mended",
 		MustHold:  "lbd changes nothing, says which file and line, and freezes the node when the file is mended",
 		Live:      behind + "when the file is mended",
-		ShortLive: true,
+		ShortLive: onlyLua,
 		Run: func(s *Site) {
 			s.must(write(s.lb.own("mine.conf"), "server {\n    listen 127.0.0.1:1 nonsense;\n}\n"))
 			s.cantWrite(4*time.Second, s.lb.own("mine.conf")+":2", "nonsense")

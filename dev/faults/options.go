@@ -18,7 +18,7 @@ type options struct {
 	only    *regexp.Regexp // rows whose name matches; nil: all
 	list    bool
 	short   bool
-	engines []string // that rows are played with; nil: reload, and in a short run some rows with lua
+	engines []string // that rows are played with; nil: reload, and in a short run some rows with live ones
 	out     string   // folder; "": nothing is written
 	bin     string   // folder with lbd, bbagent
 	keep    bool     // the folders of rows that failed
@@ -40,7 +40,7 @@ func parse(args []string) (o options, help string, err error) {
 	only := fs.String("only", "", "rows whose name matches this `pattern`, like '^redis'")
 	fs.BoolVar(&o.list, "list", false, "say what the rows are, and do nothing")
 	fs.BoolVar(&o.short, "short", false, "less of what only takes time, and some rows are left out unless --only names them: for every push")
-	engine := fs.String("engine", "", "how changes go into Nginx: reload, lua, resolve or all; without it reload, and in a short run lua for some rows")
+	engine := fs.String("engine", "", "how changes go into Nginx: reload, lua, resolve or all; without it reload, and in a short run lua and resolve for some rows")
 	fs.StringVar(&o.out, "out", "", "`folder` for faults.json and faults.md")
 	fs.StringVar(&o.bin, "bin", "bin", "`folder` with the binaries lbd and bbagent")
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder of a row that failed, and say where it is")

@@ -24,7 +24,7 @@ type Row struct {
 
 	Engines   []string // that it is a fault of; nil: of all
 	Live      string   // what it is with a live engine, where that is something else
-	ShortLive bool     // a short run plays it with lua, too
+	ShortLive []string // a short run plays it with these live engines, too
 
 	// Reloads is how many a live engine may need, beside those of an operator; -1: as many as it likes.
 	Reloads int64
@@ -103,7 +103,7 @@ func choose(rows []Row, o options) (chosen []game, leftOut []string, err error) 
 			case o.engines != nil && !slices.Contains(o.engines, engine):
 				continue
 			case o.engines == nil && engine != byReload:
-				if short = engine == byLua && r.ShortLive; !short || !o.short {
+				if short = slices.Contains(r.ShortLive, engine); !short || !o.short {
 					continue
 				}
 			}
