@@ -31,7 +31,7 @@ var rooms = map[string]int{
 	"nginx-test":      -1, // tests, and a page about them
 	"systemd":         -1, // units, and tests that boot a Debian with them
 	"nginx-test/base": -1, "nginx-test/base/enter": -1, "nginx-test/base/roots": 0,
-	"dev/machine": 0, "dev/servers": -1, "dev/servers/serverstest": 0, "dev/load": -1, "dev/load/plot": -1, "dev/shot": -1,
+	"dev/machine": 0, "dev/servers": -1, "dev/servers/serverstest": 0, "dev/load": -1, "dev/load/loadtest": 0, "dev/load/plot": -1, "dev/shot": -1,
 }
 
 // foreign lists what must not be linked into a binary that stays compact.

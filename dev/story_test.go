@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bazbeans/bazbeans/dev/load"
+	"github.com/bazbeans/bazbeans/dev/load/loadtest"
 )
 
 func TestStory(t *testing.T) {
@@ -61,7 +62,7 @@ func TestStoryBelievesNothing(t *testing.T) {
 	// Somebody sends to a node past Nginx.
 	n := s.Node("web2")
 	for _, n := range s.Nodes() {
-		defer ask(t, load.Options{URL: "http://" + n.Addr.String(), Rate: 200})()
+		defer loadtest.Start(t, load.Options{URL: "http://" + n.Addr.String(), Rate: 200}).End()
 	}
 	fails(story(s.URL(), long).freeze(t.Context(), n), "requests after it was drained")
 	if err := story(s.URL(), long).unfreeze(t.Context(), n); err != nil {
@@ -76,24 +77,6 @@ func TestStoryBelievesNothing(t *testing.T) {
 	s.closing = s.closing[:last]
 	fails(story(s.URL(), soon).freeze(t.Context(), n), "wait until drained: lb1: still serves rev")
 	fails(story(s.URL(), soon).kill(t.Context(), n), "ask lbd")
-}
-
-// ask sends requests until the function that it returns is called.
-func ask(t *testing.T, opts load.Options) (end func()) {
-	t.Helper()
-	gen, err := load.New(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if _, err := gen.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
-	return func() { stop(); <-ended }
 }
 
 func TestVerdict(t *testing.T) {

@@ -127,7 +127,7 @@ func TestOneContainer(t *testing.T) {
 		})
 		tr := startTraffic(t, addr)
 		eventually(t, func() error {
-			if c := tr.gen.Counts(); c.ByNode["web1"] == 0 || c.ByNode["web2"] == 0 {
+			if c := tr.Counts(); c.ByNode["web1"] == 0 || c.ByNode["web2"] == 0 {
 				return fmt.Errorf("%+v", c)
 			}
 			return nil

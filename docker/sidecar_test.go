@@ -27,13 +27,13 @@ func TestBesideAnNginxContainer(t *testing.T) {
 	healthy(t, "bazbeans-beside-lbd-1", "healthy")
 	tr := startTraffic(t, addr)
 	eventually(t, func() error {
-		c := tr.gen.Counts()
+		c := tr.Counts()
 		if c.ByNode["web1"] == 0 || c.ByNode["web2"] == 0 {
 			return fmt.Errorf("%+v", c)
 		}
 		return nil
 	})
-	tr.cancel() // at first there was no node
+	tr.End() // at first there was no node
 	p.shell("docker compose exec -T" + check)
 
 	tr = startTraffic(t, addr)

@@ -286,12 +286,12 @@ func TestDevelop(t *testing.T) {
 	p.run("up", "--detach", "redis-1", "redis-2", "sentinel-1", "sentinel-2", "sentinel-3", "lb1", "web", "go")
 	tr := startTraffic(t, lb1)
 	within(t, 3*time.Minute, func() error { // it compiles first
-		if c := tr.gen.Counts(); len(c.ByNode) != 3 {
+		if c := tr.Counts(); len(c.ByNode) != 3 {
 			return fmt.Errorf("%+v; %s", c, p.run("logs", "--tail", "5", "go"))
 		}
 		return nil
 	})
-	tr.cancel()
+	tr.End()
 	tr = startTraffic(t, lb1)
 	file := world.checkout + "/templates/upstream.conf.tmpl"
 	text, err := os.ReadFile(file)

@@ -1,52 +1,35 @@
 package docker
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"testing"
 
 	"github.com/bazbeans/bazbeans/dev/load"
+	"github.com/bazbeans/bazbeans/dev/load/loadtest"
 )
 
 // traffic is constant GETs to one address.
 type traffic struct {
-	t      *testing.T
-	gen    *load.Generator
-	cancel context.CancelFunc
-	report chan load.Report
+	*loadtest.Traffic
+	t *testing.T
 }
 
 func startTraffic(t *testing.T, addr string) *traffic {
 	t.Helper()
 	// How long an answer takes on a machine with other work says nothing; that it fails does.
-	gen, err := load.New(load.Options{URL: "http://" + addr + "/", Rate: 50, Conns: 8, Timeout: soon, MaxWaiting: 50 * 600})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	tr := &traffic{t: t, gen: gen, cancel: cancel, report: make(chan load.Report, 1)}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r, err := gen.Run(ctx)
-		if err != nil {
-			t.Error(err)
-		}
-		tr.report <- r
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	return tr
+	opts := load.Options{URL: "http://" + addr + "/", Rate: 50, Conns: 8, Timeout: soon, MaxWaiting: 50 * 600}
+	return &traffic{loadtest.Start(t, opts), t}
 }
 
 // reaches waits until exactly these nodes answer, or if there is only a number, so many.
 func (tr *traffic) reaches(n int, nodes ...string) {
 	tr.t.Helper()
 	slices.Sort(nodes)
-	before := tr.gen.Counts()
+	before := tr.Counts()
 	eventually(tr.t, func() error {
-		now := tr.gen.Counts()
+		now := tr.Counts()
 		since := now.Sub(before)
 		if since.OK < 60 {
 			return fmt.Errorf("too few answers: %+v", since)
@@ -68,9 +51,9 @@ func (tr *traffic) reaches(n int, nodes ...string) {
 // goOn waits until some more requests were answered.
 func (tr *traffic) goOn(n int64) {
 	tr.t.Helper()
-	want := tr.gen.Counts().OK + n
+	want := tr.Counts().OK + n
 	eventually(tr.t, func() error {
-		if got := tr.gen.Counts().OK; got < want {
+		if got := tr.Counts().OK; got < want {
 			return fmt.Errorf("%d requests answered, want %d", got, want)
 		}
 		return nil
@@ -80,8 +63,7 @@ func (tr *traffic) goOn(n int64) {
 // unharmed ends the traffic: not one request may have failed.
 func (tr *traffic) unharmed() {
 	tr.t.Helper()
-	tr.cancel()
-	r := <-tr.report
+	r := tr.End()
 	tr.t.Logf("%d GETs, %d of them repeated", r.Sent, r.Repeated)
 	if r.Failed > 0 || r.Sent == 0 {
 		tr.t.Errorf("traffic was harmed: %+v", r.Counts)

@@ -101,9 +101,9 @@ func TestMachineCrashes(t *testing.T) {
 	s.nodes["web2"].agent.kill()
 	s.wantExpiry("web2")
 	s.wantServers("web1", "web3")
-	crashed := traffic.gen.Counts()
+	crashed := traffic.Counts()
 	traffic.goOn(time.Second)
-	if now := traffic.gen.Counts(); now.ByMethod["GET"].Failed > 0 || now.ByReason["status 502"] > crashed.ByReason["status 502"] {
+	if now := traffic.Counts(); now.ByMethod["GET"].Failed > 0 || now.ByReason["status 502"] > crashed.ByReason["status 502"] {
 		t.Errorf("a dead machine harms GETs, or POSTs when it is no server any more: %+v, then %+v", crashed, now)
 	}
 }

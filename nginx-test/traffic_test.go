@@ -1,13 +1,13 @@
 package nginxtest
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/bazbeans/bazbeans/dev/load"
+	"github.com/bazbeans/bazbeans/dev/load/loadtest"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
@@ -16,43 +16,22 @@ const rate = 200
 
 // traffic is constant GETs and POSTs to a balancer, as many clients with keep-alive connections would send.
 type traffic struct {
-	t      testing.TB
-	gen    *load.Generator
-	cancel context.CancelFunc
-	report chan load.Report
+	*loadtest.Traffic
+	t testing.TB
 }
 
 func (b *balancer) traffic() *traffic {
-	t := b.s.t
-	t.Helper()
-	gen, err := load.New(load.Options{URL: "http://" + b.nginx.Listen[0] + "/", Rate: rate, Conns: 8, PostShare: 0.25, Body: []byte("an order")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	tr := &traffic{t: t, gen: gen, cancel: cancel, report: make(chan load.Report, 1)}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r, err := gen.Run(ctx)
-		if err != nil {
-			t.Error(err)
-		}
-		tr.report <- r
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	return tr
+	b.s.t.Helper()
+	opts := load.Options{URL: "http://" + b.nginx.Listen[0] + "/", Rate: rate, Conns: 8, PostShare: 0.25, Body: []byte("an order")}
+	return &traffic{loadtest.Start(b.s.t, opts), b.s.t}
 }
 
 // wantReaches waits until each of the nodes has answered requests that came after this call.
 func (tr *traffic) wantReaches(ids ...string) {
 	tr.t.Helper()
-	before := tr.gen.Counts()
+	before := tr.Counts()
 	serverstest.Eventually(tr.t, soon, func() error {
-		since := tr.gen.Counts().Sub(before)
+		since := tr.Counts().Sub(before)
 		for _, id := range ids {
 			if since.ByNode[id] < 5 {
 				return fmt.Errorf("answers since then %v, want some of %v", since.ByNode, ids)
@@ -65,9 +44,9 @@ func (tr *traffic) wantReaches(ids ...string) {
 // goOn waits until the traffic of so long a time has been answered: the clock of stories that need one.
 func (tr *traffic) goOn(d time.Duration) {
 	tr.t.Helper()
-	want := tr.gen.Counts().Sent + int64(d.Seconds()*rate)
+	want := tr.Counts().Sent + int64(d.Seconds()*rate)
 	serverstest.Eventually(tr.t, d+soon, func() error {
-		if got := tr.gen.Counts().Sent; got < want {
+		if got := tr.Counts().Sent; got < want {
 			return fmt.Errorf("%d requests sent, want %d", got, want)
 		}
 		return nil
@@ -78,8 +57,7 @@ func (tr *traffic) goOn(d time.Duration) {
 // keep-alive connections at a reload without a word, and a POST that is on its way then may not be repeated.
 func (tr *traffic) wantNoHarm() load.Report {
 	tr.t.Helper()
-	tr.cancel()
-	r := <-tr.report
+	r := tr.End()
 	get, post := r.ByMethod[http.MethodGet], r.ByMethod[http.MethodPost]
 	tr.t.Logf("%d GETs, %d of them repeated; %d POSTs, %d failed at reloads", get.Sent, get.Repeated, post.Sent, post.Failed)
 	if get.Failed > 0 || get.Sent == 0 || post.Sent == 0 || r.Failed != r.ByReason[string(load.ReasonClosed)] || r.Dropped > 0 {
