@@ -168,7 +168,7 @@ func how(v lbView) string { return dash(cmp.Or(v.Live, v.Apply)) }
 
 // busy is how much is under way on all nodes.
 func busy(v lbView) string {
-	if v.Live == "" {
+	if v.Live == "" || v.Busy == nil { // it does not count, or can't just now
 		return "-"
 	}
 	n := 0

@@ -42,6 +42,7 @@ func (l *LB) ack(ctx context.Context) {
 	}
 	now := time.Now()
 	state, blind := l.engine.State(ctx)
+	looked := time.Since(now)
 	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
 		Blind: !state.Up() || !l.serving || blind != nil, Draining: state.Draining, Apply: "reload", Refused: l.refuses, Busy: state.Busy}
@@ -70,7 +71,7 @@ func (l *LB) ack(ctx context.Context) {
 	case !state.Up():
 		l.acks.next = now.Add(drainingSlow)
 	case state.Draining > 0 || state.Live != "" && (state.Generation < l.running.N || len(l.unserved(state.Busy)) > 0):
-		l.acks.next = now.Add(drainingPoll)
+		l.acks.next = now.Add(max(drainingPoll, 10*looked)) // a look may be long where a host has many connections
 		if now.Sub(l.lastChange) > drainingSoon {
 			l.acks.next = now.Add(drainingSlow)
 		}

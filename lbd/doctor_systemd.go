@@ -41,8 +41,8 @@ func (d *doctor) checkSystemd(ctx context.Context) {
 	case lbd["UnitFileState"] == "disabled":
 		d.add(finding{Code: "lbd-unit", Level: levelWarning, What: "lbd.service is not enabled", Means: "After a reboot nobody follows the pool.",
 			Where: inShell, Fix: "systemctl enable lbd"})
-	case !slices.Contains(strings.Fields(lbd["After"]), "nginx.service") && nginx["LoadState"] == "loaded":
-		d.add(finding{Code: "lbd-unit", Level: levelNote, What: "lbd.service is not ordered after nginx.service",
+	case !slices.Contains(strings.Fields(lbd["After"]+" "+lbd["Before"]), "nginx.service") && nginx["LoadState"] == "loaded":
+		d.add(finding{Code: "lbd-unit", Level: levelNote, What: "lbd.service and nginx.service are in no order",
 			Means: "At boot lbd may find Nginx down and install without a reload; it mends that at its next resync.",
 			Where: "with systemctl edit lbd", Fix: "[Unit]\nAfter=nginx.service"})
 	default:
@@ -112,7 +112,7 @@ func below(path, dir string) bool {
 func unit(ctx context.Context, name string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemctl", "show", name+".service", "--property=LoadState,ActiveState,UnitFileState,After,User,ProtectSystem,ReadWritePaths,StateDirectory").Output()
+	out, err := exec.CommandContext(ctx, "systemctl", "show", name+".service", "--property=LoadState,ActiveState,UnitFileState,After,Before,User,ProtectSystem,ReadWritePaths,StateDirectory").Output()
 	if err != nil {
 		return nil, err
 	}

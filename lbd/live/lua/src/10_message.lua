@@ -1,4 +1,4 @@
--- The message: what lbd sends and what a seed holds. docs/live-lua.md has its form.
+-- The message: what lbd sends and what a seed holds. lbd/live/message.go has its form.
 -- decode() is the only door: what it lets in can't make a request fail later.
 
 local MESSAGE_BYTES, MESSAGE_PEERS, MAX_SLOT = 4194304, 10000, 16383
