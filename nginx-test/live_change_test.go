@@ -2,10 +2,13 @@ package nginxtest
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,5 +94,59 @@ func TestLiveGivenUpDuringADrain(t *testing.T) {
 	}
 	if got := <-slow; got != "200 web1" {
 		t.Errorf("the slow request: %s", got)
+	}
+}
+
+// An upstream is added and another one's balance method changes while a node is frozen: that is a reload, the peers of
+// both are right before and after it, and changes of peers are live again.
+func TestLiveUpstreamIsAdded(t *testing.T) {
+	for _, tc := range []struct{ engine, debian string }{{"lua", ""}, {"resolve", "sid"}} {
+		t.Run(tc.engine, func(t *testing.T) {
+			t.Parallel()
+			other := servers.Loopback(serverstest.Ports(t, 1)[0])
+			s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: tc.engine, debian: tc.debian, files: map[string]string{
+				"conf.d/upstream.conf": "upstream app_backend { server 127.0.0.1:9 down; }\n",
+				"conf.d/other.conf":    "upstream other { server 127.0.0.1:9 down; }\n",
+				"conf.d/site.conf":     "server { listen " + other + "; location / { proxy_pass http://other; } }\n",
+			}})
+			traffic := s.traffic()
+			s.bbctl("freeze", "web1", "--wait")
+			frozen := time.Now()
+			folder := filepath.Dir(s.output)
+			s.configure(strings.Replace(read(t, s.balancer.conf), "upstreams: [{name: app_backend, output: "+s.output+"}]",
+				"upstreams: [{name: app_backend, output: "+s.output+", balance: round_robin}, {name: other, output: "+folder+"/other.conf}]", 1))
+			s.lbd.signal(syscall.SIGHUP)
+			from := func(want ...string) {
+				t.Helper()
+				serverstest.Eventually(t, soon, func() error {
+					got := map[string]bool{}
+					for range 20 {
+						code, _, node, err := get(t.Context(), "http://"+other)
+						if err != nil || code != 200 {
+							return fmt.Errorf("%d %w", code, err)
+						}
+						got[node] = true
+					}
+					if nodes := slices.Sorted(maps.Keys(got)); !slices.Equal(nodes, want) {
+						return fmt.Errorf("%v answer, want %v", nodes, want)
+					}
+					return nil
+				})
+			}
+			from("web2")
+			s.want("/readyz", 200)
+			s.nodes["web1"].wantNoMore(frozen)
+			reloads := s.reloads()
+			s.bbctl("unfreeze", "web1", "--wait")
+			from("web1", "web2")
+			traffic.wantReaches("web1", "web2")
+			s.bbctl("freeze", "web2", "--wait")
+			from("web1")
+			s.wantAnswersFrom("web1")
+			if now := s.reloads(); now != reloads {
+				t.Errorf("%d reloads for changes of the set", now-reloads)
+			}
+			traffic.wantNoHarm()
+		})
 	}
 }
