@@ -72,10 +72,7 @@ func TestLiveGivenUpDuringADrain(t *testing.T) {
 	<-web1.began
 	s.node("web2")
 	s.wantAckOf("web2")
-	frozen := make(chan result, 1)
-	go func() {
-		frozen <- run(t, s.dir, "bbctl", "--redis-url", s.redis.URL(), "freeze", "web1", "--wait", "--deadline", "60s")
-	}()
+	frozen := s.freezing("web1")
 	s.wantAnswersFrom("web2")
 	if err := os.Remove(filepath.Join(s.balancer.dir, "state", "live", "live.sock")); err != nil {
 		t.Fatal(err)
@@ -83,11 +80,7 @@ func TestLiveGivenUpDuringADrain(t *testing.T) {
 	s.node("web3") // a change that can't go in live
 	s.want("/status", 200, `"name": "reload"`)
 	s.wantAckOf("web3")
-	select {
-	case r := <-frozen:
-		t.Fatalf("freeze --wait has returned with a request under way: %v", r)
-	case <-time.After(2 * time.Second):
-	}
+	wantWaiting(t, frozen, 2*time.Second)
 	close(web1.letGo)
 	if r := <-frozen; r.code != 0 {
 		t.Errorf("freeze --wait: %v", r)

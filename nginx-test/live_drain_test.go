@@ -83,17 +83,10 @@ func TestLiveDrainWaitsForRequests(t *testing.T) {
 	if out := s.bbctl("lbs", "-o", "json"); !strings.Contains(out, `"web1": 1`) || !strings.Contains(out, `"live": "lua"`) {
 		t.Errorf("bbctl lbs does not show the request: %s", out)
 	}
-	frozen := make(chan result, 1)
-	go func() {
-		frozen <- run(t, s.dir, "bbctl", "--redis-url", s.redis.URL(), "freeze", "web1", "--wait", "--deadline", "20s")
-	}()
+	frozen := s.freezing("web1")
 	other := s.get()
 	<-web2.began // new requests go elsewhere
-	select {
-	case r := <-frozen:
-		t.Fatalf("freeze --wait has returned with a request under way: %v", r)
-	case <-time.After(200 * time.Millisecond):
-	}
+	wantWaiting(t, frozen, 200*time.Millisecond)
 	close(web1.letGo)
 	if r := <-frozen; r.code != 0 {
 		t.Errorf("freeze --wait: %v", r)
@@ -118,6 +111,25 @@ func TestLiveDrainWaitsForRequests(t *testing.T) {
 	}
 	s.bbctl("unfreeze", "web2", "--wait")
 	s.bbctl("freeze", "web3", "--wait", "--deadline", "10s")
+}
+
+// freezing freezes a node, and sends what came of the wait for its drain.
+func (s *site) freezing(id string) <-chan result {
+	done := make(chan result, 1)
+	go func() {
+		done <- run(s.t, s.dir, "bbctl", "--redis-url", s.redis.URL(), "freeze", id, "--wait", "--deadline", "60s")
+	}()
+	return done
+}
+
+// wantWaiting fails the test if a freeze returns within d: there is a request under way.
+func wantWaiting(t *testing.T, frozen <-chan result, d time.Duration) {
+	t.Helper()
+	select {
+	case r := <-frozen:
+		t.Fatalf("freeze --wait has returned with a request under way: %v", r)
+	case <-time.After(d):
+	}
 }
 
 // wantAckOf waits until lbd has said that it serves a node.
