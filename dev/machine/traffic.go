@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -57,7 +58,8 @@ func (m *Machine) Serves(t testing.TB, url string, state func() string, backends
 	want, got := strings.Join(backends, " "), ""
 	Eventually(t, "nginx sends to "+want, func() bool {
 		seen := map[string]bool{}
-		for range 10 {
+		for range 20 {
+			time.Sleep(rand.N(2 * time.Millisecond)) // in step with other traffic it would meet every second backend alone
 			if code, name, err := get(c, url); err == nil && code == http.StatusOK {
 				seen[name] = true
 			}
