@@ -40,6 +40,7 @@ func (l *LB) ack(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	risk := l.secure()
 	now := time.Now()
 	state, blind := l.engine.State(ctx)
 	looked := time.Since(now)
@@ -49,6 +50,9 @@ func (l *LB) ack(ctx context.Context) {
 	if state.Live != "" {
 		a.Apply, a.Live, a.Rev = "live", state.Live, l.revAt(state.Generation)
 	}
+	if risk != nil {
+		a.Rev = min(a.Rev, l.secured)
+	}
 	for _, w := range state.Old {
 		a.Old = append(a.Old, pool.OldWorker(w))
 	}
@@ -57,6 +61,8 @@ func (l *LB) ack(ctx context.Context) {
 		a.Blind, a.Error = true, l.acks.rival.Error()
 	case l.lastErr != nil:
 		a.Error = l.lastErr.Error()
+	case risk != nil:
+		a.Error = risk.Error()
 	case blind != nil:
 		a.Error = "can't see nginx: " + blind.Error()
 	case state.Unseen && state.Draining > 0 && state.ShutdownTimeout == 0:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -74,32 +75,27 @@ func (g *saved) put(p *Plan, upstreams []*upstream) {
 	p.hash = hashOf(p.Files)
 }
 
-// archive keeps generations in a folder of state_dir: the last verified ones in N.json, and one that was installed while
-// Nginx was not running in installed.json.
+// archive keeps generations in a folder of state_dir: the last verified ones in N.json, and in installed.json one that was
+// installed while Nginx was not running, or could not wait for its turn to be kept.
 type archive struct{ dir string }
 
 func archiveIn(stateDir string) archive { return archive{dir: filepath.Join(stateDir, "generations")} }
 
 func (a archive) path(g *saved) string {
 	if !g.Verified {
-		return filepath.Join(a.dir, "installed.json")
+		return a.installed()
 	}
 	return a.verified(g.N)
 }
+
+func (a archive) installed() string { return filepath.Join(a.dir, "installed.json") }
 
 func (a archive) verified(n int64) string { return filepath.Join(a.dir, fmt.Sprintf("%d.json", n)) }
 
 // put writes g, whole or not at all, and drops what is older than the last verified ones; pinned stays.
 func (a archive) put(g *saved, pinned int64) error {
-	text, err := json.Marshal(g)
-	if err != nil {
-		return fmt.Errorf("encode generation %d: %w", g.N, err)
-	}
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
-		return fmt.Errorf("keep generation %d: %w", g.N, err)
-	}
-	if err := writeState(a.path(g), text); err != nil {
-		return fmt.Errorf("keep generation %d: %w", g.N, err)
+	if err := a.write(a.path(g), g); err != nil {
+		return err
 	}
 	numbers, err := a.numbers()
 	errs := []error{err}
@@ -109,6 +105,23 @@ func (a archive) put(g *saved, pinned int64) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// note writes g beside those that are kept, for a restart alone: the next put takes its place.
+func (a archive) note(g *saved) error { return a.write(a.installed(), g) }
+
+func (a archive) write(path string, g *saved) error {
+	text, err := json.Marshal(g)
+	if err != nil {
+		return fmt.Errorf("encode generation %d: %w", g.N, err)
+	}
+	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+		return fmt.Errorf("keep generation %d: %w", g.N, err)
+	}
+	if err := writeState(path, text); err != nil {
+		return fmt.Errorf("keep generation %d: %w", g.N, err)
+	}
+	return nil
 }
 
 // numbers are those of the verified generations there are, newest first.
@@ -177,7 +190,7 @@ func (a archive) newest() (newest *saved, err error) {
 		}
 		errs = append(errs, err)
 	}
-	installed, err := readSaved(a.path(&saved{}))
+	installed, err := readSaved(a.installed())
 	switch {
 	case err == nil && (newest == nil || installed.N > newest.N):
 		newest = installed
@@ -213,6 +226,7 @@ func (l *LB) save() {
 		return
 	}
 	err := l.archive.put(g, l.pin.number())
+	l.recorded(g, err)
 	if old := l.unsaved; err == nil && old != nil && old.N != g.N && old.Hash == g.Hash && old.N != l.pin.number() {
 		_ = os.Remove(l.archive.path(old)) // it is the same, under a former number
 	}
@@ -222,6 +236,56 @@ func (l *LB) save() {
 		l.saveNext = now.Add(max(l.cfg.Timing.MinInterval, time.Second))
 	}
 	l.say.change("memory", err, "can't remember what is served: after a restart the guard begins anew", "what is served is remembered again")
+}
+
+// recorded notes what came of writing g for a restart.
+func (l *LB) recorded(g *saved, err error) {
+	if l.recordErr = err; err == nil {
+		l.record = g
+	}
+}
+
+// secure makes sure that a restart of lbd, with Redis away, would put back no server that was taken out, before anybody is
+// told that it is out. It returns what keeps it from that; the revision to tell of is l.secured then.
+func (l *LB) secure() error {
+	if l.last.drops(l.record) {
+		if time.Now().Before(l.saveNext) {
+			if l.recordErr == nil { // else save tries again, when it is time
+				l.recorded(l.last, l.archive.note(l.last))
+			}
+		} else {
+			l.save()
+		}
+		if l.recordErr != nil {
+			return fmt.Errorf("can't remember what is served, and a restart of lbd might serve again what was taken out: %w", l.recordErr)
+		}
+	}
+	l.secured = l.rev
+	return nil
+}
+
+// drops reports whether a server that former sends to is not in g, or is elsewhere.
+func (g *saved) drops(former *saved) bool {
+	if g == former || g == nil || former == nil {
+		return false
+	}
+	type seat struct{ upstream, id string }
+	now := map[seat]netip.AddrPort{}
+	for _, u := range g.Upstreams {
+		for _, s := range u.Servers {
+			if isUp(s) {
+				now[seat{u.Name, s.ID}] = s.Addr
+			}
+		}
+	}
+	for _, u := range former.Upstreams {
+		for _, s := range u.Servers {
+			if isUp(s) && now[seat{u.Name, s.ID}] != s.Addr {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // writeState writes a file of state_dir, whole or not at all.

@@ -33,6 +33,7 @@ type fakePool struct {
 	slow  time.Duration // what a look takes
 	full  error         // what every write is answered with
 	ttl   time.Duration // of heartbeats; default an hour
+	onAck func(rev int64)
 }
 
 func (f *fakePool) Snapshot(context.Context) (*pool.Snapshot, error) {
@@ -68,6 +69,12 @@ func (f *fakePool) Watch(ctx context.Context, fn func(pool.Wake)) error {
 }
 
 func (f *fakePool) WriteAck(_ context.Context, a pool.Ack, _ time.Duration) (string, error) {
+	f.mu.Lock()
+	hook := f.onAck
+	f.mu.Unlock()
+	if hook != nil {
+		hook(a.Rev)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.full != nil {
@@ -122,7 +129,8 @@ type fakeEngine struct {
 	applied []string // when, and with which servers
 	refuse  func(text string) error
 	start   time.Time
-	former  int // old generations that have workers left
+	former  int  // old generations that have workers left
+	quick   bool // it needs no reload
 }
 
 func (e *fakeEngine) Test(_ context.Context, p *Plan) error { return e.refuse(text(p)) }
@@ -157,7 +165,12 @@ func (e *fakeEngine) serving() string {
 	return serversIn(e.live)
 }
 
-func (e *fakeEngine) Reloads(*Plan) bool                 { return true }
+func (e *fakeEngine) Reloads(*Plan) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.quick
+}
+
 func (e *fakeEngine) Ahead(context.Context, *Plan) error { return nil }
 func (e *fakeEngine) Close() error                       { return nil }
 

@@ -58,8 +58,9 @@ func (l *LB) recall() error {
 	if l.last, err = l.archive.newest(); err != nil {
 		errs = append(errs, err)
 	}
-	if l.last != nil {
-		l.wanted, l.lastKept = l.last.generation, true
+	if l.record = l.last; l.last != nil {
+		_, err := os.Stat(l.archive.path(l.last)) // it may only have been noted
+		l.wanted, l.lastKept = l.last.generation, err == nil
 	}
 	l.findOrphans()
 	l.sight.ttl = map[string]time.Duration{}
