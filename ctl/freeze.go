@@ -22,8 +22,8 @@ With --wait it returns once every load balancer is proven to send nothing to the
 workers of its Nginx included. A silent one blocks: its Nginx may still be sending. One that is gone
 for good is taken out by: bbctl lbs forget ID
 
-Exit codes: 0 done · 1 no load balancer to wait for · 3 a node does not exist ·
-4 --deadline passed, the nodes stay frozen`,
+Exit codes: 0 done · 1 no load balancer to wait for, or a node was unfrozen meanwhile ·
+3 a node does not exist · 4 --deadline passed, the nodes stay frozen`,
 		Example: `  bbctl freeze web3 --reason "kernel update"
   bbctl freeze web1 web2 --wait --deadline 1m
   bbctl freeze --dc dc2 --dry-run`,

@@ -52,7 +52,10 @@ func (r *rollout) failedAt(out outcome, n planned, at string, err error) outcome
 		}
 	}
 	left := leftIn(at, n.keep, err)
-	if !n.keep && at != serving && at != freezing {
+	var back *pool.UnfrozenError
+	if errors.As(err, &back) { // as with a freeze: what another operator does meanwhile stays
+		left = "it is in service, its update was not begun"
+	} else if !n.keep && at != serving && at != freezing {
 		// Bounded, and without the command line's ctx: the node has to say why it is out.
 		ctx, cancel := context.WithTimeout(context.Background(), r.s.timeout)
 		defer cancel()

@@ -102,12 +102,14 @@ func blocking(blockers []pool.Blocker) string {
 	return strings.Join(parts, "; ")
 }
 
-// drain waits until no load balancer sends to the node; with --force, no longer than the time for it.
+// drain waits until no load balancer sends to the node; with --force, no longer than the time for it. A node that is back
+// in traffic is not forced.
 func (r *rollout) drain(ctx context.Context, id string, rev int64) error {
 	wait, cancel := context.WithTimeout(ctx, r.u.drainTimeout)
 	defer cancel()
 	err := r.s.pool.WaitDrained(wait, rev, []string{id}, r.report(id))
-	if err != nil && r.u.force && ctx.Err() == nil {
+	var back *pool.UnfrozenError
+	if err != nil && r.u.force && ctx.Err() == nil && !errors.As(err, &back) {
 		r.news <- stage{id: id, note: "goes on by --force, not drained: " + waited(err)}
 		return nil
 	}

@@ -71,23 +71,32 @@ func (s *session) wait(ctx context.Context, all outcomes, g goal, deadline time.
 	news := progress{s: s, began: time.Now(), said: map[string]string{}}
 	err := g.until(ctx, news.report)
 	took := s.now().Sub(began).Seconds()
-	confirmed, code := err == nil, cli.Done
-	if errors.Is(err, context.DeadlineExceeded) {
+	missed, not, code := g.ids, g.not, cli.Failed
+	var back *pool.UnfrozenError
+	switch {
+	case err == nil:
+		missed = nil
+	case errors.As(err, &back):
+		missed, not = back.IDs(), "not drained"
+	case errors.Is(err, context.DeadlineExceeded):
 		code = cli.Deadline
-	} else if err != nil {
-		code = cli.Failed
 	}
 	for i := range all {
-		if !slices.Contains(g.ids, all[i].ID) {
+		out := &all[i]
+		if !slices.Contains(g.ids, out.ID) {
 			continue
 		}
-		all[i].Confirmed, all[i].code = &confirmed, max(all[i].code, code)
-		if confirmed && !s.output.data() {
-			fmt.Fprintf(s.stdout, "%s: %s (%.2f s)\n", all[i].ID, g.done, took)
+		confirmed := !slices.Contains(missed, out.ID)
+		out.Confirmed = &confirmed
+		switch {
+		case !confirmed:
+			out.code = max(out.code, code)
+		case !s.output.data():
+			fmt.Fprintf(s.stdout, "%s: %s (%.2f s)\n", out.ID, g.done, took)
 		}
 	}
 	if err != nil {
-		s.say("%s: %s: %s", strings.Join(g.ids, ", "), g.not, news.whyNot(err, deadline))
+		s.say("%s: %s: %s", strings.Join(missed, ", "), not, news.whyNot(err, deadline))
 	}
 }
 
@@ -125,7 +134,7 @@ func (p *progress) say(blockers []pool.Blocker) (names []string) {
 func (p *progress) whyNot(err error, deadline time.Duration) string {
 	var we *pool.WaitError
 	if !errors.As(err, &we) {
-		return err.Error()
+		return cli.Printable(err.Error(), 1000)
 	}
 	missing := p.say(we.Blockers)
 	why := "interrupted"

@@ -45,16 +45,25 @@ func (e *WaitError) Unwrap() error { return e.Err }
 
 // WaitDrained returns nil once no load balancer sends anything to ids any more: every one ever seen and not forgotten
 // is proven to serve revision rev or a later one, holds none of ids against it, has had no old worker left since, and
-// where it counts requests has none under way on ids.
+// where it counts requests has none under way on ids; and none of ids is to get traffic again by then.
 // One that is silent blocks: its Nginx may still be sending. rev is the Change.Rev of the freezes, the highest of them.
 //
 // ctx should have a deadline; its end makes a *WaitError that names who is missing. ErrNoLB means that there is nobody
-// to wait for. An error of Redis is waited out, as a Blocker. report, if not nil, is called after each look that found
-// blockers, from this goroutine.
+// to wait for, an *UnfrozenError that some of ids are back in traffic. An error of Redis is waited out, as a Blocker.
+// report, if not nil, is called after each look that found blockers, from this goroutine.
 func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report func([]Blocker)) error {
 	// Old workers of a later reload never knew the nodes: once none was left, later ones do not count.
 	ended := map[string]bool{}
-	return p.waitLBs(ctx, report, func(b *LB) Blocker {
+	stillOut := func() (bool, error) {
+		newest, err := p.stillOut(ctx, rev, ids)
+		if err == nil && newest > rev { // one was back for a moment: all that was proven is older than that
+			rev = newest
+			clear(ended)
+			return false, nil
+		}
+		return err == nil, err
+	}
+	return p.waitLBs(ctx, report, stillOut, func(b *LB) Blocker {
 		switch {
 		case b.Silent:
 			return Blocker{Why: silence(b) + ", its Nginx may still send", Unseen: true}
@@ -97,7 +106,7 @@ func busyOn(b *LB, ids []string) string {
 // WaitServed is WaitDrained for a change that adds: it returns nil once every load balancer serves revision rev or a
 // later one and refuses none of ids. An Ack names 100 refused nodes at most: of those beyond nobody says so.
 func (p *Pool) WaitServed(ctx context.Context, rev int64, ids []string, report func([]Blocker)) error {
-	return p.waitLBs(ctx, report, func(b *LB) Blocker {
+	return p.waitLBs(ctx, report, nil, func(b *LB) Blocker {
 		switch {
 		case b.Silent:
 			return Blocker{Why: silence(b), Unseen: true}
@@ -113,26 +122,37 @@ func (p *Pool) WaitServed(ctx context.Context, rev int64, ids []string, report f
 	})
 }
 
-// waitLBs looks until look finds no reason (Why "") with any load balancer. Acks are not announced by an event, so it
-// looks every 20 ms for a second, in which most reloads are over, and less and less often later, down to every 250 ms.
-func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), look func(*LB) Blocker) error {
+// waitLBs looks until look finds no reason (Why "") with any load balancer, and done, if not nil, agrees then. Acks are
+// not announced by an event, so it looks every 20 ms for a second, in which most reloads are over, and less and less
+// often later, down to every 250 ms.
+func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), done func() (bool, error), look func(*LB) Blocker) error {
 	var blockers []Blocker
 	began, pause := time.Now(), 20*time.Millisecond
 	for {
+		ended := false
 		lbs, err := p.LBs(ctx)
+		if err == nil && len(lbs) == 0 {
+			return ErrNoLB
+		}
+		if err == nil {
+			blockers = blocking(lbs, look)
+			ended = len(blockers) == 0
+		}
+		if ended && done != nil {
+			ended, err = done()
+		}
+		var back *UnfrozenError
 		switch {
 		case ctx.Err() != nil:
 			return &WaitError{Blockers: blockers, Err: ctx.Err()}
+		case errors.As(err, &back):
+			return err
 		case err != nil:
 			blockers = []Blocker{{Why: err.Error()}}
-		case len(lbs) == 0:
-			return ErrNoLB
-		default:
-			if blockers = blocking(lbs, look); len(blockers) == 0 {
-				return nil
-			}
+		case ended:
+			return nil
 		}
-		if report != nil {
+		if report != nil && len(blockers) > 0 {
 			report(blockers)
 		}
 		select {

@@ -1,0 +1,68 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// UnfrozenError ends a wait for nodes to drain of which some get traffic again: somebody has unfrozen them, or Redis has
+// lost their freeze. The others are drained.
+type UnfrozenError struct {
+	By map[string]string // who did it, by node: free text, "" when that is not known
+}
+
+// IDs are the nodes that get traffic again, sorted.
+func (e *UnfrozenError) IDs() []string { return slices.Sorted(maps.Keys(e.By)) }
+
+func (e *UnfrozenError) Error() string {
+	var words []string
+	for _, id := range e.IDs() {
+		if by := e.By[id]; by != "" {
+			words = append(words, fmt.Sprintf("%s was unfrozen meanwhile (by %s)", id, by))
+		} else {
+			words = append(words, id+" gets traffic again: its freeze is gone")
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// stillOut looks whether nodes that load balancers have let go of, as of revision rev, are still to get no traffic; the
+// error is an *UnfrozenError if not. newest is the revision of the last change to any of them: one that was back in
+// between is out since then only.
+func (p *Pool) stillOut(ctx context.Context, rev int64, ids []string) (newest int64, err error) {
+	nodes, err := p.some(ctx, ids, statusFields)
+	if err != nil {
+		return 0, err
+	}
+	var back []string
+	for i := range nodes {
+		if n := &nodes[i]; n.Wanted() {
+			back = append(back, n.ID)
+		} else {
+			newest = max(newest, n.Rev)
+		}
+	}
+	if len(back) == 0 || newest > rev {
+		return newest, nil
+	}
+	return newest, &UnfrozenError{By: p.whoUnfroze(ctx, rev, back)}
+}
+
+// whoUnfroze looks into the events since a revision, as far as this user may read them: it is for people only.
+func (p *Pool) whoUnfroze(ctx context.Context, since int64, ids []string) map[string]string {
+	const newest = 1000 // events: it was just now
+	recs, _ := p.Events(ctx, "", newest)
+	by := map[string]string{}
+	for _, id := range ids {
+		by[id] = ""
+	}
+	for _, r := range recs {
+		if _, asked := by[r.NodeID]; asked && r.Kind == NodeUnfrozen && r.Rev > since {
+			by[r.NodeID] = r.By
+		}
+	}
+	return by
+}

@@ -1,0 +1,99 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/bazbeans/bazbeans/pool"
+)
+
+// frozenPair registers and freezes two nodes, and returns a wait for both to drain.
+func (w world) frozenPair(t *testing.T) (rev int64, drained func(context.Context, func([]pool.Blocker)) error) {
+	t.Helper()
+	for _, id := range []string{"web1", "web2"} {
+		w.register(t, id)
+		c, err := w.Freeze(t.Context(), id, "ann", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rev = c.Rev
+	}
+	return rev, func(ctx context.Context, report func([]pool.Blocker)) error {
+		return w.WaitDrained(ctx, rev, []string{"web1", "web2"}, report)
+	}
+}
+
+// A node that gets traffic again is not drained, whatever revision the load balancers have acked.
+func TestWaitDrainedOfANodeThatIsBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		back func(t *testing.T, w world)
+		by   map[string]string
+		says string
+	}{
+		"unfrozen by somebody": {func(t *testing.T, w world) {
+			if _, err := w.Unfreeze(t.Context(), "web1", "bob"); err != nil {
+				t.Fatal(err)
+			}
+		}, map[string]string{"web1": "bob"}, "web1 was unfrozen meanwhile (by bob)"},
+		"its freeze lost in a failover": {func(t *testing.T, w world) {
+			if _, err := w.Unfreeze(t.Context(), "web1", "bob"); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.rdb.Del(t.Context(), "bazbeans:events").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}, map[string]string{"web1": ""}, "web1 gets traffic again: its freeze is gone"},
+	} {
+		onEach(t, name, func(t *testing.T, w world) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			rev, drained := w.frozenPair(t)
+			w.ack(t, pool.Ack{ID: "lb1", Rev: rev - 1})
+			wait := startWait(ctx, drained)
+			wait.want(t, pool.Blocker{LB: "lb1", Why: servesRev(rev - 1)})
+			c.back(t, w)
+			w.ack(t, pool.Ack{ID: "lb1", Rev: w.node(t, "web1").Rev})
+			err := wait.end(t)
+			var back *pool.UnfrozenError
+			if !errors.As(err, &back) || !maps.Equal(back.By, c.by) || err.Error() != c.says {
+				t.Errorf("got %v, want %q", err, c.says)
+			}
+		})
+	}
+}
+
+// One that was back for a moment is drained when that moment is over for all load balancers, their old workers included.
+func TestWaitDrainedOfANodeThatWasBack(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		rev, drained := w.frozenPair(t)
+		w.ack(t, pool.Ack{ID: "lb1", Rev: rev}) // no old worker was left of then
+		w.ack(t, pool.Ack{ID: "lb2", Rev: rev - 1})
+		wait := startWait(ctx, drained)
+		wait.want(t, pool.Blocker{LB: "lb2", Why: servesRev(rev - 1)})
+		between, err := w.Unfreeze(ctx, "web1", "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := w.Freeze(ctx, "web1", "ann", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ack(t, pool.Ack{ID: "lb2", Rev: between.Rev})
+		wait.want(t, pool.Blocker{LB: "lb1", Why: servesRev(rev)}, pool.Blocker{LB: "lb2", Why: servesRev(between.Rev)})
+		w.ack(t, pool.Ack{ID: "lb1", Rev: again.Rev, Draining: 1})
+		w.ack(t, pool.Ack{ID: "lb2", Rev: again.Rev})
+		wait.want(t, pool.Blocker{LB: "lb1", Why: "1 old worker still draining"})
+		w.ack(t, pool.Ack{ID: "lb1", Rev: again.Rev})
+		if err := wait.end(t); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func servesRev(rev int64) string { return fmt.Sprintf("still serves rev %d", rev) }
