@@ -136,13 +136,13 @@ const (
 // node takes one node through all stages. ctx ends at the second Ctrl-C.
 func (r *rollout) node(ctx context.Context, n planned) (out outcome) {
 	began := time.Now()
-	at := ""
+	at := freezing
 	step := func(name string) {
 		at = name
 		r.news <- stage{id: n.ID, name: name}
 	}
 	out = outcome{ID: n.ID}
-	err := r.steps(ctx, n, &out, step)
+	err := r.steps(ctx, &n, &out, step)
 	out.Seconds = time.Since(began).Seconds()
 	var others *pool.OthersFreezeError
 	switch {
@@ -161,11 +161,14 @@ func (r *rollout) node(ctx context.Context, n planned) (out outcome) {
 	return out
 }
 
-func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(string)) error {
+func (r *rollout) steps(ctx context.Context, n *planned, out *outcome, step func(string)) error {
+	if err := r.lookAgain(ctx, n); err != nil {
+		return err
+	}
 	p, rev := r.s.pool, n.Rev
 	if !n.keep {
 		step(freezing)
-		c, err := r.freeze(ctx, n)
+		c, err := r.freeze(ctx, *n)
 		if err != nil {
 			return err
 		}
@@ -176,11 +179,11 @@ func (r *rollout) steps(ctx context.Context, n planned, out *outcome, step func(
 		return err
 	}
 	step(doing)
-	if err := r.order(ctx, n, out); err != nil {
+	if err := r.order(ctx, *n, out); err != nil {
 		return err
 	}
 	step(checking)
-	if err := r.well(ctx, n); err != nil {
+	if err := r.well(ctx, *n); err != nil {
 		return err
 	}
 	if n.keep {

@@ -12,6 +12,22 @@ import (
 // mark is the reason of a freeze of this run.
 func (r *rollout) mark(text string) string { return "update " + r.plan.run + ": " + text }
 
+// lookAgain looks at a node that is to stay frozen when its turn has come. One whose freeze is gone since the run was
+// planned is in traffic: it is updated as any other. So is one that another run has frozen since, which freeze finds out.
+func (r *rollout) lookAgain(ctx context.Context, n *planned) error {
+	if !n.keep {
+		return nil
+	}
+	now, err := r.s.pool.Node(ctx, n.ID)
+	if err != nil {
+		return err
+	}
+	if n.keep = now.State() == pool.Frozen && (now.Freeze == nil || runOf(now.Freeze.Reason) == ""); n.keep {
+		n.Node = now
+	}
+	return nil
+}
+
 // freeze takes a node out for its update. A freeze that another operator put on it since the run was planned stays, and
 // keeps the run from the node; that of another run is taken over, if the node was named for that.
 func (r *rollout) freeze(ctx context.Context, n planned) (pool.Change, error) {

@@ -186,3 +186,24 @@ func TestFollow(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A node that somebody unfreezes meanwhile is not drained, and the others are.
+func TestFreezeWaitOfANodeThatIsUnfrozen(t *testing.T) {
+	s := newSite(t)
+	s.node("web1", true)
+	s.node("web2", true)
+	s.ack(pool.Ack{ID: "lb1", Rev: 5})
+	r := s.start("freeze", "web1", "web2", "--wait")
+	r.stderr.shows(t, "waiting for lb1: still serves rev 5\n")
+	if _, err := s.p.Unfreeze(t.Context(), "web2", "bob\x1b[2J"); err != nil {
+		t.Fatal(err)
+	}
+	s.ack(pool.Ack{ID: "lb1", Rev: late})
+	r.wantEnd(t, 1)
+	if got := r.stderr.String(); !strings.HasSuffix(got, "\nbbctl: web2: not drained: web2 was unfrozen meanwhile (by bob\\x1b[2J)\n") {
+		t.Error(got)
+	}
+	if got := seconds.ReplaceAllString(r.stdout.String(), "T"); got != "web1: frozen\nweb2: frozen\nweb1: drained, no load balancer sends to it any more (T)\n" {
+		t.Error(got)
+	}
+}
