@@ -134,7 +134,7 @@ func (c *commander) tell(ctx context.Context, j job) {
 		c.mu.Unlock()
 		return
 	}
-	if err := c.a.state.journal.told(j.result.ID); err != nil {
+	if err := c.a.state.journal.told(&j.result); err != nil {
 		c.a.log.Error("the journal can't be written", "error", err)
 	}
 	c.release(j.result.ID)

@@ -51,16 +51,18 @@ type job struct {
 // takeCommands carries commands out until ctx ends. What is taken after that, or not begun, goes back into the queue for
 // the agent that comes next.
 func (a *Agent) takeCommands(ctx context.Context) {
-	if err := a.openState(ctx); ctx.Err() != nil {
-		return
-	} else if err != nil {
-		a.log.Error("the journal of commands is not in order", "error", err)
-	}
+	err := a.openState(ctx)
 	defer func() {
 		if err := a.state.close(); err != nil {
 			a.log.Warn("close the journal", "error", err)
 		}
 	}()
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		a.log.Error("the journal of commands is not in order", "error", err)
+	}
 	c := &commander{a: a, hand: map[string]bool{}}
 	var running sync.WaitGroup
 	for i := range c.lanes {
@@ -154,26 +156,39 @@ func (c *commander) look(ctx context.Context, first bool) error {
 	return nil
 }
 
-// earlier is what a command of an earlier run came to.
+// earlier is what a command came to that was begun before: in an earlier run, or as Redis has forgotten.
 func (c *commander) earlier(e entry) pool.Result {
-	if e.Result != nil {
+	r := pool.Result{ID: e.ID, Node: c.a.cfg.NodeID, Type: e.Type, By: e.By, Started: e.Begun}
+	switch {
+	case e.Result != nil:
 		return *e.Result
+	case !e.Ended:
+		r.State, r.Ended = pool.Interrupted, time.Now()
+		r.Error = "the agent ended in the middle of it; it may have done a part, and is not run again"
+	case e.State == "": // noted by an agent that did not keep it
+		r.State, r.Error = pool.Unknown, "it had ended before, and is not run again; redis lost what came of it"
+	default:
+		r.State, r.Ended, r.Error = e.State, e.Over, "it had ended before, and is not run again; redis lost what it said"
 	}
-	return pool.Result{ID: e.ID, Node: c.a.cfg.NodeID, Type: e.Type, By: e.By, State: pool.Interrupted, Started: e.Begun, Ended: time.Now(),
-		Error: "the agent ended in the middle of it; it may have done a part, and is not run again"}
+	return r
 }
 
 // receive judges a command in hand and gives it to its lane. fresh says that it came from the queue just now: then one
 // that is here already was sent twice.
 func (c *commander) receive(ctx context.Context, t pool.Taken, fresh bool) {
+	has := c.has(t.ID)
+	e, known := c.a.state.journal.known(t.ID)
 	switch {
 	case t.Err != nil:
 		c.drop(ctx, t, t.Err.Error())
 		return
-	case c.has(t.ID) && !fresh:
+	case has && !fresh:
 		return
-	case c.has(t.ID), c.a.state.journal.known(t.ID):
+	case has, known:
 		c.drop(ctx, t, fmt.Sprintf("%s %s was seen before: it is not run twice", t.Type, t.ID))
+		if !has { // sent again, or given back by a Redis that went back in time: then its record says that it waits
+			c.tell(ctx, job{result: c.earlier(e)})
+		}
 		return
 	}
 	c.seq++

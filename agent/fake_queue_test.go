@@ -70,7 +70,9 @@ func (f *fakePool) Begin(ctx context.Context, _, _ string, t pool.Taken) (b pool
 func (f *fakePool) Finish(ctx context.Context, t pool.Taken, r pool.Result) error {
 	_, err := f.call(ctx, func() {
 		f.outOfHand(t)
-		f.results[r.Type] = r
+		if was := f.results[r.Type]; was.ID != r.ID || was.State == pool.Interrupted {
+			f.results[r.Type] = r // what has ended stays
+		}
 	})
 	return err
 }

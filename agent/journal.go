@@ -30,27 +30,29 @@ type journal struct {
 	entries map[string]entry
 }
 
-// entry is what is known of one command. Ended without Result: Redis knows what it came to.
+// entry is what is known of one command. Ended without Result: Redis was told what it came to.
 type entry struct {
-	ID     string       `json:"id"`
-	Type   string       `json:"type,omitempty"`
-	By     string       `json:"by,omitempty"`
-	Begun  time.Time    `json:"begun"`
-	Keep   time.Time    `json:"keep"` // until then the id is refused
-	Ended  bool         `json:"ended,omitempty"`
-	Result *pool.Result `json:"result,omitempty"` // not told yet
+	ID     string            `json:"id"`
+	Type   string            `json:"type,omitempty"`
+	By     string            `json:"by,omitempty"`
+	Begun  time.Time         `json:"begun"`
+	Keep   time.Time         `json:"keep"` // until then the id is refused
+	Ended  bool              `json:"ended,omitempty"`
+	Result *pool.Result      `json:"result,omitempty"` // not told yet
+	State  pool.CommandState `json:"state,omitempty"`  // that was told, since Redis may lose it
+	Over   time.Time         `json:"over,omitzero"`    // when it ended, if that was told
 }
 
 const journalMost = 20000 // entries; about 300 bytes each
 
 func newJournal() *journal { return &journal{entries: map[string]entry{}} }
 
-// known reports whether a command was begun before. It waits for no disk.
-func (j *journal) known(id string) bool {
+// known returns what is known of a command that was begun before. It waits for no disk.
+func (j *journal) known(id string) (entry, bool) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	_, ok := j.entries[id]
-	return ok
+	e, ok := j.entries[id]
+	return e, ok
 }
 
 // begin notes that a command is about to run. When it returns nil that is on the disk.
@@ -76,8 +78,10 @@ func (j *journal) end(id string, r *pool.Result) error {
 	return j.change(id, true, func(e *entry) { e.Ended, e.Result = true, r })
 }
 
-func (j *journal) told(id string) error {
-	return j.change(id, false, func(e *entry) { e.Ended, e.Result = true, nil }) // if that is lost, it is told once more
+func (j *journal) told(r *pool.Result) error {
+	return j.change(r.ID, false, func(e *entry) { // if that is lost, it is told once more
+		e.Ended, e.Result, e.State, e.Over = true, nil, r.State, r.Ended
+	})
 }
 
 func (j *journal) change(id string, sync bool, change func(*entry)) error {

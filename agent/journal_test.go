@@ -31,6 +31,13 @@ func begin(t *testing.T, j *journal, id string, keep time.Duration) {
 	}
 }
 
+func wantKnown(t *testing.T, j *journal, id string, want bool) {
+	t.Helper()
+	if _, ok := j.known(id); ok != want {
+		t.Errorf("%s is known: %t", id, ok)
+	}
+}
+
 func TestJournalRemembers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	j := open(t, path)
@@ -38,9 +45,10 @@ func TestJournalRemembers(t *testing.T) {
 	begin(t, j, "ended", time.Hour)
 	begin(t, j, "told", time.Hour)
 	begin(t, j, "old", -time.Hour)
+	over := time.Now()
 	for _, err := range []error{
-		j.end("ended", &pool.Result{ID: "ended", State: pool.Failed, Stdout: "x"}), j.end("told", &pool.Result{ID: "told"}), j.told("told"),
-		j.end("old", &pool.Result{ID: "old"}), j.told("old"), j.end("never begun", &pool.Result{}), j.told("never begun"),
+		j.end("ended", &pool.Result{ID: "ended", State: pool.Failed, Stdout: "x"}), j.end("told", &pool.Result{ID: "told"}), j.told(&pool.Result{ID: "told", State: pool.TimedOut, Ended: over}),
+		j.end("old", &pool.Result{ID: "old"}), j.told(&pool.Result{ID: "old"}), j.end("never begun", &pool.Result{}), j.told(&pool.Result{ID: "never begun"}),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -72,9 +80,10 @@ func TestJournalRemembers(t *testing.T) {
 			t.Errorf("untold: %s", got)
 		}
 		for id, want := range map[string]bool{"began": true, "ended": true, "told": true, "old": false, "half": false, "never begun": false} {
-			if ok := j.known(id); ok != want {
-				t.Errorf("%s is known: %t", id, ok)
-			}
+			wantKnown(t, j, id, want)
+		}
+		if e, _ := j.known("told"); e.State != pool.TimedOut || !e.Over.Equal(over) {
+			t.Errorf("what was told is forgotten: %+v", e)
 		}
 	}
 	if j.damaged != 0 {
@@ -92,7 +101,7 @@ func TestJournalStaysSmall(t *testing.T) {
 		if err := j.end(id, &pool.Result{Stdout: big}); err != nil {
 			t.Fatal(err)
 		}
-		if err := j.told(id); err != nil {
+		if err := j.told(&pool.Result{ID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,9 +120,9 @@ func TestJournalWrittenAnewHoldsTheLast(t *testing.T) {
 	if j.limit == 0 {
 		t.Fatal("not written anew")
 	}
-	if j = open(t, path); !j.known("first") || !j.known("last") {
-		t.Error("forgotten")
-	}
+	j = open(t, path)
+	wantKnown(t, j, "first", true)
+	wantKnown(t, j, "last", true)
 }
 
 func TestJournalIsBounded(t *testing.T) {
@@ -142,9 +151,7 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 	if err := j.begin(entry{ID: "C1", Keep: time.Now().Add(time.Hour)}); err == nil {
 		t.Error("noted nowhere")
 	}
-	if j.known("C1") {
-		t.Error("known, and not on the disk")
-	}
+	wantKnown(t, j, "C1", false)
 }
 
 // A write that failed leaves a file that still knows all; nothing begins until it can be written anew.
@@ -168,9 +175,7 @@ func TestJournalAfterAFailedWrite(t *testing.T) {
 	begin(t, j, "third", time.Hour)
 	j = open(t, path)
 	for id, want := range map[string]bool{"first": true, "lost": false, "second": true, "third": true} {
-		if j.known(id) != want {
-			t.Errorf("%s is known: %t", id, !want)
-		}
+		wantKnown(t, j, id, want)
 	}
 	if j.damaged != 0 || !j.entries["first"].Ended {
 		t.Errorf("%d lines damaged; %+v", j.damaged, j.entries["first"])
@@ -230,13 +235,12 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	begin(t, young, "room", time.Hour)
 	j = open(t, path)
 	for _, id := range append(noted, "room") {
-		if !j.known(id) {
-			t.Errorf("%s was begun and is forgotten", id)
-		}
+		wantKnown(t, j, id, true)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, journalTemp)); len(left) > 0 || j.known("full") {
-		t.Errorf("left %q, and what was refused is known: %t", left, j.known("full"))
+	if left, _ := filepath.Glob(filepath.Join(dir, journalTemp)); len(left) > 0 {
+		t.Errorf("left %q", left)
 	}
+	wantKnown(t, j, "full", false)
 }
 
 // What a journal that was not there, was wiped or damaged can't know, it does not claim to know after a restart either.
@@ -283,8 +287,9 @@ func TestJournalIsAskedWhileItIsWritten(t *testing.T) {
 	begin(t, j, "C1", time.Hour)
 	j.writing.Lock()
 	defer j.writing.Unlock()
-	if !j.known("C1") || len(j.untold()) != 1 {
-		t.Error("not known")
+	wantKnown(t, j, "C1", true)
+	if len(j.untold()) != 1 {
+		t.Error("its end is taken for told")
 	}
 }
 

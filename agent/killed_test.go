@@ -146,6 +146,58 @@ func TestAgentKilledAndRedisFlushed(t *testing.T) {
 	}
 }
 
+// A Redis that goes back in time (a failover to a replica that lagged, a crash) gives out again what ran already: it is
+// not run twice, and its record, which says that it waits, is put right. Also by the next run of the agent.
+func TestRedisGoesBackInTime(t *testing.T) {
+	t.Parallel()
+	srv := serverstest.Redis(t)
+	o := newOperator(t, dial(t, srv), srv.URL())
+	cfg, marks := guardedConfig(t, o, srv.URL())
+	first := startReal(t, cfg)
+	o.wait("active", "HGET", "bazbeans:node:n1:status", "status")
+	first.cancel()
+	<-first.ended
+	good, bad := o.sign(o.mark(cfg, "once"), o.key, nil), o.sign(order("exec", map[string]any{"argv": []any{cfg.Exec.Allow[0] + "x"}}), o.key, nil)
+	for _, c := range []pool.Command{good, bad} {
+		if err := o.pool.Send(t.Context(), "n1", c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys := []string{"bazbeans:command:" + good.ID, "bazbeans:command:" + bad.ID, queueKey} // the queue last: it is taken from at once
+	before := map[string]string{}
+	for _, key := range keys {
+		before[key] = o.do("DUMP", key)
+	}
+	back := func() {
+		for _, key := range keys {
+			o.do("RESTORE", key, 0, before[key], "REPLACE")
+		}
+	}
+	for i := range 3 {
+		if i > 0 {
+			back()
+		}
+		a := startReal(t, cfg)
+		for c, want := range map[*pool.Command]string{&good: "succeeded", &bad: "refused"} {
+			if r := o.result(c.ID); string(r.State) != want || i > 0 && c == &good && !strings.Contains(r.Error, "it had ended before, and is not run again") {
+				t.Errorf("%s: %+v, want %s", c.ID, r, want)
+			}
+		}
+		if i == 1 { // and once more while the same agent runs
+			back()
+			if r := o.result(good.ID); r.State != pool.Succeeded || r.Took() < 0 || r.Started.IsZero() {
+				t.Errorf("%+v", r)
+			}
+		}
+		o.wait("0", "EXISTS", "bazbeans:node:n1:taken")
+		a.cancel()
+		<-a.ended
+	}
+	if marks() != "once" {
+		t.Errorf("marks %q", marks())
+	}
+}
+
 // resultOnce waits for a record to be there.
 func (o *operator) resultOnce(id string) (r pool.Result) {
 	o.t.Helper()
