@@ -29,10 +29,11 @@ type sight struct {
 	since time.Time // since when it is in view without a break; zero: not seen yet
 	lost  bool      // the last look failed
 	// refuses: Redis took no write when lbd last tried one, so it takes no heartbeat either, however well it answers.
-	refuses bool
-	rev     int64                    // of the last look
-	gone    map[string]time.Time     // by node that is served: when it was first missing
-	ttl     map[string]time.Duration // by node: the longest that its heartbeat had left when it was looked at
+	refuses  bool
+	rev      int64                    // of the last look
+	seenLast []string                 // the ids that it saw
+	gone     map[string]time.Time     // by node that is served: when it was first missing
+	ttl      map[string]time.Duration // by node: the longest that its heartbeat had left when it was looked at
 }
 
 // failed notes a look that failed.
@@ -53,7 +54,9 @@ func (s *sight) seen(began time.Time, snap *pool.Snapshot) {
 	if s.ttl == nil || len(s.ttl) > 1000+4*len(snap.Nodes) { // of nodes that are no more
 		s.ttl = map[string]time.Duration{}
 	}
+	s.seenLast = make([]string, 0, len(snap.Nodes))
 	for i := range snap.Nodes {
+		s.seenLast = append(s.seenLast, snap.Nodes[i].ID)
 		if n := &snap.Nodes[i]; n.Alive && !n.Expires.IsZero() {
 			s.ttl[n.ID] = min(max(s.ttl[n.ID], n.Expires.Sub(snap.Taken)), ttlMost)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -62,7 +63,7 @@ func (l *LB) look(ctx context.Context) (*facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	began := time.Now()
-	snap, err := l.pool.Snapshot(ctx)
+	snap, err := l.pool.SnapshotFirst(ctx, l.familiar())
 	if err != nil {
 		return nil, step.Wrap(step.Snapshot, err)
 	}
@@ -89,6 +90,15 @@ func (l *LB) look(ctx context.Context) (*facts, error) {
 		f.nodes = append(f.nodes, fact{Node: n, where: found[n.ID]})
 	}
 	return f, nil
+}
+
+// familiar are the ids that a flood of others must not push out of a look: of the nodes that are served, then of those
+// that the last look saw.
+func (l *LB) familiar() (ids []string) {
+	for _, u := range l.upstreams {
+		ids = slices.AppendSeq(ids, maps.Keys(u.history.newest()))
+	}
+	return append(ids, l.sight.seenLast...)
 }
 
 // lookPatiently looks, and looks again while a resolver is still finding out, for as long as a look may take: for

@@ -29,6 +29,7 @@ type fakePool struct {
 	wakes chan pool.Wake
 	acks  []pool.Ack
 	looks int
+	first []string      // what the last look was to see before all else
 	rival string        // another instance that writes our ack
 	slow  time.Duration // what a look takes
 	full  error         // what every write is answered with
@@ -36,8 +37,9 @@ type fakePool struct {
 	onAck func(rev int64)
 }
 
-func (f *fakePool) Snapshot(context.Context) (*pool.Snapshot, error) {
+func (f *fakePool) SnapshotFirst(_ context.Context, first []string) (*pool.Snapshot, error) {
 	f.mu.Lock()
+	f.first = first
 	slow := f.slow
 	f.mu.Unlock()
 	time.Sleep(slow)

@@ -2,8 +2,10 @@ package lbd
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bazbeans/bazbeans/pool"
@@ -108,4 +110,17 @@ func TestAgendaKeepsTheMonotonicClock(t *testing.T) {
 	if next, _ := a.next(); !strings.Contains(next.String(), "m=") {
 		t.Errorf("%s has no monotonic reading", next)
 	}
+}
+
+// A look that can't take in all entries sees the nodes that are served, and those seen before, first.
+func TestAFloodPushesNobodyOut(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "-web2")
+		time.Sleep(2 * time.Second)
+		f.set("web3") // it is not known yet when this look begins
+		synctest.Wait()
+		if want := []string{"web1", "web1", "web2"}; !slices.Equal(f.first, want) {
+			t.Errorf("first %q, want %q", f.first, want)
+		}
+	})
 }

@@ -42,19 +42,25 @@ var (
 // command in it is short, so Redis goes on serving others between them; one script over all nodes would not.
 // Status and Details of the nodes are left empty; see FullSnapshot.
 func (p *Pool) Snapshot(ctx context.Context) (*Snapshot, error) {
-	return p.snapshot(ctx, statusFields)
+	return p.snapshot(ctx, statusFields, nil)
+}
+
+// SnapshotFirst is Snapshot for somebody who knows nodes already: where there are more entries than a look takes in, those of
+// the first ids are taken before all others, in this order.
+func (p *Pool) SnapshotFirst(ctx context.Context, first []string) (*Snapshot, error) {
+	return p.snapshot(ctx, statusFields, first)
 }
 
 // FullSnapshot is Snapshot with the texts for people.
 func (p *Pool) FullSnapshot(ctx context.Context) (*Snapshot, error) {
-	return p.snapshot(ctx, slices.Concat(statusFields, textFields))
+	return p.snapshot(ctx, slices.Concat(statusFields, textFields), nil)
 }
 
-func (p *Pool) snapshot(ctx context.Context, fields []string) (*Snapshot, error) {
+func (p *Pool) snapshot(ctx context.Context, fields, first []string) (*Snapshot, error) {
 	began := time.Now()
 	s, err := within(ctx, func() (*Snapshot, error) {
-		return quickly(p, func() (*Snapshot, error) { return p.look(ctx, p.sets, p.fill, fields) },
-			func() (*Snapshot, error) { return p.look(ctx, p.carefulSets, p.carefulFill, fields) })
+		return quickly(p, func() (*Snapshot, error) { return p.look(ctx, p.sets, p.fill, fields, first) },
+			func() (*Snapshot, error) { return p.look(ctx, p.carefulSets, p.carefulFill, fields, first) })
 	})
 	if err != nil {
 		return nil, p.Explain(err)
@@ -86,29 +92,29 @@ func (p *Pool) sets(ctx context.Context) (*sets, error) {
 
 // look is one look: the sets, then the nodes in them.
 func (p *Pool) look(ctx context.Context, read func(context.Context) (*sets, error),
-	fill func(context.Context, []Node, []string) error, fields []string) (*Snapshot, error) {
+	fill func(context.Context, []Node, []string) error, fields, first []string) (*Snapshot, error) {
 	found, err := read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s := &Snapshot{}
 	s.Rev, _ = strconv.ParseInt(found.rev, 10, 64)
-	s.Nodes, s.Refused = found.nodes(p.keys)
+	s.Nodes, s.Refused = found.nodes(p.keys, first)
 	if err := fill(ctx, s.Nodes, fields); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// What one look takes in, so that a flood of entries costs it no more than that. Active nodes come first, then ids in
-// their order: the same at each look.
+// What one look takes in, so that a flood of entries costs it no more than that. After those that the caller names come
+// active nodes, then ids in their order: the same at each look.
 const (
 	nodesMost   = 20_000
 	refusedMost = 1_000
 )
 
 // nodes makes nodes of the ids, sorted, and lists what is no node.
-func (f *sets) nodes(k Keys) (nodes []Node, refused []Refusal) {
+func (f *sets) nodes(k Keys, first []string) (nodes []Node, refused []Refusal) {
 	refused = f.refused
 	known := make(map[string]int, len(f.all)) // where it stands in nodes; -1: refused
 	left := 0
@@ -130,12 +136,20 @@ func (f *sets) nodes(k Keys) (nodes []Node, refused []Refusal) {
 		return &nodes[i]
 	}
 	slices.Sort(f.active)
+	slices.Sort(f.all)
+	if len(f.active)+len(f.all) > nodesMost {
+		for _, id := range first {
+			_, active := slices.BinarySearch(f.active, id)
+			if _, registered := slices.BinarySearch(f.all, id); active || registered {
+				add(id)
+			}
+		}
+	}
 	for _, id := range f.active {
 		if n := add(id); n != nil {
 			n.Active = true
 		}
 	}
-	slices.Sort(f.all)
 	for _, id := range f.all {
 		if n := add(id); n != nil {
 			n.Registered = true
