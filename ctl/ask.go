@@ -14,12 +14,12 @@ import (
 )
 
 // ask wants a yes before a verb is done to several nodes. Where nobody can answer, --yes has to be on the line.
-func (s *session) ask(ctx context.Context, cmd *cobra.Command, ids []string) error {
+func (s *session) ask(ctx context.Context, cmd *cobra.Command, verb string, ids []string) error {
 	where := ""
 	if s.site != "" {
 		where = " of " + s.site
 	}
-	what := fmt.Sprintf("%s %s%s", cmd.Name(), plural(len(ids), "node"), where)
+	what := fmt.Sprintf("%s %s%s", verb, plural(len(ids), "node"), where)
 	if in, ok := s.stdin.(*os.File); !ok || !cli.IsTerminal(in) || !cli.IsTerminal(s.stderr) {
 		return usagef(cmd, "%s: nobody is here to be asked: say --yes (--dry-run shows which)", what)
 	}

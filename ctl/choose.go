@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -46,8 +47,11 @@ type choice struct {
 
 	asks     func(c *choice) bool // whether more than one node needs a yes; nil: never
 	everyone bool                 // no name and no filter means all, as with --all
+	verb     string               // what is done, to ask and to tell; "": the command's name
 	args     []string
 }
+
+func (c *choice) name(cmd *cobra.Command) string { return cmp.Or(c.verb, cmd.Name()) }
 
 // bind gives a verb the flags of a choice.
 func (c *choice) bind(cmd *cobra.Command) {
@@ -164,11 +168,11 @@ func (s *session) choose(ctx context.Context, cmd *cobra.Command, c *choice) (id
 			return nil, noNode("none of the %d nodes is chosen by that (see bbctl list-nodes); nothing was done", len(snap.Nodes))
 		}
 		if c.dryRun {
-			return nil, s.showDry(cmd.Name(), ids, snap.Nodes)
+			return nil, s.showDry(c.name(cmd), ids, snap.Nodes)
 		}
 	}
 	if c.asks != nil && !c.yes && len(ids) > 1 && c.asks(c) {
-		return ids, s.ask(ctx, cmd, ids)
+		return ids, s.ask(ctx, cmd, c.name(cmd), ids)
 	}
 	return ids, nil
 }

@@ -79,7 +79,7 @@ func rootCmd(s *session) *cobra.Command {
 		s.serviceCmd("start", "Start the application on nodes.", nil),
 		s.serviceCmd("stop", "Stop the application on nodes.", always),
 		s.serviceCmd("restart", "Restart the application on nodes.", always),
-		s.updateCmd(), s.execCmd(), s.deployFileCmd(), s.healthCheckCmd(), s.cleanupCmd(), s.forgetCmd(),
+		s.updateCmd(), s.execCmd(), s.deployFileCmd(), s.runCmd(), s.healthCheckCmd(), s.cleanupCmd(), s.forgetCmd(),
 		s.contextCmd(), s.keygenCmd(), s.completionCmd(), s.versionCmd(),
 	)
 	return root

@@ -147,7 +147,7 @@ func (s *session) update(cmd *cobra.Command, u *updating, args []string) error {
 		return &cli.Error{Code: cli.Refused, Err: err}
 	}
 	if !u.yes && len(ids) > 1 {
-		if err := s.ask(ctx, cmd, ids); err != nil {
+		if err := s.ask(ctx, cmd, u.name(cmd), ids); err != nil {
 			return err
 		}
 	}

@@ -33,16 +33,9 @@ type updateSite struct {
 func newUpdateSite(t *testing.T, ids ...string) *updateSite {
 	t.Helper()
 	s := &updateSite{site: newSite(t, options{config: "timing: {min_interval: 100ms}\n"})}
-	s.key = filepath.Join(s.dir, "ops.key")
-	public := strings.TrimSpace(s.bbctl("keygen", "--out", s.key))
-	programs := filepath.Join(s.dir, "commands.d")
-	if err := os.Mkdir(programs, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(programs, "update"), strings.ReplaceAll(updateProgram, "DIR", s.dir))
-	if err := os.Chmod(filepath.Join(programs, "update"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	key, public := s.operatorsKey()
+	s.key = key
+	programs := s.programs(map[string]string{"update": strings.ReplaceAll(updateProgram, "DIR", s.dir)})
 	for _, id := range ids {
 		file := filepath.Join(s.dir, id+".yaml")
 		n := s.application(id, "127.0.0.1:0")
