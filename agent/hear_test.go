@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"fmt"
+	"regexp"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,4 +55,32 @@ func TestFreezeInRedisIsHeardOfAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.wantLog(t, "frozen by ann: disk swap")
+}
+
+// An ACL line from before agents listened: it is said once, not at each try, and what comes later is heard.
+func TestMissingRightToListenIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	srv := serverstest.Redis(t)
+	k := dial(t, srv)
+	k.do("ACL", "SETUSER", "n1", "on", ">secret", "~*", "&*", "+@all", "-subscribe")
+	cfg := realConfig("redis://n1:secret@" + srv.Addr())
+	cfg.HeartbeatInterval, cfg.HeartbeatTTL = Duration(30*time.Second), Duration(time.Minute)
+	a := startReal(t, cfg)
+	a.wantLog(t, "node is active")
+	serverstest.Eventually(t, soon, func() error {
+		if stats := k.do("INFO", "commandstats"); !regexp.MustCompile(`cmdstat_subscribe:.*rejected_calls=[2-9]`).MatchString(stats) {
+			return fmt.Errorf("not refused twice yet: %s", stats)
+		}
+		return nil
+	})
+	a.wantLog(t, "hears no events")
+	k.do("ACL", "SETUSER", "n1", "+subscribe")
+	k.wait(`["bazbeans:lb_events",1]`, "PUBSUB", "NUMSUB", "bazbeans:lb_events")
+	if _, err := k.pool(srv.URL()).Freeze(t.Context(), "n1", "ann", "disk swap"); err != nil {
+		t.Fatal(err)
+	}
+	a.wantLog(t, "frozen by ann: disk swap")
+	if n := a.log.count("hears no events"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
 }

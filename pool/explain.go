@@ -68,6 +68,11 @@ func RefusesWrites(err error) bool {
 	return false
 }
 
+// Denied reports whether err says that this user is not let in, or lacks a right: waiting does not mend it.
+func Denied(err error) bool {
+	return redis.HasErrorPrefix(err, "NOAUTH") || redis.HasErrorPrefix(err, "WRONGPASS") || redis.HasErrorPrefix(err, "NOPERM")
+}
+
 // unanswered says what is wrong when there is no answer, or none in Redis's language.
 func unanswered(err error) (means, wayOut string) {
 	var (

@@ -50,6 +50,8 @@ func (c cast) life(t *testing.T) {
 	defer cancel()
 	heard := listen(t, c.lbd)
 	heard.wait(t, "subscribed")
+	agent := listen(t, c.agent)
+	agent.wait(t, "subscribed")
 
 	m, st, err := c.agent.Register(ctx, registration("web3"), "starting")
 	if err != nil || st.Active {
@@ -71,6 +73,7 @@ func (c cast) life(t *testing.T) {
 		t.Errorf("freeze: %+v", change)
 	}
 	heard.wait(t, "node_frozen")
+	agent.wait(t, "node_registered", "node_unfrozen", "node_frozen")
 	c.look(t, pool.Frozen)
 	if st, err := m.Heartbeat(ctx, pool.Metrics{CPU: 1}); err != nil || st.Active || st.Freeze == nil {
 		t.Errorf("heartbeat of a frozen node: %+v, %v", st, err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // pollEvery is how often a wait looks.
@@ -45,7 +43,7 @@ func (p *Pool) WaitResults(ctx context.Context, ids []string, changed func(Resul
 			asked[i] = ids[j]
 		}
 		found, err := p.Results(ctx, asked)
-		if err != nil && lasting(err) {
+		if err != nil && Denied(err) {
 			return all, err
 		}
 		if err == nil {
@@ -71,9 +69,4 @@ func (p *Pool) WaitResults(ctx context.Context, ids []string, changed func(Resul
 		case <-tick.C:
 		}
 	}
-}
-
-// lasting reports whether err is one that waiting does not mend: a right that is missing.
-func lasting(err error) bool {
-	return redis.HasErrorPrefix(err, "NOAUTH") || redis.HasErrorPrefix(err, "WRONGPASS") || redis.HasErrorPrefix(err, "NOPERM")
 }
