@@ -54,7 +54,7 @@ func TestDocumentedUsers(t *testing.T) {
 	// Least privilege: no line names a command that nobody has used, and none has one that is dangerous.
 	used := admin.rdb.InfoMap(t.Context(), "commandstats").Val()["Commandstats"]
 	dangerous := admin.rdb.Do(t.Context(), "ACL", "CAT", "dangerous").Val().([]any)
-	for _, m := range regexp.MustCompile(`(?m) \+(\S+)`).FindAllStringSubmatch(lines, -1) {
+	for _, m := range regexp.MustCompile(`(?m) \+([^\s)]+)`).FindAllStringSubmatch(lines, -1) {
 		if slices.Contains(dangerous, any(m[1])) || strings.HasPrefix(m[1], "@") {
 			t.Errorf("+%s is dangerous", m[1])
 		}
@@ -138,7 +138,8 @@ func TestDocumentedUsersAreRefusedTheRest(t *testing.T) {
 		"ACL LIST", "MODULE LIST", "SCRIPT FLUSH", "SCRIPT KILL", "FUNCTION FLUSH", "RENAME bazbeans:nodes:all x", "MIGRATE h 1 k 0 1", "RESTORE bazbeans:x 0 x", "SUBSCRIBE other", "PSUBSCRIBE *", "PUBLISH other x",
 		"EXPIRE bazbeans:nodes:all 0", "PERSIST bazbeans:node:web4:heartbeat", "SWAPDB 0 1", "COPY bazbeans:rev x", "SORT bazbeans:nodes:all STORE x", "BITOP NOT x bazbeans:rev"}
 	for user, forbidden := range map[string][][]string{
-		"lbd":        {all, web4[:7], nodes, shared[:3], {"LPUSH bazbeans:node:web3:commands x", "LRANGE bazbeans:node:web3:commands 0 1", "XREVRANGE bazbeans:events + -", "HGETALL bazbeans:command:x", "EVAL return 0"}},
+		"lbd": {all, web4[:7], nodes, shared[:3], {"SET bazbeans:lbs x", "SREM bazbeans:lbs lb2", "DEL bazbeans:lbs", "PEXPIRE bazbeans:lbs 0", "HSET bazbeans:lbs a b",
+			"SMEMBERS bazbeans:lbs", "SADD bazbeans:lb:lb2 x", "DEL bazbeans:lb:lb2", "SET bazbeans:node:web3:heartbeat x", "HSET bazbeans:node:web3:status a b", "LPUSH bazbeans:node:web3:commands x", "LRANGE bazbeans:node:web3:commands 0 1", "XREVRANGE bazbeans:events + -", "HGETALL bazbeans:command:x", "EVAL return 0"}},
 		"agent-web3": {all, web4, shared, {"XREVRANGE bazbeans:events + -", "HSET bazbeans:lb:lb1:last x y", "RPUSH bazbeans:node:web3:commands x"}},
 		"ops":        {all, {"SET other x", "DEL other", "HSET bazbeansX a b", "SUBSCRIBE bazbeans:lb_events"}},
 	} {
@@ -160,6 +161,28 @@ func TestDocumentedUsersAreRefusedTheRest(t *testing.T) {
 		if after := dump(t, admin); after != before {
 			t.Errorf("%s changed the pool:\n%s\n%s", user, before, after)
 		}
+	}
+}
+
+// The page says how one lbd gets a user who speaks for nobody else.
+func TestAUserForOneLoadBalancer(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^user lbd on .*$`).FindString(blocks(t, "acl", "user lbd")[0])
+	own := regexp.MustCompile("a user of its own: `(.*?)`").FindStringSubmatch(redisPage(t))
+	shared := "(~bazbeans:lb:* +hget +hset +pexpire +set)"
+	if own == nil || !strings.Contains(line, shared) {
+		t.Fatalf("the page's line %q has no %s, or the page no way to narrow it", line, shared)
+	}
+	srv := aclServer(t, strings.Replace(line, shared, own[1], 1)+"\n")
+	p := connect(t, as(t, "lbd", srv.URL()))
+	if _, err := p.WriteAck(t.Context(), pool.Ack{ID: "lb1"}, time.Minute); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	if _, err := p.WriteAck(t.Context(), pool.Ack{ID: "lb2"}, time.Minute); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("another's: %v", err)
+	}
+	admin := client(t, srv.Addr(), "admin", "admin")
+	if keys := admin.Keys(t.Context(), "bazbeans:lb:*").Val(); len(keys) != 2 {
+		t.Errorf("keys %q", keys)
 	}
 }
 

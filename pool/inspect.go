@@ -187,9 +187,11 @@ func LBRights(cfg Config) []string {
 	}
 	rules := []string{
 		"%R~" + k.rev(), "%R~" + k.prefix + ":nodes:*", "%R~" + k.nodeIPs(), "%R~" + k.heartbeat("*"), "%R~" + k.status("*"),
-		"%W~" + k.lbs(), "~" + k.lb("*"), "&" + channel,
+		"&" + channel,
 		"+ping", "+select", "+time", "+acl|whoami", "+subscribe", "+multi", "+exec", "+get", "+getrange", "+pttl", "+smembers", "+sismember",
-		"+scard", "+hget", "+hmget", "+hgetall", "+hstrlen", "+eval_ro", "+sadd", "+hset", "+pexpire", "+set",
+		"+scard", "+hget", "+hmget", "+hgetall", "+hstrlen", "+eval_ro",
+		// Selectors, so that what writes goes with these keys alone.
+		"(%W~" + k.lbs() + " +sadd)", "(~" + k.lb("*") + " +hget +hset +pexpire +set)",
 	}
 	if len(cfg.Cluster.Addrs) > 0 {
 		rules = append(rules, "+cluster|slots", "+command")
