@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,11 +25,15 @@ type eventView struct {
 	By       string    `json:"by"`
 	Reason   string    `json:"reason"`
 	Rev      int64     `json:"rev"`
+	LB       string    `json:"lb,omitempty"` // of lb_forgotten, which is about no node
 }
 
 func newEventView(r pool.Recorded) eventView {
-	return eventView{r.StreamID, r.At, r.Kind, r.NodeID, r.By, r.Reason, r.Rev}
+	return eventView{r.StreamID, r.At, r.Kind, r.NodeID, r.By, r.Reason, r.Rev, r.LB}
 }
+
+// about is what stands in the column NODE.
+func (v *eventView) about() string { return dash(cmp.Or(v.NodeID, v.LB)) }
 
 // eventFilter says which events; empty fields take all.
 type eventFilter struct{ node, by string }
@@ -121,7 +126,7 @@ func (s *session) eventsTable(w *bytes.Buffer, views []eventView) {
 	}
 	t.columns = append(t.columns, column{name: "REASON", least: 12, keep: true})
 	for _, v := range views {
-		row := []string{v.At.Format(timeFormat), v.Event, v.NodeID, dash(v.By)}
+		row := []string{v.At.Format(timeFormat), v.Event, v.about(), dash(v.By)}
 		if wide {
 			row = append(row, strconv.FormatInt(v.Rev, 10))
 		}
@@ -172,7 +177,7 @@ func (s *session) record(v eventView) error {
 	case asYAML:
 		return s.print([]eventView{v}, "  ") // a list that goes on
 	}
-	line := cli.Printable(fmt.Sprintf("%s  %-15s  %s  %s  %s", v.At.Format(timeFormat), v.Event, v.NodeID, dash(v.By), v.Reason), 1000)
+	line := cli.Printable(fmt.Sprintf("%s  %-15s  %s  %s  %s", v.At.Format(timeFormat), v.Event, v.about(), dash(v.By), v.Reason), 1000)
 	if s.width > 0 && s.output != asWide {
 		line = cut(line, s.width)
 	}

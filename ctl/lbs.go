@@ -200,7 +200,7 @@ func (s *session) forgetLB(ctx context.Context, id string) error {
 		if !slices.Contains(ids, id) {
 			return &cli.Error{Code: cli.NoNode, Err: fmt.Errorf("no such load balancer: %s%s", id, didYouMean(id, ids, "bbctl lbs"))}
 		}
-		if err := p.ForgetLB(ctx, id); err != nil {
+		if err := p.ForgetLB(ctx, id, s.as); err != nil {
 			return err
 		}
 		return s.show(outcomes{{ID: id, Result: forgotten}}, func(w *bytes.Buffer) { fmt.Fprintf(w, "%s: forgotten\n", id) })

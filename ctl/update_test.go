@@ -118,6 +118,9 @@ func TestUpdate(t *testing.T) {
 	if err != nil || n.Freeze == nil || !strings.Contains(n.Freeze.Reason, ": failed while updating: update failed: no image") || n.Freeze.By != "alice@desk" {
 		t.Fatalf("%+v, %v", n.Freeze, err)
 	}
+	if out := s.must("history", "web3"); !strings.Contains(out, "freeze_replaced") || !strings.Contains(out, n.Freeze.Reason) {
+		t.Errorf("history does not say why it failed:\n%s", out)
+	}
 	// Another run leaves that one's node alone.
 	if r := s.update("--dry-run"); r.code != 0 || !strings.Contains(r.stderr, "web3: left out: update "+runOf(n.Freeze.Reason)+" left it frozen") || strings.Contains(r.stdout, "web3") {
 		t.Errorf("%+v", r)

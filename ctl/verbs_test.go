@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -72,6 +73,12 @@ func TestCleanupAndForget(t *testing.T) {
 	s.want(3, "web5: forgotten\n", "bbctl: node \"web4\": no such node: did you mean web1, web2 or web3?\n", "forget", "web4", "web5")
 	s.want(0, "lb3: forgotten\n", "", "lbs", "forget", "lb3")
 	if got := s.must("lbs"); strings.Contains(got, "lb3") {
+		t.Error(got)
+	}
+	if got := strings.Fields(s.must("events", "-n", "1")); !slices.Equal(got[len(got)-3:], []string{"lb_forgotten", "lb3", "alice@desk"}) {
+		t.Error(got)
+	}
+	if got := s.must("events", "-n", "1", "-o", "json"); !strings.Contains(got, `"lb": "lb3"`) {
 		t.Error(got)
 	}
 }

@@ -131,7 +131,7 @@ func TestRollingUpdate(t *testing.T) {
 			t.Errorf("%s was updated %d times", id, strings.Count(got, "x"))
 		}
 	}
-	s.bbctlExit(0, "history", "web3").want(t, 0, "node_frozen", "node_unfrozen", "update")
+	s.bbctlExit(0, "history", "web3").want(t, 0, "node_frozen", "freeze_replaced", "failed while updating", "node_unfrozen")
 }
 
 // Ctrl-C waits for the node at hand; a second one ends at once, and says how things stand. Who goes on waits for the

@@ -157,18 +157,22 @@ func decodeLB(id string, h map[string]string) LB {
 	return b
 }
 
+var forgetLBScript = script("forget_lb.lua")
+
 // ErrNoSuchLB is returned for a load balancer that is not known.
 var ErrNoSuchLB = errors.New("no such load balancer")
 
-// ForgetLB removes a load balancer that will not come back; nothing waits for it any more.
-func (p *Pool) ForgetLB(ctx context.Context, id string) error {
-	pipe := p.rdb.TxPipeline()
-	n := pipe.SRem(ctx, p.keys.lbs(), id)
-	pipe.Del(ctx, p.keys.lb(id), p.keys.lbLast(id))
-	if err := told(pipe.Exec(ctx)); err != nil {
+// ForgetLB removes a load balancer that will not come back; nothing waits for it any more. by names the operator. The
+// error is ErrNoSuchLB when it is not known.
+func (p *Pool) ForgetLB(ctx context.Context, id, by string) error {
+	rfc, _ := stamp()
+	k := p.keys
+	r, err := p.runOnce(ctx, "forget load balancer", forgetLBScript,
+		[]string{k.lbs(), k.events(), k.lb(id), k.lbLast(id)}, id, rfc, cut(by))
+	switch {
+	case err != nil:
 		return p.Explain(err)
-	}
-	if n.Val() == 0 {
+	case r.word() == "none":
 		return fmt.Errorf("%w: %s", ErrNoSuchLB, shown(id))
 	}
 	return nil

@@ -96,7 +96,7 @@ func TestWaitDrained(t *testing.T) {
 		wait.want(t, pool.Blocker{LB: "lb2", Why: "1 connection under way on web3"}, silent)
 		w.ack(t, pool.Ack{ID: "lb2", Rev: 106, Apply: "live", Live: "lua", Busy: map[string]int{"web4": 9}})
 		wait.want(t, silent)
-		if err := w.ForgetLB(ctx, "lb3"); err != nil {
+		if err := w.ForgetLB(ctx, "lb3", "ann"); err != nil {
 			t.Fatal(err)
 		}
 		if err := wait.end(t); err != nil {

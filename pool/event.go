@@ -17,7 +17,9 @@ const (
 	NodeFrozen     = "node_frozen"
 	NodeUnfrozen   = "node_unfrozen"
 	FreezeLifted   = "freeze_lifted"   // in the stream only: the operator's freeze is lifted, the node's own stays
-	CommandQueued  = "command_queued"  // in the stream only, as all below; Reason is the command's type
+	FreezeReplaced = "freeze_replaced" // in the stream only, as all below: an operator's freeze is another's now, or for another reason
+	LBForgotten    = "lb_forgotten"    // LB says which
+	CommandQueued  = "command_queued"  // Reason is the command's type
 	CommandEnded   = "command_ended"   // Reason is "<type> <state>", and why
 	CommandRefused = "command_refused" // thrown away without a result; Reason says why
 )
@@ -37,6 +39,7 @@ type Event struct {
 	Prev        int64    `json:"prev,omitempty"` // the revision before
 	By          string   `json:"by,omitempty"`
 	Command     string   `json:"command,omitempty"` // id of the command it is about
+	LB          string   `json:"lb,omitempty"`      // id of the load balancer it is about
 }
 
 // eventMost bounds what is read of one message, in bytes; an event of 1,000 nodes has at most 130,000.
@@ -113,7 +116,7 @@ func (p *Pool) Follow(ctx context.Context, after string, fn func(Recorded)) erro
 func decodeRecord(m redis.XMessage) Recorded {
 	text := func(k string) string { s, _ := m.Values[k].(string); return cut(s) }
 	r := Recorded{StreamID: m.ID, Event: Event{Kind: text("event"), NodeID: text("node_id"),
-		Timestamp: text("timestamp"), Reason: text("reason"), By: text("by"), Command: text("command")}}
+		Timestamp: text("timestamp"), Reason: text("reason"), By: text("by"), Command: text("command"), LB: text("lb")}}
 	var ms, seq int64
 	if _, err := fmt.Sscanf(m.ID, "%d-%d", &ms, &seq); err == nil {
 		r.At = time.UnixMilli(ms).UTC()

@@ -71,6 +71,56 @@ func TestEventJSON(t *testing.T) {
 	})
 }
 
+// Who takes a freeze over, or says another reason, and who forgets a load balancer, stands in the stream; no event is
+// published, since nothing has changed for who listens.
+func TestOnlyTheStreamTellsOfIt(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		w.register(t, "web1")
+		frozen, err := w.Freeze(ctx, "web1", "ann", "disk swap")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub := w.rdb.Subscribe(ctx, "bazbeans:lb_events")
+		defer sub.Close()
+		if _, err := sub.Receive(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []struct{ by, reason string }{{"ann", "disk swap"}, {"bob", "disk swap"}, {"bob", "disk swap"}, {"cleo", ""}, {"bob", "disk is dead"}} {
+			if c, err := w.Freeze(ctx, "web1", f.by, f.reason); err != nil || c.Changed || c.Rev != frozen.Rev {
+				t.Errorf("%+v: %+v, %v", f, c, err)
+			}
+		}
+		if err := w.rdb.HSet(ctx, "bazbeans:nodes:frozen", "web1", "{not json").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Freeze(ctx, "web1", "bob", "again"); err != nil {
+			t.Fatal(err)
+		}
+		w.ack(t, pool.Ack{ID: "lb1"})
+		if err := w.ForgetLB(ctx, "lb1", "ann"); err != nil {
+			t.Fatal(err)
+		}
+		recs, err := w.Events(ctx, "", 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range recs[2:] { // registered, frozen
+			got = append(got, strings.Join([]string{r.Kind, r.NodeID, r.LB, r.By, r.Reason, fmt.Sprint(r.Rev == frozen.Rev)}, ","))
+		}
+		want := "freeze_replaced,web1,,bob,disk swap,true freeze_replaced,web1,,bob,disk is dead,true freeze_replaced,web1,,bob,again,true lb_forgotten,,lb1,ann,,false"
+		if strings.Join(got, " ") != want {
+			t.Errorf("the stream has %q, want %s", got, want)
+		}
+		// What was published before this would have come first.
+		w.rdb.Publish(ctx, "bazbeans:lb_events", "end")
+		if m, err := sub.ReceiveMessage(ctx); err != nil || m.Payload != "end" {
+			t.Errorf("published: %v, %v", m, err)
+		}
+	})
+}
+
 func TestWatchTellsOfEverySubscription(t *testing.T) {
 	srv := serverstest.Redis(t)
 	w := open(t, srv.Addr())
@@ -142,10 +192,10 @@ func TestAcks(t *testing.T) {
 		if lbs, err := w.LBs(ctx); err != nil || !lbs[0].Silent || lbs[0].SilentFor.Truncate(time.Minute) != 3*time.Minute || lbs[1].SilentFor != 0 {
 			t.Errorf("%+v, %v", lbs, err)
 		}
-		if err := w.ForgetLB(ctx, "lb2"); err != nil {
+		if err := w.ForgetLB(ctx, "lb2", "ann"); err != nil {
 			t.Error(err)
 		}
-		if err := w.ForgetLB(ctx, "lb2"); err == nil {
+		if err := w.ForgetLB(ctx, "lb2", "ann"); err == nil {
 			t.Error("forgot it twice")
 		}
 	})

@@ -109,7 +109,7 @@ func (c cast) life(t *testing.T) {
 	c.follow(t, ctx)
 	_, err = c.operator.Forget(ctx, "web3", "ann")
 	do(t, "forget", err)
-	do(t, "forget lb1", c.operator.ForgetLB(ctx, "lb1"))
+	do(t, "forget lb1", c.operator.ForgetLB(ctx, "lb1", "ann"))
 }
 
 // short is a registration whose heartbeat expires at once.

@@ -17,6 +17,14 @@ local had = redis.call('HEXISTS', KEYS[3], id) == 1
 if not had and was[1] == 'true' and (was[4] or '') == '' then
   redis.call('HSET', KEYS[4], 'self_freeze', was[3] or 'frozen before')
 end
+local replaced = false
+if had and ARGV[6] ~= '' then
+  replaced = true
+  if redis.call('HSTRLEN', KEYS[3], id) < 4096 then -- ours has some 600 bytes
+    local ok, f = pcall(cjson.decode, redis.call('HGET', KEYS[3], id))
+    replaced = not ok or type(f) ~= 'table' or f.by ~= ARGV[5] or f.reason ~= ARGV[6]
+  end
+end
 if not had or ARGV[6] ~= '' then
   redis.call('HSET', KEYS[3], id, ARGV[7])
   redis.call('HSET', KEYS[4], 'details', ARGV[6])
@@ -27,6 +35,12 @@ if ARGV[8] ~= '1' then
   unqueue(KEYS[7])
   unqueue(KEYS[8])
 end
-if had and not was_active and was[1] == 'true' then return {'same', was[2] or '0'} end
+if had and not was_active and was[1] == 'true' then
+  if replaced then -- no change of the node: only the stream has it
+    redis.call('XADD', KEYS[6], 'MAXLEN', '~', 10000, '*', 'event', 'freeze_replaced', 'node_id', id, 'timestamp', ARGV[3],
+      'reason', ARGV[6], 'by', ARGV[5], 'rev', was[2] or '0')
+  end
+  return {'same', was[2] or '0'}
+end
 return {'ok', announce({rev = KEYS[5], status = KEYS[4], active = KEYS[2], events = KEYS[6]},
   {event = 'node_frozen', id = id, reason = ARGV[6], by = ARGV[5], now = ARGV[3], channel = ARGV[2]})}
