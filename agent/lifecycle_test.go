@@ -204,7 +204,7 @@ func TestHeartbeatsUnderFullLoad(t *testing.T) {
 	srv := serverstest.Redis(t)
 	k := dial(t, srv)
 	cfg := realConfig(srv.URL())
-	cfg.HeartbeatInterval, cfg.HeartbeatTTL = Duration(200*time.Millisecond), Duration(1500*time.Millisecond)
+	cfg.HeartbeatInterval, cfg.HeartbeatTTL = Duration(200*time.Millisecond), Duration(5*time.Second)
 	var burning sync.WaitGroup
 	defer burning.Wait()
 	ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
@@ -217,7 +217,7 @@ func TestHeartbeatsUnderFullLoad(t *testing.T) {
 	})
 	a.run(t)
 	cmd, says := binary(t, "--redis-url", srv.URL(), "--node-id", "n2", "--address", "127.0.0.9", "--cpu-threshold", "100",
-		"--heartbeat-interval", "0.2", "--heartbeat-ttl", "1.5", "--state-dir", t.TempDir())
+		"--heartbeat-interval", "0.2", "--heartbeat-ttl", "5", "--state-dir", t.TempDir())
 	says("node is active")
 	for range 2 * runtime.NumCPU() {
 		burning.Go(func() {

@@ -70,7 +70,7 @@ func TestLiveProgress(t *testing.T) {
 	goOn := make(chan bool)
 	s.agent("web1", func(c pool.Command) *pool.Result { <-goOn; return succeed(c) })
 	a := s.at(60, "restart", "web1")
-	a.seen.shows(t, "restart ···················· 0 of 1 node, 0s\r\n  web1                 running, 0s\r\n")
+	a.seen.matches(t, `restart ···················· 0 of 1 node, \d+s\r\n  web1                 running, \d+s\r\n`)
 	close(goOn)
 	a.wantEnd(t, 0)
 	a.seen.shows(t, "\x1b[2A\r\x1b[Jweb1: restart succeeded (")

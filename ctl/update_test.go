@@ -204,8 +204,8 @@ func TestUpdateGuards(t *testing.T) {
 	none(2, "--min-active", "--min-active", "x")
 
 	// Old workers that stay: the run stops, the node stays frozen.
-	r := s.update("--drain-timeout", "200ms")
-	if r.code != 4 || !strings.Contains(r.stderr, "web1: failed while draining: not drained within 200ms: lb1: 2 old workers still draining (--drain-timeout, --force); it stays frozen, its update was not begun") {
+	r := s.update("--drain-timeout", "2s")
+	if r.code != 4 || !strings.Contains(r.stderr, "web1: failed while draining: not drained within 2s: lb1: 2 old workers still draining (--drain-timeout, --force); it stays frozen, its update was not begun") {
 		t.Errorf("%+v", r)
 	}
 	if log.take() != "" {

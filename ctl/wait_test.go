@@ -43,6 +43,18 @@ func (s *screen) shows(t *testing.T, line string) {
 	})
 }
 
+// matches is shows for a text with figures that are not the same each time.
+func (s *screen) matches(t *testing.T, pattern string) {
+	t.Helper()
+	like := regexp.MustCompile(pattern)
+	serverstest.Eventually(t, 10*time.Second, func() error {
+		if got := s.String(); !like.MatchString(got) {
+			return fmt.Errorf("%q matches nothing in\n%s", pattern, got)
+		}
+		return nil
+	})
+}
+
 // running is a bbctl beside the test.
 type running struct {
 	stdout, stderr screen
@@ -134,15 +146,15 @@ func TestWaitEndsUndone(t *testing.T) {
 	s.ack(pool.Ack{ID: "lb1", Rev: 5})
 	s.ack(pool.Ack{ID: "lb2", Rev: late})
 	s.want(4, "web1: was frozen already\n", "bbctl: waiting for lb1: still serves rev 5\n"+
-		"bbctl: web1: not drained, stays frozen: deadline of 100ms passed, missing: lb1\n", "freeze", "web1", "--wait", "--deadline", "100ms")
+		"bbctl: web1: not drained, stays frozen: deadline of 2s passed, missing: lb1\n", "freeze", "web1", "--wait", "--deadline", "2s")
 	s.want(4, "web1: unfrozen\n", "bbctl: waiting for lb1: still serves rev 5\n"+
-		"bbctl: web1: unfrozen, but not served everywhere: deadline of 100ms passed, missing: lb1\n", "unfreeze", "web1", "--wait", "--deadline", "100ms")
+		"bbctl: web1: unfrozen, but not served everywhere: deadline of 2s passed, missing: lb1\n", "unfreeze", "web1", "--wait", "--deadline", "2s")
 
 	// Who refuses the node does not serve it.
 	s.ack(pool.Ack{ID: "lb1", Rev: late, Refused: []pool.Refusal{{ID: "web1", Why: "address not in allow_networks"}}})
 	s.must("freeze", "web1")
 	s.want(4, "web1: unfrozen\n", "bbctl: waiting for lb1: refuses web1: address not in allow_networks\n"+
-		"bbctl: web1: unfrozen, but not served everywhere: deadline of 100ms passed, missing: lb1\n", "unfreeze", "web1", "--wait", "--deadline", "100ms")
+		"bbctl: web1: unfrozen, but not served everywhere: deadline of 2s passed, missing: lb1\n", "unfreeze", "web1", "--wait", "--deadline", "2s")
 
 	s.ack(pool.Ack{ID: "lb1", Rev: 5})
 	r := s.start("freeze", "web1", "--wait")

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
@@ -54,12 +55,12 @@ checks:
   - name: container
     docker: {container: `+name+`}
     interval: 500ms
-    timeout: 3s
+    timeout: 30s
     rise: 1
   - name: service
     compose: {service: app}
     interval: 500ms
-    timeout: 3s
+    timeout: 30s
     rise: 1
 `)
 	agent, err := servers.StartProgram(dir, world.checkout+"/bin/bbagent", "--config", dir+"/agent.yaml", "--redis-url", url, "--app-dir", dir, "--state-dir", dir+"/state")
@@ -85,6 +86,9 @@ checks:
 				if err == nil && !strings.Contains(said, w) {
 					err = fmt.Errorf("want %q in\n%s", w, said)
 				}
+			}
+			if err != nil {
+				time.Sleep(500 * time.Millisecond) // each look starts processes, here and in the agent
 			}
 			return err
 		})

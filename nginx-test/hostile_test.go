@@ -183,7 +183,7 @@ func TestHostileText(t *testing.T) {
 // Keys of a wrong type, heartbeats that are too long, too deep, from the future: each is its own node's trouble.
 func TestHostileKeys(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{nodes: []string{"web1", "web2"}, config: "timing: {resync: 100ms}\n"})
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, config: "timing: {resync: 100ms, min_interval: 50ms}\n"})
 	good := map[string]string{"address": "127.0.0.66", "port": "66"}
 	beats := map[string]string{
 		"long":    `{"agent":"1.0","x":"` + strings.Repeat("x", 10<<20) + `"}`,
@@ -217,7 +217,7 @@ func TestHostileKeys(t *testing.T) {
 		app := s.application(id, "127.0.0.1:0")
 		_, port, _ := strings.Cut(app.app.Addr(), ":")
 		s.forge(id, "1.0", map[string]string{"address": "127.0.0.1", "port": port})
-		s.do("SET", "bazbeans:node:"+id+":heartbeat", `{"agent":"1.0","timestamp":`+at+`}`, "PX", 3000)
+		s.do("SET", "bazbeans:node:"+id+":heartbeat", `{"agent":"1.0","timestamp":`+at+`}`, "EX", 600)
 	}
 	s.wantServers("clock0", "clock1", "clock2", "clock3", "clock4", "web1", "web2")
 	s.expire("clock0", "clock1", "clock2")

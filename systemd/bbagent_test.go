@@ -35,7 +35,7 @@ func agentEnds(t *testing.T, s *site) {
 }
 
 func agentHangs(t *testing.T, s *site) {
-	s.dropIn(t, "bbagent", "WatchdogSec=2s\nTimeoutAbortSec=1s")
+	s.dropIn(t, "bbagent", "WatchdogSec=10s\nTimeoutAbortSec=1s")
 	s.hang(t, "bbagent")
 	s.dropIn(t, "bbagent", "")
 	s.serves(t, "web1", "web2")

@@ -68,7 +68,7 @@ func reload(t *testing.T, s *site) {
 }
 
 func watchdog(t *testing.T, s *site) {
-	s.dropIn(t, "lbd", "WatchdogSec=2s\nTimeoutAbortSec=1s")
+	s.dropIn(t, "lbd", "WatchdogSec=10s\nTimeoutAbortSec=1s")
 	defer s.dropIn(t, "lbd", "")
 	s.ready(t)
 	s.underTraffic(t, func() {

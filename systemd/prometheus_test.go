@@ -55,7 +55,7 @@ func prometheus(t *testing.T, s *site) {
 	if queries == 0 {
 		t.Error("the dashboard asks for nothing")
 	}
-	if firing := s.ask(t, "ALERTS"); len(firing) > 0 {
+	if firing := s.ask(t, `ALERTS{alertstate="firing"}`); len(firing) > 0 {
 		t.Errorf("all is well, and there are alerts: %v", firing)
 	}
 	s.Must(t, "systemctl", "stop", "nginx")

@@ -124,7 +124,7 @@ func (s *Site) twoMissing(blind, sees func() error) {
 	s.pause(500 * time.Millisecond) // a heartbeat may be under way
 	s.expire("web1", "web2")
 	s.must(sees())
-	s.serves(beatTTL/2, s.all()...)
+	s.serves(beatTTL/6, s.all()...) // they need up to a beat to be back
 	s.reconnect(s.all()...)
 	s.converges(time.Now(), soon, s.all()...)
 	untouched()

@@ -112,9 +112,16 @@ func luaRows() []Row {
 				slow := s.hold(id)
 				change, err := s.pool.Freeze(s.ctx, id, "faults", "drain")
 				s.must(err)
-				if err := s.drained(change.Rev, time.Second, id); err == nil || !strings.Contains(err.Error(), "1 request under way on "+id) {
-					s.fail("with a request under way the drain says %v", err)
-				}
+				s.wait(soon, func() error {
+					err := s.drained(change.Rev, 500*time.Millisecond, id)
+					if err == nil {
+						s.fail("%s is drained with a request under way", id)
+					}
+					if !strings.Contains(err.Error(), "1 request under way on "+id) {
+						return fmt.Errorf("with a request under way the drain says %w", err)
+					}
+					return nil
+				})
 				s.both(func(w *web) error { return w.signalWorkers(syscall.SIGKILL, workers) })
 				s.must(s.drained(change.Rev, soon, id))
 				slow.end()
