@@ -52,6 +52,7 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 	line("config", nil, fmt.Sprintf("%s, %d upstream(s)", l.cfg.ID, len(l.upstreams)))
 	line("templates", l.TemplateError(), fmt.Sprint(l.templates.Names()))
 	l.lookBack()
+	l.seeListeners(ctx)
 	f, err := l.lookPatiently(ctx)
 	detail := ""
 	if f != nil {
@@ -102,6 +103,7 @@ func printRendered(ctx context.Context, l *LB, cmd command, stdout, stderr io.Wr
 		f = fixture.facts()
 	} else {
 		l.lookBack()
+		l.seeListeners(ctx)
 		f, err = l.lookPatiently(ctx)
 	}
 	if err != nil {

@@ -68,6 +68,11 @@ func (a *Argv) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+// mayAsk reports whether Nginx may come to ask lbd for names, which it then answers at Names; see choose.
+func (c *NginxConfig) mayAsk() bool {
+	return c.Live == "resolve" && c.Apply != "reload" || c.Live == "auto" && c.Apply == "live"
+}
+
 // UpstreamConfig is one upstream and the file it is written to.
 type UpstreamConfig struct {
 	Name      string       `yaml:"name"`

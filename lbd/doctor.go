@@ -119,7 +119,7 @@ func (l *LB) diagnose(ctx context.Context) *doctor {
 		d.away = err
 	}
 	d.state, _ = l.engine.State(ctx) // why there is none, the inspection says as well
-	l.own.look(d.state.Master)
+	l.own.look(ctx, d.state.Master)
 	l.choose(ctx, false)
 	d.plan = l.plan(d.facts, l.templates, time.Now())
 	d.files = l.outputs(d.plan)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -163,8 +162,11 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	}
 	l.engine, l.nginx, l.onDisk = reloads{engine}, engine, engine.OnDisk
 	l.chosen.retry = backoff{first: time.Minute, most: 10 * time.Minute}
-	if proof, err := netip.ParseAddrPort(cfg.Nginx.Proof); err == nil { // a unix socket is no node's
-		l.own.add(proof)
+	l.own.configured, l.own.unknown = engine.Listens, l.blindToListeners
+	l.own.addText(cfg.Nginx.Proof)
+	l.own.addText(cfg.Status.Listen)
+	if cfg.Nginx.mayAsk() {
+		l.own.addText(cfg.Nginx.Names)
 	}
 	p, err := pool.Open(cfg.Redis)
 	if err != nil {
@@ -210,7 +212,7 @@ func (l *LB) Run(ctx context.Context) error {
 	l.log.Info("lbd keeps nginx in step", "id", l.cfg.ID, "redis", l.pool.Where(), "resolvers", l.chain.Names(),
 		"upstreams", len(l.upstreams), "nginx_conf", l.cfg.Nginx.Conf, "status", l.cfg.Status.Listen)
 	if ln != nil {
-		l.own.add(netip.MustParseAddrPort(ln.Addr().String()))
+		l.own.addText(ln.Addr().String()) // the system may have chosen the port
 	}
 	// All parts end with ctx, in any order: none needs another to end well.
 	g, ctx := errgroup.WithContext(ctx)
@@ -267,9 +269,7 @@ func (l *LB) begin(ctx context.Context) (unlock func(), err error) {
 		return nil, err
 	}
 	l.lookBack()
-	if state, err := l.engine.State(ctx); err == nil {
-		l.own.look(state.Master)
-	}
+	l.seeListeners(ctx)
 	l.choose(ctx, true)
 	return unlock, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,13 +20,16 @@ type listeners struct {
 	master  atomic.Int64     // process id; 0: not running
 	another chan struct{}    // of one: Nginx is another one
 	seen    atomic.Pointer[map[netip.AddrPort]bool]
+	// configured reads Nginx's listeners off its configuration, for where its sockets can't be seen.
+	configured func(context.Context) ([]netip.AddrPort, error)
+	unknown    func(error) // is told why they are not known; nil: they are
+	said       string      // what was said of that last
 }
 
 const listenersAgain = time.Minute // Nginx may have been told of other ones
 
 // watch reads Nginx's listeners when it is another one, and now and then, until ctx ends. It has a goroutine of its
-// own, since a look takes some 50 ms where there are many connections. Without the right to see another user's sockets
-// there are none.
+// own, since a look takes some 50 ms where there are many connections.
 func (l *listeners) watch(ctx context.Context) {
 	for {
 		select {
@@ -34,8 +38,26 @@ func (l *listeners) watch(ctx context.Context) {
 		case <-l.another:
 		case <-time.After(listenersAgain):
 		}
-		l.look(int(l.master.Load()))
+		l.look(ctx, int(l.master.Load()))
 	}
+}
+
+// seeListeners looks where Nginx takes connections, before the first plan.
+func (l *LB) seeListeners(ctx context.Context) {
+	state, _ := l.engine.State(ctx) // what can't be seen has no master
+	l.own.look(ctx, state.Master)
+}
+
+// blindToListeners says once, and not again for the same reason, that nodes may claim Nginx's own listeners.
+func (l *LB) blindToListeners(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if was := l.own.said; was != text && err != nil {
+		l.log.Warn("it is not known where nginx listens: a node that claims such an address is not refused", "error", err)
+	}
+	l.own.said = text
 }
 
 // is says which process is Nginx's master.
@@ -47,12 +69,17 @@ func (l *listeners) is(master int) {
 	}
 }
 
-func (l *listeners) look(master int) {
-	if master <= 0 {
+// look reads the sockets of a master, or Nginx's configuration where they can't be seen: in another PID namespace, without
+// the right to look at root's processes, or while Nginx is not running.
+func (l *listeners) look(ctx context.Context, master int) {
+	sockets, err := listening(master)
+	if err != nil || len(sockets) == 0 {
+		sockets, err = l.configured(ctx)
+	}
+	if ctx.Err() != nil {
 		return
 	}
-	sockets, err := listening(master)
-	if err != nil {
+	if l.unknown(err); err != nil {
 		return // what was seen last will do
 	}
 	at := map[netip.AddrPort]bool{}
@@ -62,6 +89,16 @@ func (l *listeners) look(master int) {
 		}
 	}
 	l.seen.Store(&at)
+}
+
+// addText notes a listener of ours as it is written in the config: nothing that is no IP address is a node's.
+func (l *listeners) addText(text string) {
+	if port, all := strings.CutPrefix(text, ":"); all {
+		text = "[::]:" + port
+	}
+	if a, err := netip.ParseAddrPort(text); err == nil {
+		l.add(a)
+	}
 }
 
 // add notes a listener of ours; call it before the loop runs.
@@ -106,8 +143,11 @@ func (l *listeners) check(node netip.AddrPort) error {
 	return nil
 }
 
-// listening returns the TCP sockets at which a process listens.
+// listening returns the TCP sockets at which a process listens; none for a pid that is none.
 func listening(pid int) (at []netip.AddrPort, err error) {
+	if pid <= 0 {
+		return nil, nil
+	}
 	conns, err := psnet.ConnectionsPid("tcp", int32(pid))
 	if err != nil {
 		return nil, err

@@ -228,6 +228,7 @@ func bubbleWith(t *testing.T, change func(*Config), test func(t *testing.T, f *f
 		f := &fakePool{rev: 1, nodes: map[string]pool.Node{}, wakes: make(chan pool.Wake)}
 		e := &fakeEngine{start: time.Now(), refuse: func(string) error { return nil }}
 		l.pool, l.engine = f, e
+		l.own.configured = func(context.Context) ([]netip.AddrPort, error) { return nil, nil }
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- l.Run(ctx) }()
