@@ -21,7 +21,7 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	began := time.Now()
 	out, err := l.engine.Apply(ctx, p)
 	took := time.Since(began)
-	l.notify.Alive() // it has limits of its own for all it waits for
+	l.progress()
 	l.lastCheck = time.Now()
 	if out.Reloaded || err != nil {
 		l.lastApply = l.lastCheck

@@ -14,7 +14,7 @@ import (
 type board struct {
 	mu     sync.Mutex
 	status Status
-	turned time.Time // when the loop last came round
+	moved  time.Time // when the loop last came round, or a step of a turn ended
 	deaf   error     // why no events are heard
 	twin   error     // another lbd has our id
 	broken error     // templates that can't be read
@@ -25,7 +25,14 @@ type board struct {
 func (b *board) start(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.status.ID, b.turned = id, time.Now()
+	b.status.ID, b.moved = id, time.Now()
+}
+
+// moves notes that the loop goes on.
+func (b *board) moves() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.moved = time.Now()
 }
 
 // hears notes whether events are heard, and reports whether that changed.
@@ -58,7 +65,6 @@ func (b *board) rival(err error) {
 func (b *board) away(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turned = time.Now()
 	b.status.Redis.Connected, b.status.Redis.Error = false, err.Error()
 }
 
@@ -66,7 +72,6 @@ func (b *board) away(err error) {
 func (b *board) looked(l *LB, f *facts, p *Plan) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turned = time.Now()
 	s := &b.status
 	at := f.at.UTC()
 	s.Redis = RedisStatus{Connected: true, LastLook: &at}
@@ -94,7 +99,6 @@ func (b *board) looked(l *LB, f *facts, p *Plan) {
 func (b *board) stood(l *LB, p *Plan) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turned = time.Now()
 	b.wants(l, p)
 	if b.status.Nodes != nil {
 		return // as they were seen last
@@ -162,7 +166,6 @@ func (l *LB) note(p *Plan, out Outcome, err error, took time.Duration) {
 func (b *board) nginx(state State, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turned = time.Now()
 	b.status.Nginx = NginxStatus{Running: state.Up(), Unseen: state.Unseen, Master: state.Master, Workers: state.Workers, Draining: state.Draining,
 		OldGenerations: state.Former, ShutdownTimeout: state.ShutdownTimeout.Seconds(), Error: state.Why}
 	if !state.DrainingSince.IsZero() {
@@ -233,7 +236,7 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 	// Lists, not null, for those who read them with a program.
 	s.Nodes, s.Quarantined, s.Resolvers, s.Problems = list(s.Nodes), list(s.Quarantined), list(s.Resolvers), list(s.Problems)
 	s.Guard.Nodes, s.Guard.Why = list(s.Guard.Nodes), list(s.Guard.Why)
-	return s, time.Since(b.turned)
+	return s, time.Since(b.moved)
 }
 
 // list is s, and empty instead of nil. It is no copy: what is on the board is replaced, never changed.

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// stuck is after how long without a turn the loop counts as dead. A turn may hold a look of lookTimeout, a test of 30 s
-// and a reload with its proof.
+// stuck is after how long without progress the loop counts as dead. The longest steps are a look of lookTimeout, a test of
+// 30 s, and the proof of a reload after slow tests, 90 s.
 const stuck = 2 * time.Minute
 
 func listen(addr string) (net.Listener, error) {
@@ -31,7 +31,7 @@ func (l *LB) serve(ctx context.Context, ln net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if _, since := l.board.read(&l.cfg); since > stuck {
-			http.Error(w, fmt.Sprintf("the loop has not come round for %s", since.Round(time.Second)), http.StatusServiceUnavailable)
+			http.Error(w, fmt.Sprintf("the loop has made no progress for %s", since.Round(time.Second)), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")

@@ -156,7 +156,9 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 		}
 		l.upstreams = append(l.upstreams, &upstream{UpstreamConfig: c, view: view})
 	}
-	engine, err := nginx.New(cfg.nginx(log))
+	opt := cfg.nginx(log)
+	opt.Progress = l.progress
+	engine, err := nginx.New(opt)
 	if err != nil {
 		return nil, err
 	}

@@ -30,13 +30,19 @@ func (l *LB) loop(ctx context.Context) error {
 		}
 		l.ack(ctx)
 		l.save()
-		l.notify.Alive()
+		l.progress()
 		if l.told() {
 			l.agenda.now()
 		}
 		pause(ctx, rest)
 		timer.Reset(time.Until(l.nextMoment()))
 	}
+}
+
+// progress says that lbd is at work, in the middle of a turn: some hold many steps, each with a time limit of its own.
+func (l *LB) progress() {
+	l.notify.Alive()
+	l.board.moves()
 }
 
 // turn is one look and what follows from it.

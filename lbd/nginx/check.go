@@ -126,6 +126,7 @@ func (n *Nginx) run(ctx context.Context, s setup, flag, conf string) (dump []byt
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()
+	n.opt.Progress()
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("stopped after %v: %w", time.Since(began).Round(time.Millisecond), context.Cause(ctx))
 	}

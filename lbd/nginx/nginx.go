@@ -42,6 +42,11 @@ type Options struct {
 	// ReloadTimeout is how long to wait for the proof of a reload, and for the Reload command; default 10s, never
 	// below 3s: Nginx tries a taken port five times in 2.5 s and is deaf meanwhile.
 	ReloadTimeout time.Duration
+
+	// Progress is called at the end of each step of Test, Apply and Keep that has a time limit of its own: a run of
+	// `nginx -t`, asking for a reload, its proof. None takes longer than three TestTimeouts or ReloadTimeout, whichever is
+	// more. Default: nothing.
+	Progress func()
 }
 
 const minReloadTimeout = 3 * time.Second
@@ -108,6 +113,9 @@ func New(opt Options) (*Nginx, error) {
 	}
 	if opt.ReloadTimeout <= 0 {
 		opt.ReloadTimeout = 10 * time.Second
+	}
+	if opt.Progress == nil {
+		opt.Progress = func() {}
 	}
 	opt.ReloadTimeout = max(opt.ReloadTimeout, minReloadTimeout)
 	if opt.Reload != nil && (len(opt.Reload) == 0 || opt.Reload[0] == "") {

@@ -32,9 +32,11 @@ type reloading struct {
 // when new workers serve it.
 func (n *Nginx) reload(ctx context.Context, s setup, m process, t *tree, w *witness, out *Outcome) error {
 	r := &reloading{n: n, m: m, pid: m.PID, w: w, logs: n.errorLogs(s, m, t)}
-	r.timeout = max(n.opt.ReloadTimeout, 3*out.Took[step.Test]) // the master has to read what the test has read
+	// The master has to read what a test has read.
+	r.timeout = max(n.opt.ReloadTimeout, 3*min(out.Took[step.Test], n.opt.TestTimeout))
 	began := time.Now()
 	err := r.ask(ctx)
+	n.opt.Progress()
 	out.Took[step.Reload] += time.Since(began)
 	if err != nil {
 		return err
@@ -47,6 +49,7 @@ func (n *Nginx) reload(ctx context.Context, s setup, m process, t *tree, w *witn
 		err = r.prove(ctx, n.workers(s, t), out)
 	}
 	out.Took[step.Verify] += time.Since(began)
+	n.opt.Progress()
 	return err
 }
 
