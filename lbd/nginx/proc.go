@@ -3,6 +3,7 @@ package nginx
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,8 +61,27 @@ func (p process) title() string {
 // working tells whether p is a worker that still takes connections.
 func (p process) working() bool { return isWorking(p.title()) && p.alive() }
 
-// children lists the child processes of p. A child that ends or is born meanwhile may be missing.
-func (p process) children() []process {
+// children lists the child processes of p. One that ends or is born meanwhile may be missing; the others are there.
+func (p process) children() []process { return settled(p.childrenOnce) }
+
+// settled reads until two reads in a row agree, some times at most; then the longest of them is what it returns. The kernel
+// may leave out a child while others end: one worker too few, and a drain would count as done.
+func settled(read func() []process) []process {
+	last := read()
+	longest := last
+	for range 5 {
+		now := read()
+		if slices.Equal(now, last) {
+			return now
+		}
+		if last = now; len(now) > len(longest) {
+			longest = now
+		}
+	}
+	return longest
+}
+
+func (p process) childrenOnce() []process {
 	id := strconv.Itoa(p.PID)
 	if text, err := os.ReadFile("/proc/" + id + "/task/" + id + "/children"); err == nil {
 		return p.childrenAmong(strings.Fields(string(text)))
