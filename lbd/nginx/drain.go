@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -30,7 +31,8 @@ func (n *Nginx) retire(workers []process) {
 }
 
 // former sorts draining workers by the reload that they date from: how many configurations they are of, and since when
-// the oldest drains. Those that lbd has not seen working count as one configuration, since they were first seen.
+// the oldest drains. Those that this lbd has not seen working, because they are older than it or an operator reloaded, are
+// told apart by when they were started, and drain since they were first seen.
 func (n *Nginx) former(working, draining []process) (generations int, since time.Time) {
 	n.seenMu.Lock()
 	defer n.seenMu.Unlock()
@@ -59,7 +61,20 @@ func (n *Nginx) former(working, draining []process) (generations int, since time
 	if since.IsZero() || n.strangers.Before(since) {
 		since = n.strangers
 	}
-	return generations + 1, since
+	return generations + starts(strangers), since
+}
+
+// starts is how many times a master has started workers, at least one of which is in list: those of one configuration
+// follow one another within milliseconds, and then the master sleeps for 100 ms (see prove).
+func starts(list []process) (n int) {
+	const apart = uint64(100 * time.Millisecond / tick)
+	list = slices.SortedFunc(slices.Values(list), func(a, b process) int { return cmp.Compare(a.Start, b.Start) })
+	for i, p := range list {
+		if i == 0 || p.Start-list[i-1].Start >= apart {
+			n++
+		}
+	}
+	return n
 }
 
 // learned is what the last look at Nginx's configuration has told.

@@ -65,20 +65,41 @@ func TestFormerGenerations(t *testing.T) {
 		t.Errorf("state %+v, was %+v", now, st)
 	}
 
-	// A new lbd does not know whose they are.
+	// A new lbd tells them apart by when they were started.
 	s.n = s.open(Options{})
-	if st := s.state(func(State) bool { return true }); st.Former != 1 || st.Draining != 2 || st.DrainingSince.IsZero() {
+	if st := s.state(func(State) bool { return true }); st.Former != 2 || st.Draining != 2 || st.DrainingSince.IsZero() {
 		t.Errorf("state after a restart %+v", st)
 	}
 	s.hold()
 	held()
 	s.apply(File{Path: s.out, Data: gen("d9")})
-	if st := s.state(func(st State) bool { return st.Draining == 3 }); st.Former != 2 {
+	if st := s.state(func(st State) bool { return st.Draining == 3 }); st.Former != 3 {
 		t.Errorf("state with one of our own %+v", st)
 	}
 	ends[1]()
 	ends[2]()
 	s.state(func(st State) bool { return st.Draining == 1 && st.Former == 1 })
+}
+
+func TestStarts(t *testing.T) {
+	for _, c := range []struct {
+		starts []uint64
+		want   int
+	}{
+		{nil, 0},
+		{[]uint64{500}, 1},
+		{[]uint64{503, 500, 501, 512}, 1}, // forks of a slow machine
+		{[]uint64{500, 501, 511, 512}, 2},
+		{[]uint64{900, 500, 700, 701}, 3},
+	} {
+		var list []process
+		for i, start := range c.starts {
+			list = append(list, process{PID: i + 1, Start: start})
+		}
+		if got := starts(list); got != c.want {
+			t.Errorf("started at %v: %d times, want %d", c.starts, got, c.want)
+		}
+	}
 }
 
 // What was asked for to replace workers, and did not, makes no generation.

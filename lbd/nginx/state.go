@@ -24,8 +24,7 @@ type State struct {
 	Leaving []int       // the processes that Draining counts
 	Old     []OldWorker // Draining ones that have taken more than a second, for people
 
-	// Former is the number of configurations that the draining workers are of: each holds memory. Workers that lbd has
-	// not seen at work, because they are older than lbd or an operator reloaded, count as of one.
+	// Former is the number of configurations that the draining workers are of: each holds memory.
 	Former        int
 	DrainingSince time.Time // when the oldest of them was told to finish, or first seen by lbd; zero: none drains
 	// ShutdownTimeout is worker_shutdown_timeout as of the last look at the configuration; 0: there is none, and a
