@@ -75,7 +75,9 @@ func (b *beater) register(ctx context.Context) error {
 	defer cancel()
 	reg := b.a.registration(address)
 	b.reg = reg
-	if reg.Freeze = b.memory.freeze; reg.Freeze == nil && b.a.cfg.Start == StartFrozen {
+	if b.memory.freeze != nil {
+		reg.Freeze, reg.FreezeRev = b.memory.freeze, b.memory.rev
+	} else if b.a.cfg.Start == StartFrozen {
 		reg.Freeze = &pool.Freeze{By: "agent --start", At: time.Now().UTC().Format(time.RFC3339), Reason: "started frozen"}
 	}
 	sick := b.a.health.reason()
@@ -259,7 +261,8 @@ func (b *beater) note(st pool.Standing) {
 		b.state = state
 	}
 	b.a.cfg.Notify.Status("node is " + state)
-	if err := b.memory.note(st.Freeze); err != nil {
+	unkept := b.memory.unkept
+	if err := b.memory.note(st.Freeze, st.Rev); err != nil && !unkept {
 		b.a.log.Warn("a freeze is not kept: it will not outlive the agent and redis both", "error", err)
 	}
 }

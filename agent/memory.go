@@ -20,12 +20,15 @@ type memory struct {
 	file   string // "": none
 	nodeID string
 	freeze *pool.Freeze
+	rev    int64 // of the node when freeze was first known
+	unkept bool  // the file does not say so: a write failed
 }
 
 // remembered is the file's content.
 type remembered struct {
 	NodeID string       `json:"node_id"`
 	Freeze *pool.Freeze `json:"freeze"`
+	Rev    int64        `json:"rev,omitempty"`
 }
 
 func newMemory(stateDir, nodeID string) *memory {
@@ -53,27 +56,37 @@ func (m *memory) load() error {
 		return fmt.Errorf("read the last known freeze: %s: %w", m.file, err)
 	}
 	if r.NodeID == m.nodeID {
-		m.freeze = r.Freeze
+		m.freeze, m.rev = r.Freeze, r.Rev
 	}
 	return nil
 }
 
-// note keeps what Redis said last.
-func (m *memory) note(freeze *pool.Freeze) error {
-	if freeze == m.freeze || freeze != nil && m.freeze != nil && *freeze == *m.freeze {
+// note keeps what Redis said last, of a node at rev. A write that failed is tried again with the next note.
+func (m *memory) note(freeze *pool.Freeze, rev int64) error {
+	same := freeze == m.freeze || freeze != nil && m.freeze != nil && *freeze == *m.freeze
+	if same && !m.unkept {
 		return nil
 	}
-	m.freeze = freeze
+	if !same {
+		m.freeze, m.rev = freeze, rev
+	}
+	err := m.keep()
+	m.unkept = err != nil
+	return err
+}
+
+// keep makes the file say what is known.
+func (m *memory) keep() error {
 	if m.file == "" {
 		return nil
 	}
-	if freeze == nil {
+	if m.freeze == nil {
 		if err := os.Remove(m.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("forget a lifted freeze: %w", err)
 		}
 		return nil
 	}
-	text, err := json.Marshal(remembered{m.nodeID, freeze})
+	text, err := json.Marshal(remembered{m.nodeID, m.freeze, m.rev})
 	if err != nil {
 		return fmt.Errorf("encode freeze: %w", err)
 	}

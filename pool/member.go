@@ -27,7 +27,8 @@ type Registration struct {
 	TTL        time.Duration     // how long a heartbeat lives; default 30s
 	Commands   []string          // types of commands that the node knows, for Capabilities
 	SealKey    string            // line of a trust.SealKey; "": none
-	Freeze     *Freeze           // the operator's freeze as it was last known: put back if Redis does not know the node
+	Freeze     *Freeze           // the operator's freeze as it was last known: put back if Redis has lost it
+	FreezeRev  int64             // Standing.Rev when Freeze was known: an older node tells a lost freeze from a lifted one; 0: not known
 }
 
 func (r *Registration) check() error {
@@ -113,12 +114,13 @@ func (m *Member) SetHealth(ctx context.Context, sick string) (Standing, error) {
 	return m.beat(ctx, false)
 }
 
-// Update changes what the node registers, from the next call on: all of reg but ID, Agent, Instance and Freeze counts.
+// Update changes what the node registers, from the next call on: all of reg but ID, Agent, Instance and the freeze counts.
 // On an error nothing changes.
 func (m *Member) Update(reg Registration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	reg.ID, reg.Agent, reg.Instance, reg.Freeze = m.reg.ID, m.reg.Agent, m.reg.Instance, m.reg.Freeze
+	reg.ID, reg.Agent, reg.Instance = m.reg.ID, m.reg.Agent, m.reg.Instance
+	reg.Freeze, reg.FreezeRev = m.reg.Freeze, m.reg.FreezeRev
 	if err := reg.check(); err != nil {
 		return err
 	}
@@ -186,7 +188,7 @@ func (m *Member) beat(ctx context.Context, claim bool) (Standing, error) {
 	r, err := m.p.run(ctx, "heartbeat", beatScript,
 		[]string{k.all(), k.active(), k.frozen(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.nodeIPs()},
 		id, m.p.channel, rfc, unix, flag, m.instance, m.reg.TTL.Milliseconds(), string(head[:len(head)-1]), m.sick,
-		m.reg.DataCenter, m.reg.Address.String(), m.reg.Port, m.reg.Weight, m.labels, m.reg.Agent, string(commands), m.reg.SealKey, freeze)
+		m.reg.DataCenter, m.reg.Address.String(), m.reg.Port, m.reg.Weight, m.labels, m.reg.Agent, string(commands), m.reg.SealKey, freeze, m.reg.FreezeRev)
 	if err != nil {
 		return Standing{}, m.p.Explain(err)
 	}
@@ -198,6 +200,6 @@ func (m *Member) beat(ctx context.Context, claim bool) (Standing, error) {
 	if op := r.at(4); op != "" {
 		st.Freeze = decodeFreeze(map[string]string{id: op}, id)
 	}
-	m.reg.Freeze = st.Freeze
+	m.reg.Freeze, m.reg.FreezeRev = st.Freeze, st.Rev
 	return st, nil
 }

@@ -53,6 +53,62 @@ func TestOperatorsFreezeComesBackWhenRedisLostTheNode(t *testing.T) {
 	})
 }
 
+// A failover to a replica that lagged, or a crash, brings back a node as it was before it was frozen: its rev is older
+// than the agent's. The agent's next run knows that, too. What was lifted stays lifted.
+func TestOperatorsFreezeComesBackWhenRedisWentBackInTime(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		m := w.register(t, "web1")
+		status := "bazbeans:node:web1:status"
+		before := w.rdb.HGetAll(ctx, status).Val()
+		if _, err := w.Freeze(ctx, "web1", "ann@desk", "disk swap"); err != nil {
+			t.Fatal(err)
+		}
+		known, err := m.Heartbeat(ctx, pool.Metrics{})
+		if err != nil || known.Freeze == nil {
+			t.Fatalf("%+v, %v", known, err)
+		}
+		back := func() {
+			t.Helper()
+			pipe := w.rdb.TxPipeline()
+			pipe.Del(ctx, status, "bazbeans:nodes:frozen")
+			pipe.HSet(ctx, status, before)
+			pipe.SAdd(ctx, "bazbeans:nodes:active", "web1")
+			if _, err := pipe.Exec(ctx); err != nil {
+				t.Fatal(err)
+			}
+			wantState(t, w.node(t, "web1"), pool.Active)
+		}
+		back()
+		if st, err := m.Heartbeat(ctx, pool.Metrics{}); err != nil || st.Active || st.New || st.Freeze == nil || *st.Freeze != *known.Freeze || st.Rev <= known.Rev {
+			t.Errorf("%+v, freeze %+v, %v", st, st.Freeze, err)
+		}
+		wantState(t, w.node(t, "web1"), pool.Frozen)
+		back()
+		reg := registration("web1")
+		reg.Freeze, reg.FreezeRev = known.Freeze, known.Rev
+		m, st, err := w.Register(ctx, reg, "")
+		if err != nil || st.Active || st.Freeze == nil {
+			t.Errorf("the next run: %+v, %v", st, err)
+		}
+		// What is lifted is a change, whoever hears of it late: the node's own freeze stays, and there is no new rev.
+		if st, err = m.SetHealth(ctx, "cpu"); err != nil || st.Freeze == nil {
+			t.Fatalf("%+v, %v", st, err)
+		}
+		if u, err := w.Unfreeze(ctx, "web1", "ann"); err != nil || u.Own != "cpu" {
+			t.Fatalf("%+v, %v", u, err)
+		}
+		if st, err = m.Heartbeat(ctx, pool.Metrics{}); err != nil || st.Freeze != nil {
+			t.Errorf("lifted: %+v, freeze %+v, %v", st, st.Freeze, err)
+		}
+		reg.FreezeRev = 0 // an agent that did not keep it
+		back()
+		if _, st, err = w.Register(ctx, reg, ""); err != nil || !st.Active {
+			t.Errorf("without a rev: %+v, %v", st, err)
+		}
+	})
+}
+
 func TestRegisterBringsAFreezeOnlyToANodeThatIsNew(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
 		reg := registration("web1")

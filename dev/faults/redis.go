@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -88,18 +89,24 @@ func redisRows() []Row {
 		},
 	}, {
 		Name:     "redis: failover to a lagging replica",
-		Does:     "everybody is sent to a replica that got nothing for longer than a heartbeat lives",
-		MustHold: "the last good set is served all the time; revisions do not run backwards: a freeze is acked at once",
+		Does:     "everybody is sent to a replica that got nothing for longer than a heartbeat lives; a node was frozen meanwhile",
+		MustHold: "the last good set is served all the time; the node is frozen again with its next heartbeat, and gets no traffic (after a lag shorter than a heartbeat lives it would, until that heartbeat); revisions do not run backwards: a freeze is acked at once",
 		Run: func(s *Site) {
 			replica := s.startReplica()
 			s.promote(replica)
-			s.pause(beatTTL + 500*time.Millisecond)
+			s.pause(beatTTL - 2*beatEvery)
+			s.freeze("web5")
+			s.converges(time.Now(), soon, s.but("web5")...)
+			s.serves(2*beatEvery, s.but("web5")...) // its agent hears of it with a heartbeat
 			untouched := s.untouched()
 			failedOver := time.Now()
 			s.switchTo(replica)
-			s.converges(failedOver, soon, s.all()...)
-			s.serves(2*beatEvery, s.all()...)
+			s.wait(2*beatEvery, func() error { return s.frozen("web5") })
+			s.converges(failedOver, soon, s.but("web5")...)
+			s.serves(2*beatEvery, s.but("web5")...)
 			untouched()
+			s.unfreeze("web5")
+			s.converges(time.Now(), soon, s.all()...)
 			s.worksOn()
 		},
 	}, {
@@ -169,6 +176,15 @@ func redisRows() []Row {
 			s.worksOn()
 		},
 	}}
+}
+
+// frozen returns nil if an operator's freeze is on the node.
+func (s *Site) frozen(id string) error {
+	n, err := s.pool.Node(s.ctx, id)
+	if err == nil && n.Freeze == nil {
+		err = fmt.Errorf("%s is %s: its freeze is lost", id, n.State())
+	}
+	return err
 }
 
 // worksOn freezes a node and puts it back: events, looks and acks do their work.

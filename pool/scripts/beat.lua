@@ -4,7 +4,8 @@
 -- ARGV: 1 id, 2 channel, 3 now (RFC 3339), 4 now (Unix seconds), 5 claim ('1': take the id over), 6 instance (with
 --       claim: its tail), 7 TTL in ms, 8 heartbeat JSON without its end, 9 the node's own reason to be frozen ('':
 --       well), 10 data center, 11 address, 12 port, 13 weight, 14 labels (JSON), 15 agent version,
---       16 types of commands it knows (JSON), 17 seal key, 18 the operator's freeze that the agent last knew of (JSON) or ''
+--       16 types of commands it knows (JSON), 17 seal key, 18 the operator's freeze that the agent last knew of (JSON) or '',
+--       19 rev of the node when it knew of that, 0: not known
 -- Returns: {'ok', instance, rev of the node, '1' if active, operator's freeze (JSON) or '', '1' if Redis did not know the
 --          node}, or {'superseded', instance of the newer agent}
 local id, claim, instance, sick = ARGV[1], ARGV[5] == '1', ARGV[6], ARGV[9]
@@ -25,8 +26,9 @@ end
 
 local was_all = redis.call('SADD', KEYS[1], id) == 0
 local op = redis.call('HGET', KEYS[3], id)
--- A freeze that is gone from a node that is known was lifted; one that is gone with its node was lost.
-if not op and not was_all and ARGV[18] ~= '' then
+-- A freeze that is gone was lifted, or lost: if the node is gone, too, or is older than when the freeze was known, Redis
+-- went back to a time before it. To lift one never lowers the node's rev.
+if not op and ARGV[18] ~= '' and (not was_all or number(was[7]) < number(ARGV[19])) then
   op = ARGV[18]
   redis.call('HSET', KEYS[3], id, op)
 end
