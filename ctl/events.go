@@ -53,7 +53,8 @@ func (s *session) eventsCmd() *cobra.Command {
 		Use: "events", GroupID: look,
 		Short: "Show what happened to the pool: who did what, when.",
 		Long: `The oldest first; times are UTC by Redis's clock. It looks at the newest 2000; what Python tools do
-is not recorded. With --follow it goes on until you stop it; -o json then prints one object a line.`,
+is not recorded. With --follow it goes on until you stop it, also after a Redis that was away; -o json
+then prints one object a line.`,
 		Example: "  bbctl events -n 50 --node web3\n  bbctl events --follow",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -160,13 +161,22 @@ func (s *session) followEvents(ctx context.Context, which eventFilter, n int) er
 				cancel(err)
 			}
 		}
-	})
+	}, s.away)
 	if errors.Is(err, context.Canceled) {
 		if err = context.Cause(ctx); errors.Is(err, context.Canceled) {
 			return nil
 		}
 	}
 	return err
+}
+
+// away says that Redis has gone, and nil that it is back.
+func (s *session) away(err error) {
+	if err != nil {
+		s.say("redis is away, this goes on when it is back: %s", cli.Printable(err.Error(), 500))
+	} else {
+		s.say("redis is back")
+	}
 }
 
 // record prints one event of a stream: a line of text, a line of JSON, or a document of YAML.

@@ -33,11 +33,12 @@ type site struct {
 	p   *pool.Pool
 }
 
-func newSite(t *testing.T) *site {
+// newSite starts it; args are more arguments of redis-server.
+func newSite(t *testing.T, args ...string) *site {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir()) // no config file of this machine
 	t.Setenv("XDG_CONFIG_HOME", "")
-	r := serverstest.Redis(t)
+	r := serverstest.Redis(t, args...)
 	p, err := pool.Open(pool.Config{URL: r.URL()})
 	if err != nil {
 		t.Fatal(err)

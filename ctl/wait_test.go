@@ -219,3 +219,25 @@ func TestFreezeWaitOfANodeThatIsUnfrozen(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A Redis that restarts ends nothing: it goes on from where it was.
+func TestFollowOverARestart(t *testing.T) {
+	s := newSite(t, "--appendonly", "yes")
+	s.node("web1", true)
+	s.must("freeze", "web1")
+	r := s.start("events", "--follow")
+	r.stdout.shows(t, "  node_frozen      web1  alice@desk\n")
+	s.stop()
+	r.stderr.shows(t, "bbctl: redis is away, this goes on when it is back: redis at "+s.srv.Addr()+": follow events: ")
+	if err := s.srv.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.must("unfreeze", "web1")
+	r.stdout.shows(t, "  node_unfrozen    web1  alice@desk\n")
+	r.stderr.shows(t, "bbctl: redis is back\n")
+	r.interrupt()
+	r.wantEnd(t, 0)
+	if out, said := r.stdout.String(), r.stderr.String(); strings.Count(out, "\n") != 2 || strings.Count(said, "\n") != 2 {
+		t.Errorf("told twice, or too much:\n%s%s", out, said)
+	}
+}

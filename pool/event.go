@@ -78,8 +78,14 @@ func (p *Pool) Events(ctx context.Context, after string, n int64) ([]Recorded, e
 	return recs, nil
 }
 
-// Follow calls fn for each event written to the stream after a stream id, until ctx ends; "$" means from now on.
-func (p *Pool) Follow(ctx context.Context, after string, fn func(Recorded)) error {
+// followAgain is the pause before Follow asks a Redis again that did not answer.
+const followAgain = time.Second
+
+// Follow calls fn for each event written to the stream after a stream id, until ctx ends; "$" means from now on. A Redis
+// that is away is waited for, and then it goes on from where it was: away, if not nil, is told once why it does not
+// answer, and nil when it does again. The error is ctx's, that of the first look with "$", or one that waiting does not
+// mend: a right that is missing. All calls are from this goroutine.
+func (p *Pool) Follow(ctx context.Context, after string, fn func(Recorded), away func(error)) error {
 	if after == "$" {
 		// Redis takes "$" anew with each read, and what comes between two would be missed.
 		newest, err := p.Events(ctx, "", 1)
@@ -91,17 +97,29 @@ func (p *Pool) Follow(ctx context.Context, after string, fn func(Recorded)) erro
 			after = r.StreamID
 		}
 	}
+	gone := false
+	tell := func(err error) {
+		if away != nil && gone != (err != nil) {
+			away(err)
+		}
+		gone = err != nil
+	}
 	for ctx.Err() == nil {
 		// A short block: a cancelled context does not interrupt a command that waits.
 		res, err := p.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{p.keys.events(), after}, Count: 100, Block: time.Second}).Result()
-		if errors.Is(err, redis.Nil) {
-			continue
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				break
-			}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil || errors.Is(err, redis.Nil):
+			tell(nil)
+		case Denied(err):
 			return p.Explain(fmt.Errorf("follow events: %w", err))
+		default:
+			tell(p.Explain(fmt.Errorf("follow events: %w", err)))
+			select {
+			case <-ctx.Done():
+			case <-time.After(followAgain):
+			}
 		}
 		for _, stream := range res {
 			for _, e := range stream.Messages {

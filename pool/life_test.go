@@ -178,7 +178,7 @@ func (c cast) follow(t *testing.T, ctx context.Context) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	err := c.operator.Follow(ctx, "0", func(pool.Recorded) { cancel() })
+	err := c.operator.Follow(ctx, "0", func(pool.Recorded) { cancel() }, nil)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("follow ended with %v", err)
 	}
