@@ -53,8 +53,8 @@ func (s *session) eventsCmd() *cobra.Command {
 		Use: "events", GroupID: look,
 		Short: "Show what happened to the pool: who did what, when.",
 		Long: `The oldest first; times are UTC by Redis's clock. It looks at the newest 2000; what Python tools do
-is not recorded. With --follow it goes on until you stop it, also after a Redis that was away; -o json
-then prints one object a line.`,
+is not recorded. With --follow it goes on until you stop it, also after a Redis that was away;
+-o json then prints one object a line.`,
 		Example: "  bbctl events -n 50 --node web3\n  bbctl events --follow",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
