@@ -3,6 +3,7 @@ package ctl
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -130,5 +131,31 @@ func TestPythonsReportIsJudgedWhole(t *testing.T) {
 		if err != nil || len(last) != 1 || last[0].State != c.state || last[0].Ended.IsZero() {
 			t.Errorf("%s: recorded %d, %v", c.name, len(last), err)
 		}
+	}
+}
+
+// What a Python agent would leave out without a word is not sent to it.
+func TestDeployFileToPython(t *testing.T) {
+	s := newSite(t)
+	s.python("py1", func(map[string]any) string { return `{"status":"deployed"}` })
+	file := t.TempDir() + "/f"
+	deploy := func(content string, flags ...string) ran {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return s.run(append([]string{"deploy-file", "py1", file, "/opt/app/x"}, flags...)...)
+	}
+	const neither = "a Python agent sets neither mode nor owner of a file: leave out --mode and --owner"
+	for _, c := range []struct{ content, flag, says string }{{"text", "--mode=0640", neither}, {"text", "--owner=app", neither}, {"\xff", "--yes", "a Python agent takes text only"}} {
+		if got, want := deploy(c.content, c.flag), (ran{1, "", "bbctl: py1: deploy-file was not sent: " + c.says + "\n"}); got != want {
+			t.Errorf("%s: %+v", c.flag, got)
+		}
+	}
+	if r := deploy("text"); r.code != 0 || !strings.HasPrefix(r.stdout, "py1: deploy-file was carried out") {
+		t.Errorf("%+v", r)
+	}
+	// A command of another type may have arguments of these names.
+	if r := s.run("run", "cache", "py1", "--arg", "mode=x", "--arg", "encoding=y"); r.code != 0 {
+		t.Errorf("%+v", r)
 	}
 }

@@ -57,6 +57,19 @@ type order struct {
 	id   func() string // of each node's command; nil: pool's own
 }
 
+// notForPython says what of an order the original Python agent would not do, without a word; "": nothing.
+func (o *order) notForPython() string {
+	switch {
+	case o.kind != "deploy_file":
+		return ""
+	case o.args["encoding"] != nil:
+		return "a Python agent takes text only"
+	case o.args["mode"] != nil || o.args["owner"] != nil:
+		return "a Python agent sets neither mode nor owner of a file: leave out --mode and --owner"
+	}
+	return ""
+}
+
 // signer makes commands trustworthy: it signs them if there is a key, and seals them if that was asked for.
 type signer struct {
 	s    *session
@@ -171,10 +184,10 @@ func (s *session) one(ctx context.Context, sign *signer, o order, t target, noWa
 	if err != nil {
 		return out.fail(failed, "%s was not sent: %v", o.verb, err)
 	}
-	out.Command = c.ID
-	if t.python && o.args["encoding"] != nil {
-		return out.fail(failed, "%s was not sent: a Python agent takes text only", o.verb)
+	if why := o.notForPython(); t.python && why != "" {
+		return out.fail(failed, "%s was not sent: %s", o.verb, why)
 	}
+	out.Command = c.ID
 	var before *pool.PythonReport
 	if t.python && !noWait {
 		if before, err = s.pythonReport(ctx, t.id); err != nil {
