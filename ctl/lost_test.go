@@ -91,3 +91,21 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("%+v, in the queue: %s", r, queue)
 	}
 }
+
+// What ran already, and nobody knows with what end, has an unknown end, and was not "not begun".
+func TestUnknownEnd(t *testing.T) {
+	s := newSite(t)
+	s.node("web1", true)
+	s.balancer("lb1", nil)
+	const why = "it had ended before, and is not run again; redis lost what came of it"
+	s.agent("web1", func(pool.Command) *pool.Result { return &pool.Result{State: pool.Unknown, Error: why} })
+	s.want(1, "", "bbctl: web1: restart has an unknown end: "+why+"; look at the node before you try again\n", "restart", "web1")
+	id := s.rdb.LIndex(t.Context(), "bazbeans:node:web1:recent", 0).Val()
+	if r := s.run("result", id); r.code != 1 || !strings.Contains(r.stdout, "result       unknown\nwhy          "+why+"\n") || r.stderr != "" {
+		t.Errorf("%+v", r)
+	}
+	r := s.update("--min-active", "0")
+	if r.code != 1 || !strings.Contains(r.stderr, "web1: failed while updating: update has an unknown end: "+why) || !strings.Contains(r.stderr, "it stays frozen, its update may be done in part") || strings.Contains(r.stderr, "not begun") {
+		t.Errorf("%+v", r)
+	}
+}

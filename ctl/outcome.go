@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,8 +71,8 @@ func whyNot(r pool.Result) string {
 		}
 	case pool.Interrupted:
 		text += " (its agent ended meanwhile: a part may be done, look before you try again)"
-	case pool.Unknown:
-		text = "has an unknown end: redis has lost its record; look at the node before you try again"
+	case pool.Unknown: // it may have run
+		text = fmt.Sprintf("has an unknown end: %s; look at the node before you try again", cmp.Or(r.Error, "redis has lost its record"))
 	}
 	return text
 }

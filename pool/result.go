@@ -25,7 +25,7 @@ const (
 	Expired     CommandState = "expired"     // not run: too old when its turn came
 	Refused     CommandState = "refused"     // not run: the node must not, or does not know how
 	Interrupted CommandState = "interrupted" // the agent ended in the middle; it may have done a part
-	Unknown     CommandState = "unknown"     // Redis has no record: it never had, lost it, or it is older than a day
+	Unknown     CommandState = "unknown"     // it may have run: Redis has lost the record, or what came of it; see ErrNoSuchCommand
 )
 
 // Ended reports whether nothing more is to come.
