@@ -77,20 +77,16 @@ func TestLiveDrainWaitsForRequests(t *testing.T) {
 	web2 := s.holder("web2")
 	s.wantAckOf("web2")
 
-	if r := s.bbctlExit(4, "freeze", "web1", "--wait", "--deadline", "700ms"); !strings.Contains(r.stderr, "1 request under way on web1") {
-		t.Errorf("want the request to be named: %v", r)
-	}
+	frozen := s.freezing("web1")
+	frozen.wantLog("1 request under way on web1")
 	if out := s.bbctl("lbs", "-o", "json"); !strings.Contains(out, `"web1": 1`) || !strings.Contains(out, `"live": "lua"`) {
 		t.Errorf("bbctl lbs does not show the request: %s", out)
 	}
-	frozen := s.freezing("web1")
 	other := s.get()
 	<-web2.began // new requests go elsewhere
 	wantWaiting(t, frozen, 200*time.Millisecond)
 	close(web1.letGo)
-	if r := <-frozen; r.code != 0 {
-		t.Errorf("freeze --wait: %v", r)
-	}
+	frozen.wantExit(0)
 	if got := <-slow; got != "200 web1" {
 		t.Errorf("the slow request: %s", got)
 	}
@@ -113,21 +109,18 @@ func TestLiveDrainWaitsForRequests(t *testing.T) {
 	s.bbctl("freeze", "web3", "--wait", "--deadline", "10s")
 }
 
-// freezing freezes a node, and sends what came of the wait for its drain.
-func (s *site) freezing(id string) <-chan result {
-	done := make(chan result, 1)
-	go func() {
-		done <- run(s.t, s.dir, "bbctl", "--redis-url", s.redis.URL(), "freeze", id, "--wait", "--deadline", "60s")
-	}()
-	return done
+// freezing freezes a node and waits for its drain, beside the test.
+func (s *site) freezing(id string) *daemon {
+	s.t.Helper()
+	return start(s.t, s.dir, "bbctl", "--redis-url", s.redis.URL(), "freeze", id, "--wait", "--deadline", "60s")
 }
 
 // wantWaiting fails the test if a freeze returns within d: there is a request under way.
-func wantWaiting(t *testing.T, frozen <-chan result, d time.Duration) {
+func wantWaiting(t *testing.T, frozen *daemon, d time.Duration) {
 	t.Helper()
 	select {
-	case r := <-frozen:
-		t.Fatalf("freeze --wait has returned with a request under way: %v", r)
+	case <-frozen.ended:
+		t.Fatal("freeze --wait has returned with a request under way")
 	case <-time.After(d):
 	}
 }

@@ -16,7 +16,8 @@ import (
 // ten seconds pass, so what happens sooner was told to it, or noticed by its own clock.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}, byFlags: true})
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, byFlags: true})
+	s.node("web3", mortal...)
 	traffic := s.traffic()
 	traffic.wantReaches("web1", "web2", "web3")
 
@@ -64,8 +65,8 @@ func TestMainJob(t *testing.T) {
 	traffic.wantNoHarm()
 }
 
-// wantExpiry waits until the node is out of the file, which must have been written within a second of the end of its
-// heartbeat.
+// wantExpiry waits until the node is out of the file, which must have been written after the end of its heartbeat, and
+// so soon that it was hardly timing.resync, 10 s by default, that made lbd look.
 func (s *site) wantExpiry(id string) {
 	s.t.Helper()
 	asked := time.Now()
@@ -73,7 +74,7 @@ func (s *site) wantExpiry(id string) {
 	if err != nil || left <= 0 {
 		s.t.Fatalf("heartbeat of %s: TTL %v, %v", id, left, err)
 	}
-	first, last := asked.Add(left), time.Now().Add(left) // it ends between these
+	first := asked.Add(left) // it ends then or a moment later
 	serverstest.Eventually(s.t, left+soon, func() error {
 		if slices.Contains(s.servers(s.output), id) {
 			return fmt.Errorf("%s, whose heartbeat ended %s ago, is a server", id, time.Since(first))
@@ -85,8 +86,8 @@ func (s *site) wantExpiry(id string) {
 		s.t.Fatal(err)
 	}
 	const tick = 20 * time.Millisecond // a TTL is whole milliseconds, and the kernel stamps files by its tick
-	if at := file.ModTime(); at.Before(first.Add(-tick)) || at.After(last.Add(time.Second+tick)) {
-		s.t.Errorf("%s was taken out %s after the end of its heartbeat, want within a second", id, at.Sub(first))
+	if at := file.ModTime(); at.Before(first.Add(-tick)) || at.After(first.Add(5*time.Second)) {
+		s.t.Errorf("%s was taken out %s after the end of its heartbeat, want soon after it", id, at.Sub(first))
 	}
 }
 
@@ -94,7 +95,8 @@ func (s *site) wantExpiry(id string) {
 // and GETs go on.
 func TestMachineCrashes(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{nodes: []string{"web1", "web2", "web3"}})
+	s := newSite(t, options{nodes: []string{"web1", "web3"}, config: "timing: {resync: 10m}\n"}) // nothing but the expiry makes lbd look
+	s.node("web2", mortal...)
 	traffic := s.traffic()
 	traffic.wantReaches("web1", "web2", "web3")
 	s.nodes["web2"].app.Kill()

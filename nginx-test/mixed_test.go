@@ -59,7 +59,7 @@ func (s *mixedSite) python(id, ip string, flags ...string) *node {
 	s.t.Helper()
 	n := s.application(id, ip+":"+s.port)
 	args := s.original("agent", append([]string{"--node-id", id, "--address", ip, "--heartbeat-interval", "0.5",
-		"--heartbeat-ttl", "2", "--command-poll-interval", "0.1"}, flags...)...)
+		"--heartbeat-ttl", "10", "--command-poll-interval", "0.1"}, flags...)...)
 	n.restart = func() *daemon {
 		n.agent = start(s.t, s.dir, debianPython, args...)
 		return n.agent
@@ -87,7 +87,7 @@ func TestPythonNode(t *testing.T) {
 	s.node("web1", "--heartbeat-ttl", "5m")
 	s.wantServers("web1")
 	traffic := s.traffic()
-	py := s.python("py1", "127.0.0.21", "--slow", "1.5", "--data-center", "dc-py")
+	py := s.python("py1", "127.0.0.21", "--slow", "1.5", "--heartbeat-ttl", "4", "--data-center", "dc-py")
 	s.wantServers("py1", "web1")
 	traffic.wantReaches("py1", "web1")
 	s.wantPythonEvent("node_registered", "py1")

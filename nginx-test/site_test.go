@@ -88,11 +88,14 @@ type node struct {
 }
 
 // node starts an application and an agent of ours beside it; flags are added to the agent's. Its heartbeats are
-// quick, and how busy this machine is must not decide a test.
+// quick, and how busy this machine is must not decide a test: only one that is to die is mortal.
 func (s *site) node(id string, flags ...string) *node {
 	s.t.Helper()
 	return s.agentOf(s.application(id, "127.0.0.1:0"), flags...)
 }
+
+// mortal are flags of a node whose heartbeat's end is waited for.
+var mortal = []string{"--heartbeat-ttl", "4s"}
 
 // agentOf starts an agent of ours beside an application.
 func (s *site) agentOf(n *node, flags ...string) *node {
@@ -102,7 +105,7 @@ func (s *site) agentOf(n *node, flags ...string) *node {
 		s.t.Fatal(err)
 	}
 	args := append([]string{"--redis-url", s.redis.URL(), "--node-id", n.id, "--address", host, "--node-port", port,
-		"--heartbeat-interval", "500ms", "--heartbeat-ttl", "2s", "--command-poll-interval", "200ms",
+		"--heartbeat-interval", "500ms", "--heartbeat-ttl", "10s", "--command-poll-interval", "200ms",
 		"--cpu-threshold", "100", "--memory-threshold", "100", "--app-dir", "/", "--state-dir", s.dir}, flags...)
 	n.restart = func() *daemon {
 		n.agent = start(s.t, s.dir, "bbagent", args...)
