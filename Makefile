@@ -36,10 +36,10 @@ test: ## run all tests, with real servers; installs what they need
 	@tools/deps test
 	go test -race -count=1 -timeout 20m ./... # not from the cache: some of them test programs that they build
 
-harness: build ## test templates with real Nginx in containers (NGINX_IMAGES TEMPLATES CASES FIXTURE INCLUDE GOLDEN UPDATE=1 JUNIT=FILE, LOCAL=1: without Docker)
+harness: build ## test templates with real Nginx in containers (NGINX_IMAGES TEMPLATES CASES FIXTURE INCLUDE MODULES GOLDEN UPDATE=1 SHOW=1 JUNIT=FILE, LOCAL=1: without Docker)
 	@tools/deps $(if $(LOCAL),demo,harness $(if $(findstring debian:,$(NGINX_IMAGES)),roots))
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/harness ./nginx-test/compose
-	@bin/harness $(if $(LOCAL),--local) $(foreach n,$(NGINX),--nginx $n) $(if $(NGINX_IMAGES),--images "$(NGINX_IMAGES)") $(if $(CASES),--cases $(CASES)) $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(INCLUDE),--include $(INCLUDE)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(JUNIT),--junit $(JUNIT)) $(ARGS)
+	@bin/harness $(if $(LOCAL),--local) $(foreach n,$(NGINX),--nginx $n) $(if $(NGINX_IMAGES),--images "$(NGINX_IMAGES)") $(if $(CASES),--cases $(CASES)) $(if $(TEMPLATES),--templates $(TEMPLATES)) $(if $(FIXTURE),--fixture $(FIXTURE)) $(if $(INCLUDE),--include $(INCLUDE)) $(if $(MODULES),--modules $(MODULES)) $(if $(GOLDEN),--golden $(GOLDEN)) $(if $(UPDATE),--update) $(if $(SHOW),--show) $(if $(JUNIT),--junit $(JUNIT)) $(ARGS)
 
 roots: ## make the Debians whose Nginx 1.22, 1.26 and 1.30 tests run (root; once, two minutes and 800 MB)
 	@tools/deps roots

@@ -27,6 +27,7 @@ Usage:
   lbd test --templates DIR --cases DIR             all templates of a folder, cases of your own
   lbd test --fixture nodes.yaml                    your node list as one more case (the form of lbd render --fixture)
   lbd test --update                                take today's output over as golden files
+  lbd test --only one-node --show                  the rendered text of a case, too
   lbd test --nginx nginx --nginx /opt/nginx/nginx  several versions in one run
   lbd test --write-cases DIR                       put the standard cases there, to begin with
 
@@ -47,7 +48,7 @@ type settings struct {
 	cases, golden, junit, label, network, write string
 	nginx, modules, include, engines            []string
 	only, skip, from                            []string
-	update                                      bool
+	update, show                                bool
 }
 
 func bind(fs *pflag.FlagSet) lbd.Run {
@@ -61,6 +62,7 @@ func bind(fs *pflag.FlagSet) lbd.Run {
 	fs.StringSliceVar(&s.modules, "modules", nil, "`modules` that Nginx loads first: paths, or names in its modules folder")
 	fs.StringSliceVar(&s.engines, "engine", []string{engineReload}, "how servers change: `reload`, lua (nginx.apply: live), or both")
 	fs.StringArrayVar(&s.include, "include", nil, "a `file` with what your templates need at http level: maps, log formats (repeatable)")
+	fs.BoolVar(&s.show, "show", false, "print what was rendered, too (with -o json it is among the rest)")
 	fs.StringVar(&s.junit, "junit", "", "write JUnit XML to this `file`")
 	fs.StringVar(&s.label, "label", "", "a `text` beside the version of Nginx, like the name of an image")
 	fs.StringVar(&s.network, "network", networkAuto, "`how` requests arrive at nodes: auto, private (namespace) or loopback")

@@ -31,6 +31,19 @@ func (r *Report) Print(w io.Writer, colour bool) error {
 	return err
 }
 
+// show writes what was rendered: each text once, whichever Nginx played it.
+func (r *Report) show(w io.Writer, colour bool) {
+	paint, shown := painter(colour), map[string]bool{}
+	for _, row := range r.Results {
+		title := fmt.Sprintf("%s × %s, engine %s", row.Template, row.Case, row.Engine)
+		if row.Rendered == "" || shown[title+row.Rendered] {
+			continue
+		}
+		shown[title+row.Rendered] = true
+		fmt.Fprintf(w, "%s %s\n%s\n", paint(blue, "RENDERED"), title, row.Rendered)
+	}
+}
+
 func (r *Report) table(w io.Writer, paint func(string, string) string) error {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

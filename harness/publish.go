@@ -26,7 +26,11 @@ func (s *settings) publish(r *Report, c lbd.Call) error {
 		err = enc.Encode(r)
 	} else {
 		_, no := os.LookupEnv("NO_COLOR")
-		err = r.Print(c.Stdout, cli.IsTerminal(c.Stdout) && !no)
+		colour := cli.IsTerminal(c.Stdout) && !no
+		if s.show {
+			r.show(c.Stdout, colour)
+		}
+		err = r.Print(c.Stdout, colour)
 	}
 	if s.junit == "" {
 		return err

@@ -19,7 +19,8 @@ type Result struct {
 	Nodes    map[string]int `json:"nodes,omitempty"` // and in figures: answers by node
 	Golden   string         `json:"golden"`          // same, differs, missing, written; "" when nothing is compared
 	Seconds  float64        `json:"seconds"`
-	Faults   []string       `json:"faults,omitempty"` // each of one or more lines
+	Rendered string         `json:"rendered,omitempty"` // the output; "" when lbd refuses it
+	Faults   []string       `json:"faults,omitempty"`   // each of one or more lines
 }
 
 // The engines, by what servers change with: a new file and a reload, or Lua inside Nginx (nginx.apply: live). What lbd

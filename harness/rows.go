@@ -17,6 +17,7 @@ func (p *play) run(ctx context.Context, r *runner, n *Nginx) []Result {
 			results[i].Case += ": " + p.upstreams[i].Name
 		}
 		results[i].Faults, results[i].Golden = slices.Clone(p.faults), p.verdict
+		results[i].Rendered = string(p.text(i))
 	}
 	all := func(fault string) []Result {
 		for i := range results {

@@ -2,12 +2,15 @@ package harness
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/nginx-test/cases"
 )
 
 // The standard cases hold for lbd's own template, in every network that a run may find itself in, and its golden files
@@ -35,9 +38,29 @@ func standard(t *testing.T, r *Report) {
 		if !row.OK || refused != (row.Requests == 0) || refused == (row.Golden == goldenSame) {
 			t.Errorf("%+v", row)
 		}
+		text, err := fs.ReadFile(cases.FS, "golden/"+row.Template+"/"+row.Case+".conf")
+		if !refused && (err != nil || row.Rendered != string(text)) {
+			t.Errorf("%s: rendered is %q, the golden file %q, %v", row.Case, row.Rendered, text, err)
+		}
 	}
 	if len(r.Notes) > 0 {
 		t.Errorf("notes: %q", r.Notes)
+	}
+}
+
+// --show prints the rendered text of a row that passes, once for all Nginx that played it, also from another run's rows.
+func TestShow(t *testing.T) {
+	text, err := fs.ReadFile(cases.FS, "golden/upstream.conf.tmpl/one-node.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rows, _ := lbdTest(t, "--only", "one-node", "-o", "json")
+	dir := files(t, map[string]string{"rows.json": rows})
+	for _, args := range [][]string{{"--only", "one-node", "--nginx", "nginx", "--nginx", "nginx"}, {"--from", filepath.Join(dir, "rows.json")}} {
+		code, out, said := lbdTest(t, append(args, "--show")...)
+		if code != 0 || strings.Count(out, string(text)) != 1 || !strings.Contains(out, "RENDERED upstream.conf.tmpl × one-node, engine reload\n") {
+			t.Errorf("%v: exit code %d: %s%s", args, code, said, out)
+		}
 	}
 }
 

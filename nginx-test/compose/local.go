@@ -27,8 +27,9 @@ func (o *options) playLocal(ctx context.Context) error {
 
 // caseFlags are those of `lbd test` for the cases, in a container and here. Engine lua is played where Nginx has Lua.
 func (o *options) caseFlags() []string {
-	args := []string{"--cases", o.cases, "--engine", "reload,lua"}
-	for _, given := range [][]string{{"--templates", o.templates}, {"--fixture", o.fixture}, {"--golden", o.golden}, {"--include", o.include}} {
+	args := []string{"--engine", "reload,lua"}
+	for _, given := range [][]string{{"--cases", o.cases}, {"--templates", o.templates}, {"--fixture", o.fixture}, {"--golden", o.golden},
+		{"--include", o.include}, {"--modules", o.modules}} {
 		if given[1] != "" {
 			args = append(args, given...)
 		}
@@ -49,6 +50,9 @@ func (t tested) Error() string { return fmt.Sprintf("lbd test ended with %d", in
 func (o *options) lbdTest(ctx context.Context, args ...string) error {
 	if o.junit != "" {
 		args = append([]string{"--junit", o.junit}, args...)
+	}
+	if o.show {
+		args = append([]string{"--show"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, "lbd"), append([]string{"test"}, args...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

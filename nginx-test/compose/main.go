@@ -70,9 +70,11 @@ type options struct {
 	fixture   string
 	golden    string
 	include   string
+	modules   string
 	more      []string // for lbd test
 	junit     string
 	update    bool
+	show      bool
 	keep      bool
 	bin       string
 	file      string
@@ -92,12 +94,14 @@ func parse(args []string) (*options, error) {
 		return nil
 	})
 	fs.StringVar(&o.templates, "templates", "", "templates `folder` (default: the built-in ones)")
-	fs.StringVar(&o.cases, "cases", "nginx-test/cases", "cases `folder`")
+	fs.StringVar(&o.cases, "cases", "", "cases `folder` (default: "+standardCases+")")
 	fs.StringVar(&o.fixture, "fixture", "", "a node list `file`, as for lbd render, as one more case")
 	fs.StringVar(&o.golden, "golden", "", "`folder` of golden files (default: golden in the cases folder)")
 	fs.StringVar(&o.junit, "junit", "", "write JUnit XML to this `file`")
 	fs.StringVar(&o.include, "include", "", "a `file` with what the templates need at http level: maps, log formats")
+	fs.StringVar(&o.modules, "modules", "", "`modules` that Nginx loads, with commas between: paths, or names in its modules folder (default, for the site: those that Debian enables)")
 	fs.BoolVar(&o.update, "update", false, "write the golden texts")
+	fs.BoolVar(&o.show, "show", false, "print what was rendered, too")
 	fs.BoolVar(&o.keep, "keep", false, "leave the sites running, and say how to look at them and remove them")
 	fs.StringVar(&o.bin, "bin", "bin", "`folder` of the static programs lbd, bbagent, bbctl and harness")
 	fs.StringVar(&o.file, "file", "nginx-test/compose.yml", "the compose `file`")
@@ -107,11 +111,25 @@ func parse(args []string) (*options, error) {
 	if o.more = fs.Args(); len(o.more) > 0 && !slices.Contains(args, "--") {
 		return nil, fmt.Errorf("%q is not expected; see --help", fs.Arg(0))
 	}
-	return o, o.agree(fs)
+	if err := o.agree(fs); err != nil {
+		return nil, err
+	}
+	// The golden files in that folder are what lbd's own template writes, and nobody else's. Without it lbd plays the
+	// same cases, which are in it, and compares nothing.
+	if o.cases == "" && o.templates == "" {
+		o.cases = standardCases
+	}
+	return o, nil
 }
 
-// agree refuses flags that mean nothing beside --local, or without it.
+// standardCases is the folder of the standard cases in a checkout.
+const standardCases = "nginx-test/cases"
+
+// agree refuses flags that mean nothing beside --local, or without it, and golden files of nobody.
 func (o *options) agree(fs *flag.FlagSet) (err error) {
+	if o.update && o.templates != "" && o.cases == "" && o.golden == "" {
+		err = errors.New("--update with --templates needs a folder of yours for the golden files: --golden FOLDER (make harness GOLDEN=FOLDER)")
+	}
 	fs.Visit(func(f *flag.Flag) {
 		switch f.Name {
 		case "images", "keep", "file":

@@ -13,6 +13,8 @@ func TestOptions(t *testing.T) {
 		"--images x --new": "-new",
 		"--nginx nginx":    "--nginx goes with --local",
 		"--local --keep":   "--keep is about containers",
+		// Nobody's golden files are to be written over.
+		"--templates mine --update": "needs a folder of yours",
 	} {
 		if _, err := parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", line, err, want)
@@ -23,8 +25,15 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	o, err = parse(nil)
-	if err != nil || o.images != "nginx:1.28" || o.cases != "nginx-test/cases" {
+	if err != nil || o.images != "nginx:1.28" {
 		t.Errorf("%+v, %v", o, err)
+	}
+	// The golden files of the standard cases are of lbd's own template.
+	for line, cases := range map[string]string{"": "nginx-test/cases", "--templates mine": "", "--templates mine --cases x --update": "x",
+		"--templates mine --golden g --update": ""} {
+		if o, err := parse(strings.Fields(line)); err != nil || o.cases != cases {
+			t.Errorf("%q: cases %q, want %q; %v", line, o.cases, cases, err)
+		}
 	}
 }
 

@@ -61,6 +61,7 @@ func (o *options) project(ctx context.Context) (*project, error) {
 	if err != nil {
 		return nil, err
 	}
+	env = append(env, "MODULES="+o.modules)
 	return &project{name: "bazbeans-harness-" + strconv.Itoa(os.Getpid()), command: command, file: o.file, env: env}, nil
 }
 

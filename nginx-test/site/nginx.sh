@@ -3,6 +3,7 @@
 # folder which both may write.
 set -eu
 cp /etc/site/nginx.conf /var/lib/site/
+sh /etc/site/modules.sh >/var/lib/site/modules.conf
 mkdir -p /var/lib/site/conf.d
 upstreams=/var/lib/site/conf.d/app_backend.conf
 # Nginx refuses a proxy_pass to an upstream that is not there yet. lbd takes the file over.
