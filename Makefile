@@ -25,7 +25,7 @@ help: ## list the targets
 
 build: ## build bin/lbd, bin/bbagent, bin/bbctl, bin/bbinit and bin/bbdev
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/... # as packaging/build does
 
 demo: ## run a whole small site here: Redis, Nginx, three nodes, lbd (ARGS=--smoke plays the story and exits)
 	@tools/deps demo

@@ -55,6 +55,18 @@ func command(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// The programs of make build, which images may be made of, and those of a release are built alike: same commit, same bytes.
+func TestBuiltAlike(t *testing.T) {
+	const linked = "-s -w -X github.com/bazbeans/bazbeans/cli.version="
+	said := command(t, "make", "--no-print-directory", "-C", "..", "-n", "build", "VERSION="+first)
+	if want := "CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '" + linked + first + "' -o bin/ ./cmd/..."; !strings.Contains(said, want) {
+		t.Errorf("make build does %s, want %s", said, want)
+	}
+	if text := read(t, "build"); !strings.Contains(text, "CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' ") || !strings.Contains(text, `go build -ldflags "`+linked+`$VERSION" \`) {
+		t.Error("packaging/build does otherwise")
+	}
+}
+
 // TestPackages builds once what all the tests look at.
 func TestPackages(t *testing.T) {
 	if !*boot {

@@ -255,7 +255,7 @@ func byHand(t *testing.T, s *site) {
 
 func remove(t *testing.T, s *site) {
 	s.UnderTraffic(t, front, func() {
-		has(t, s.follow(t, "dpkg --remove bazbeans-lbd"), "Nginx goes on", "lbs forget")
+		has(t, s.follow(t, "dpkg --remove bazbeans-lbd"), "Nginx goes on with the upstream files", "lbs forget")
 		s.serves(t, "web1", "web2")
 	})
 	if lbs := s.Must(t, "redis-cli", "SMEMBERS", "bazbeans:lbs"); lbs != "" {
@@ -279,7 +279,12 @@ func remove(t *testing.T, s *site) {
 	if nodes := s.Must(t, "redis-cli", "SMEMBERS", "bazbeans:nodes:all"); nodes != "web2" {
 		t.Errorf("the pool knows %q", nodes)
 	}
-	s.sh(t, "dpkg --remove bazbeans-lbd; bbctl --redis-url "+redis+" lbs forget lb1")
+	// This Nginx can't ask lbd for nodes; its files might.
+	const output = "/etc/nginx/conf.d/upstream.conf"
+	text := s.Must(t, "cat", output)
+	s.sh(t, "systemctl stop lbd; sed -i 's/^upstream .*{/&\\n    server app_backend.bazbeans.internal service=lbd resolve;/' "+output)
+	has(t, s.sh(t, "dpkg --remove bazbeans-lbd; bbctl --redis-url "+redis+" lbs forget lb1"), "asks it for the nodes", "\n"+output+"\n", "answers 502", "lbs forget")
+	s.Write(t, output, text+"\n", 0o644)
 }
 
 func purge(t *testing.T, s *site) {
@@ -367,7 +372,7 @@ func rpm(t *testing.T, s *site) {
 	})
 	s.Must(t, "grep", "--quiet", "10.0.0.5", "/etc/lbd/lbd.yaml", "/etc/bbagent/bbagent.yaml")
 	s.sh(t, rpm+"-e bazbeans-agent")
-	has(t, s.sh(t, rpm+"-e bazbeans-lbd bazbeans-ctl"), "Nginx goes on")
+	has(t, s.sh(t, rpm+"-e bazbeans-lbd bazbeans-ctl"), "Nginx goes on with the upstream files")
 	if state := s.Show(t, "lbd", "ActiveState"); state != "inactive" {
 		t.Errorf("removed, lbd is %s", state)
 	}
