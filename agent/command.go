@@ -48,7 +48,7 @@ func refuse(format string, args ...any) error { return &Refusal{fmt.Sprintf(form
 // queue is what the agent needs of the pool for commands; *pool.Pool says what each call promises.
 type queue interface {
 	Next(ctx context.Context, node string, wait time.Duration) (pool.Taken, bool, error)
-	InHand(ctx context.Context, node string, n int) ([]pool.Taken, error)
+	InHand(ctx context.Context, node string, n int) (hand []pool.Taken, more bool, err error)
 	GiveBack(ctx context.Context, node string, t pool.Taken) error
 	Begin(ctx context.Context, node, instance string, t pool.Taken) (pool.Begun, error)
 	Finish(ctx context.Context, t pool.Taken, r pool.Result) error

@@ -21,6 +21,9 @@ const takeWait = time.Second
 // laneMost is how many commands wait in memory for one lane; more stay in hand in Redis until there is room.
 const laneMost = 16
 
+// handSeen is how many commands in hand one look sees: all of them, since pool.Send lets no more than 1,000 wait.
+const handSeen = 1024
+
 // commander takes commands, judges them and gives them to their lanes.
 //
 // What it takes stays in hand in Redis until it has ended. So nothing is lost when an answer of Redis is, or the agent
@@ -82,7 +85,7 @@ func (c *commander) take(ctx context.Context) {
 	for ctx.Err() == nil {
 		var err error
 		if first || time.Since(looked) >= poll || c.room() {
-			if err = c.look(ctx, first); err == nil {
+			if err = c.look(ctx, first, looked.IsZero()); err == nil {
 				first, looked = false, time.Now()
 			}
 		}
@@ -122,11 +125,10 @@ func (c *commander) next(ctx context.Context) error {
 }
 
 // look receives what is in hand in Redis and not here, and tells what could not be told. The first look also tells what
-// an earlier run of the agent left.
-func (c *commander) look(ctx context.Context, first bool) error {
+// an earlier run of the agent left. After an error, and at first, there may be anything in hand that it does not see.
+func (c *commander) look(ctx context.Context, first, unsure bool) error {
 	c.mu.Lock()
-	n := len(c.hand) + laneMost
-	untold := c.untold
+	untold, left := c.untold, c.left
 	c.untold, c.left = nil, [lanes]bool{}
 	c.mu.Unlock()
 	before := map[string]entry{} // before anything of this run begins
@@ -138,7 +140,7 @@ func (c *commander) look(ctx context.Context, first bool) error {
 	}
 	call, cancel := context.WithTimeout(ctx, c.a.callLimit)
 	defer cancel()
-	hand, err := c.a.pool.InHand(call, c.a.cfg.NodeID, n)
+	hand, more, err := c.a.pool.InHand(call, c.a.cfg.NodeID, handSeen)
 	if err != nil {
 		return err
 	}
@@ -149,6 +151,13 @@ func (c *commander) look(ctx context.Context, first bool) error {
 			continue
 		}
 		c.receive(ctx, t, false)
+	}
+	if more { // some of those that were left are not seen yet: newer ones wait on
+		c.mu.Lock()
+		for i := range c.left {
+			c.left[i] = c.left[i] || left[i] || unsure
+		}
+		c.mu.Unlock()
 	}
 	for _, e := range before { // Redis has lost them, or they are too many to see
 		c.tell(ctx, job{result: c.earlier(e)})

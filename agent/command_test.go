@@ -152,6 +152,36 @@ func TestMoreThanALaneHolds(t *testing.T) {
 	})
 }
 
+// Quick commands are not run one lane full for each command_poll_interval: as soon as there is room it looks again. Also
+// when they are so large that one look does not see all that are left, and what came before the agent did.
+func TestBurst(t *testing.T) {
+	for name, c := range map[string]struct{ seen, before int }{"small": {0, 0}, "large": {20, 0}, "before its start": {20, 60}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, unsigned("quick"))
+				s.agent.Handle("quick", func(context.Context, pool.Command) (any, error) { time.Sleep(time.Millisecond); return nil, nil })
+				s.pool.seen = c.seen
+				var want []string
+				for i := range 100 {
+					cmd := pool.Command{Type: "quick", ID: fmt.Sprintf("C%d", i)}
+					want = append(want, cmd.ID)
+					if i < c.before {
+						s.pool.hand = append(s.pool.hand, pool.Taken{Command: cmd})
+					} else {
+						s.pool.queue <- cmd
+					}
+				}
+				s.start()
+				after(2*time.Duration(s.agent.settings().CommandPollInterval) - time.Millisecond)
+				if got := s.pool.ids; !slices.Equal(got, want) {
+					t.Errorf("%d run: %q", len(got), got)
+				}
+				s.wantStop()
+			})
+		})
+	}
+}
+
 func TestSeenBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, unsigned("update"))

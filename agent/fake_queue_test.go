@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ type fakeQueue struct {
 	before  pool.Begun             // if set, what Begin answers
 	dropped []string               // why
 	named   int
+	seen    int // most that InHand tells at once, as if they were large; 0: as many as asked
 }
 
 func newFakeQueue() fakeQueue {
@@ -46,9 +48,10 @@ func (f *fakePool) Next(ctx context.Context, _ string, wait time.Duration) (t po
 	return t, true, nil
 }
 
-func (f *fakePool) InHand(ctx context.Context, _ string, n int) (hand []pool.Taken, err error) {
-	_, err = f.call(ctx, func() { hand = slices.Clone(f.hand[:min(n, len(f.hand))]) })
-	return hand, err
+func (f *fakePool) InHand(ctx context.Context, _ string, n int) (hand []pool.Taken, more bool, err error) {
+	n = min(n, cmp.Or(f.seen, n))
+	_, err = f.call(ctx, func() { hand, more = slices.Clone(f.hand[:min(n, len(f.hand))]), len(f.hand) > n })
+	return hand, more, err
 }
 
 func (f *fakePool) GiveBack(ctx context.Context, _ string, t pool.Taken) error {

@@ -82,7 +82,7 @@ func TestLifeOfACommand(t *testing.T) {
 		if taken.Err != nil || taken.ID != c.ID || taken.Text("command") != "ls /" || taken.By != "ann@desk" {
 			t.Errorf("taken %+v", taken)
 		}
-		if hand, err := w.InHand(ctx, "web1", 10); err != nil || len(hand) != 1 || hand[0].ID != c.ID {
+		if hand, _, err := w.InHand(ctx, "web1", 10); err != nil || len(hand) != 1 || hand[0].ID != c.ID {
 			t.Errorf("in hand: %+v, %v", hand, err)
 		}
 		for range 2 { // the second as go-redis does when the answer was lost
@@ -109,7 +109,7 @@ func TestLifeOfACommand(t *testing.T) {
 			r.Took() != time.Second {
 			t.Errorf("failed: %+v, took %v", r, r.Took())
 		}
-		if hand, err := w.InHand(ctx, "web1", 10); err != nil || len(hand) != 0 {
+		if hand, _, err := w.InHand(ctx, "web1", 10); err != nil || len(hand) != 0 {
 			t.Errorf("in hand after the end: %+v, %v", hand, err)
 		}
 		h := w.rdb.HGetAll(ctx, "bazbeans:node:web1:status").Val()
@@ -162,7 +162,7 @@ func TestPythonsCommandIsGivenAnID(t *testing.T) {
 		if !strings.HasPrefix(taken.ID, "py-") || taken.Text("command") != "docker ps" {
 			t.Fatalf("taken %+v", taken)
 		}
-		hand, err := w.InHand(ctx, "web1", 10)
+		hand, _, err := w.InHand(ctx, "web1", 10)
 		if err != nil || len(hand) != 1 || hand[0].ID != taken.ID {
 			t.Fatalf("in hand: %+v, %v", hand, err)
 		}
@@ -183,7 +183,7 @@ func TestPythonsCommandIsGivenAnID(t *testing.T) {
 		}
 		// Taken by an agent that died before it could give the id: the next one does.
 		w.rdb.RPush(ctx, "bazbeans:node:web1:taken", `{"type": "stop"}`)
-		hand, err = w.InHand(ctx, "web1", 10)
+		hand, _, err = w.InHand(ctx, "web1", 10)
 		if err != nil || len(hand) != 1 || !strings.HasPrefix(hand[0].ID, "py-") {
 			t.Errorf("in hand: %+v, %v", hand, err)
 		}
@@ -320,7 +320,7 @@ func TestMonsterInTheQueue(t *testing.T) {
 	if taken, _, err := w.Next(ctx, "web1", time.Second); err == nil && taken.Err == nil {
 		t.Fatal("taken as a command")
 	}
-	hand, err := w.InHand(ctx, "web1", 10)
+	hand, _, err := w.InHand(ctx, "web1", 10)
 	if err != nil || len(hand) != 1 || hand[0].Err == nil || !strings.Contains(hand[0].Err.Error(), "68157440 bytes") {
 		t.Fatalf("in hand: %+v, %v", hand, err)
 	}
@@ -336,8 +336,14 @@ func TestMonsterInTheQueue(t *testing.T) {
 		w.rdb.RPush(ctx, queue, `{"type":"exec","id":"A","content":"`+strings.Repeat("x", 7<<20)+`"}`)
 		w.next(t)
 	}
-	if hand, err = w.InHand(ctx, "web1", 10); err != nil || len(hand) != 3 {
-		t.Errorf("%d in hand, %v", len(hand), err)
+	if hand, more, err := w.InHand(ctx, "web1", 10); err != nil || len(hand) != 3 || !more {
+		t.Errorf("%d in hand, more %t, %v", len(hand), more, err)
+	}
+	w.rdb.LTrim(ctx, "bazbeans:node:web1:taken", 0, 1)
+	for n, want := range map[int]bool{1: true, 2: false, 3: false} {
+		if hand, more, err := w.InHand(ctx, "web1", n); err != nil || len(hand) != min(n, 2) || more != want {
+			t.Errorf("of %d: %d in hand, more %t, %v", n, len(hand), more, err)
+		}
 	}
 }
 

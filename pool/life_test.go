@@ -158,7 +158,7 @@ func (c cast) commands(t *testing.T, ctx context.Context, instance string) {
 	}
 	do(t, "finish", c.agent.Finish(ctx, taken, pool.Result{ID: taken.ID, Node: "web3", Type: "exec", State: pool.Succeeded}))
 	next()
-	hand, err := c.agent.InHand(ctx, "web3", 10)
+	hand, _, err := c.agent.InHand(ctx, "web3", 10)
 	if err != nil || len(hand) != 1 {
 		t.Fatalf("in hand: %+v, %v", hand, err)
 	}

@@ -45,20 +45,19 @@ func (p *Pool) Next(ctx context.Context, node string, wait time.Duration) (t Tak
 const handMost = 2 * commandMost
 
 // InHand returns the first of what the node has in hand, oldest first: of this run of its agent, and what an earlier one
-// left. It returns n at most, and fewer when they are large.
-func (p *Pool) InHand(ctx context.Context, node string, n int) ([]Taken, error) {
-	raws, err := p.run(ctx, "look at commands in hand", handScript, []string{p.keys.taken(node)}, n, commandMost, handMost)
+// left. It returns n at most, and fewer when they are large; more says that there are others.
+func (p *Pool) InHand(ctx context.Context, node string, n int) (hand []Taken, more bool, err error) {
+	r, err := p.run(ctx, "look at commands in hand", handScript, []string{p.keys.taken(node)}, n, commandMost, handMost)
 	if err != nil {
-		return nil, p.Explain(err)
+		return nil, false, p.Explain(err)
 	}
-	raws = raws[1:] // the word
-	all := make([]Taken, len(raws))
-	for i, raw := range raws {
-		if all[i], err = p.named(ctx, node, readTaken(raw)); err != nil {
-			return all[:i], err
+	hand = make([]Taken, len(r)-1)
+	for i, raw := range r[1:] {
+		if hand[i], err = p.named(ctx, node, readTaken(raw)); err != nil {
+			return hand[:i], true, err
 		}
 	}
-	return all, nil
+	return hand, r.word() == "more", nil
 }
 
 func readTaken(raw string) Taken {

@@ -2,13 +2,17 @@
 -- could not even be thrown away.
 -- KEYS: taken
 -- ARGV: 1 how many, 2 how many bytes one may have, 3 how many bytes in all; one is told, whatever its size
--- Returns: {'ok', the oldest, the next, …}
+-- Returns: {'ok', the oldest, the next, …}, or {'more', …} if that is not all
 local bad = wrong('list')
 if bad then return bad end
-local all, bytes = {'ok'}, 0
-for i = 0, tonumber(ARGV[1]) - 1 do
+local all, bytes, most = {'ok'}, 0, tonumber(ARGV[1])
+for i = 0, most do
   local raw = redis.call('LRANGE', KEYS[1], i, i)[1]
   if not raw then break end
+  if i == most then
+    all[1] = 'more'
+    break
+  end
   if #raw > tonumber(ARGV[2]) then
     local words = string.format('(what was here had %d bytes)', #raw)
     redis.call('LINSERT', KEYS[1], 'BEFORE', raw, words)
@@ -16,7 +20,10 @@ for i = 0, tonumber(ARGV[1]) - 1 do
     raw = words
   end
   bytes = bytes + #raw
-  if i > 0 and bytes > tonumber(ARGV[3]) then break end
+  if i > 0 and bytes > tonumber(ARGV[3]) then
+    all[1] = 'more'
+    break
+  end
   all[#all + 1] = raw
 end
 return all
