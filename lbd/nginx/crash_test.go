@@ -108,7 +108,7 @@ func (s *site) killAnLbd(opt Options) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	serverstest.Eventually(s.t, 10*time.Second, func() error { // it works; then somewhere within an Apply
+	serverstest.Eventually(s.t, soon, func() error { // it works; then somewhere within an Apply
 		if now, err := os.ReadFile(s.out); err != nil || bytes.Equal(now, begun) {
 			return fmt.Errorf("no change yet (%v)", err)
 		}

@@ -28,7 +28,7 @@ func (s *site) hold() (end func()) {
 func (s *site) state(want func(State) bool) State {
 	s.t.Helper()
 	var st State
-	serverstest.Eventually(s.t, 5*time.Second, func() error {
+	serverstest.Eventually(s.t, soon, func() error {
 		var err error
 		if st, err = s.n.State(s.t.Context()); err != nil || !want(st) {
 			return fmt.Errorf("state %+v, %v", st, err)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
@@ -119,7 +118,7 @@ func TestInspectOfDrainingWorkers(t *testing.T) {
 	s.hold()
 	s.serves("g0") // by then the held one was accepted, or it waits for the same worker
 	s.apply(File{Path: s.out, Data: gen("g1")})
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if m := inspect(t, s).Master; m.Draining == 0 || m.Memory == 0 || m.Oldest <= 0 || m.Workers != 2 {
 			return fmt.Errorf("%+v", m)
 		}

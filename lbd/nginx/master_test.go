@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
@@ -256,7 +255,7 @@ func TestPrefixAndGlobalOfTheRunningMaster(t *testing.T) {
 			_ = master.Wait()
 		}
 		t.Cleanup(stop)
-		serverstest.Eventually(t, 5*time.Second, func() error {
+		serverstest.Eventually(t, soon, func() error {
 			if p, _, ok := stat(master.Process.Pid); !ok || len(p.children()) != 2 {
 				return errors.New("no workers yet")
 			}

@@ -103,7 +103,7 @@ func (s *site) endAll() {
 			continue
 		}
 		_ = syscall.Kill(pid, syscall.SIGTERM)
-		serverstest.Eventually(s.t, 5*time.Second, func() error {
+		serverstest.Eventually(s.t, soon, func() error {
 			if p.alive() {
 				return fmt.Errorf("process %d lives", pid)
 			}

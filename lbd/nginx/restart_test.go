@@ -68,7 +68,7 @@ func TestWorkersYoungerThanTheFile(t *testing.T) {
 	if err := s.nginx.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	serverstest.Eventually(t, 5*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if len(s.workers()) != 2 {
 			return errors.New("no workers yet")
 		}
@@ -96,7 +96,7 @@ func TestRespawnedWorkersProveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	serverstest.Eventually(t, 5*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if now := s.workers(); len(now) != len(before) || slices.ContainsFunc(now, func(p process) bool { return slices.Contains(before, p) }) {
 			return fmt.Errorf("workers %v", now)
 		}

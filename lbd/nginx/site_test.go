@@ -23,6 +23,9 @@ import (
 	"github.com/bazbeans/bazbeans/step"
 )
 
+// soon bounds every wait for something that takes moments on a quiet machine.
+const soon = 20 * time.Second
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", "6"); err != nil { // these tests mostly wait for Nginx
@@ -109,7 +112,7 @@ func (s *site) start() {
 		s.t.Fatal(err)
 	}
 	s.nginx = serverstest.Nginx(s.t, servers.NginxOptions{Dir: s.dir, Conf: string(conf)})
-	serverstest.Eventually(s.t, 5*time.Second, func() error {
+	serverstest.Eventually(s.t, soon, func() error {
 		if n := len(s.workers()); n != 2 {
 			return fmt.Errorf("%d workers", n)
 		}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 	"github.com/bazbeans/bazbeans/step"
@@ -34,7 +33,7 @@ func TestAStuckWorkerUndoesNothing(t *testing.T) {
 	if err := syscall.Kill(stuck.PID, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	serverstest.Eventually(t, 5*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if slices.Contains(s.workers(), stuck) {
 			return fmt.Errorf("%d still works", stuck.PID)
 		}
@@ -59,7 +58,7 @@ func TestWorkersOfTheMasterBeforeAnUpgradeCount(t *testing.T) {
 	}
 	master := func(not int) (pid int) {
 		t.Helper()
-		serverstest.Eventually(t, 10*time.Second, func() error {
+		serverstest.Eventually(t, soon, func() error {
 			text, err := os.ReadFile(filepath.Join(s.dir, "nginx.pid"))
 			if err != nil {
 				return err
@@ -74,7 +73,7 @@ func TestWorkersOfTheMasterBeforeAnUpgradeCount(t *testing.T) {
 	}
 	two := func(master int) {
 		t.Helper()
-		serverstest.Eventually(t, 10*time.Second, func() error {
+		serverstest.Eventually(t, soon, func() error {
 			if state, err := s.n.State(t.Context()); err != nil || state.Master != master || state.Workers != 2 {
 				return fmt.Errorf("state %+v, %v", state, err)
 			}

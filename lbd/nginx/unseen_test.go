@@ -43,7 +43,7 @@ func (a *apart) start() {
 	if err := a.ns.Start(); err != nil {
 		a.s.t.Fatalf("unshare, of util-linux, is needed: %v", err)
 	}
-	serverstest.Eventually(a.s.t, 5*time.Second, func() error {
+	serverstest.Eventually(a.s.t, soon, func() error {
 		children := process{PID: a.ns.Process.Pid}.children()
 		if len(children) != 1 || len(children[0].children()) != 2 {
 			return fmt.Errorf("no workers yet: %v", children)
@@ -132,7 +132,7 @@ func TestProcessesUnseen(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.state(func(st State) bool { return !st.Unseen })
-			serverstest.Eventually(t, 5*time.Second, func() error {
+			serverstest.Eventually(t, soon, func() error {
 				if working, draining := master.crew(); len(working) != 2 || len(draining) > 0 {
 					return errors.New("the reload is under way")
 				}
