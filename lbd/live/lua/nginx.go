@@ -21,6 +21,13 @@ const DictName = "bazbeans_1"
 // would make it anew and the peers in it would be lost.
 const DictSize = "16m"
 
+// CellsName and CellsSize are of the zone whose memory holds the counts of
+// requests under way; its first half is Nginx's own, see src/20_counts.lua.
+const (
+	CellsName = "bazbeans_cells_1"
+	CellsSize = "4m"
+)
+
 // Global is the key of package.loaded under which an operator's own
 // log_by_lua finds the code, see docs/live-lua.md.
 const Global = "bazbeans.live"
@@ -98,7 +105,7 @@ func CheckSocket(path string) error {
 // path has passed [CheckSocket].
 func Common(o Options) string {
 	var t strings.Builder
-	fmt.Fprintf(&t, "lua_shared_dict %s %s;\n", DictName, DictSize)
+	fmt.Fprintf(&t, "lua_shared_dict %s %s;\nlua_shared_dict %s %s;\n", DictName, DictSize, CellsName, CellsSize)
 	if o.Init {
 		fmt.Fprintf(&t, "init_by_lua_block {\n%s}\n", dense(strings.Replace(initSource, "@PATH@", quote(o.Socket), 1)))
 	}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,7 @@ type siteOptions struct {
 	method  string
 	workers int
 	noInit  bool
+	noCells bool        // counts are in the dictionary, as with a zone that is not laid out as expected
 	static  []live.Peer // the peers of the server lines and the seed; default: those given to newSite
 	inside  string      // in the upstream block, after the Lua
 	http    string      // at the http level
@@ -175,6 +177,10 @@ func (s *site) conf(o siteOptions) string {
 		plain = fmt.Sprintf("upstream plain { zone plain 4m; %s\n%s%s }\n", line, serverLines(static), o.inside)
 		server += "\nlocation /plain { proxy_pass http://plain; proxy_http_version 1.1; proxy_set_header Connection \"\"; }"
 	}
+	common := lua.Common(lua.Options{Socket: s.socket, Init: !o.noInit})
+	if o.noCells {
+		common = regexp.MustCompile("lua_shared_dict "+lua.CellsName+" .*;\n").ReplaceAllString(common, "")
+	}
 	return fmt.Sprintf(`%s
 user root;
 worker_processes %d;
@@ -204,7 +210,7 @@ listen %s reuseport;
 %s
 }
 }
-`, modules.String(), o.workers, lua.Common(lua.Options{Socket: s.socket, Init: !o.noInit}), o.http, serverLines(static),
+`, modules.String(), o.workers, common, o.http, serverLines(static),
 		lua.Balancer("app", o.method, string(encode(0, static))), o.inside, plain, s.addr, server)
 }
 
@@ -320,7 +326,7 @@ func (s *site) shares(path string, n int) map[string]int {
 	return shares
 }
 
-// reload makes Nginx read its configuration again, and waits until new workers serve.
+// reload makes Nginx read its configuration again, and waits until new workers serve and no others.
 func (s *site) reload() {
 	s.t.Helper()
 	before := s.workers()
@@ -328,12 +334,18 @@ func (s *site) reload() {
 		s.t.Fatal(err)
 	}
 	serverstest.Eventually(s.t, 10*time.Second, func() error {
+		var fresh bool
 		for _, pid := range s.workers() {
-			if !slices.Contains(before, pid) {
-				return nil
+			if title, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); !slices.Contains(before, pid) {
+				fresh = true
+			} else if len(title) > 0 && !strings.Contains(string(title), "shutting down") {
+				return fmt.Errorf("worker %d still takes requests", pid)
 			}
 		}
-		return errors.New("no new worker")
+		if !fresh {
+			return errors.New("no new worker")
+		}
+		return nil
 	})
 }
 

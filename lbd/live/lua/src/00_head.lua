@@ -16,4 +16,4 @@ local get_request, last_failure = base.get_request, balancer.get_last_failure
 local set_peer, more_tries = balancer.set_current_peer, balancer.set_more_tries
 local loadstring = loadstring or load
 local is_internal, ngx_now, exiting = ngx.req.is_internal, ngx.now, ngx.worker.exiting
-local DICT = "bazbeans_1"
+local DICT, CELLS = "bazbeans_1", "bazbeans_cells_1"

@@ -1,71 +1,64 @@
--- The shared dictionary, and who is busy with what.
+-- What the workers share: a dictionary, and cells of raw memory for who is busy with what.
 --
---   v                   raised whenever anybody has to look again: a message, a worker that came or went
+--   v                   raised whenever anybody has to look again: a message, a worker that came or went, a new cell
 --   m, m<n>             number of the present message, and its text; that of the one before is kept for those who read it
 --   w<pid>              a worker: "GENERATION EXITING ERROR", of constant length, so that writing it can't fail; an error
 --                       begins with "@V ", the v that the worker had before it
---   c<pid>/<name>/<k>   requests under way on the slots 16k … 16k+15 of an upstream, uint32 each; slot -1 is the
---                       sum of those whose peer the present message does not have at all
+--   c<pid>/<name>/<k>   the number of the cell with the requests under way on the slots 16k … 16k+15 of an upstream; slot
+--                       -1 is the sum of those whose peer the present message does not have at all. Where no cell is
+--                       to be had: the counts themselves, uint32 each
+--   l<pid>              the cells of a worker
+--   cells, free         the last cell that was new, and those to be used again
 --
--- Only worker <pid> writes its w and c keys, whole and absolute: nothing can drift, and what a dead worker left is
--- dropped with its keys. Nothing is ever stored by pushing something else out (safe_set).
+-- Only worker <pid> writes its w and c keys and its cells, whole and absolute: nothing can drift, and what a dead worker
+-- left is dropped with its keys. Nothing is ever stored by pushing something else out (safe_set).
+--
+-- A count is a plain store to memory. What makes that safe is v, whose mutex each request takes after it: whoever has
+-- raised v sees the count, or the request sees that v was raised.
 
-local CHUNK = 16
-local uint32s = ffi.typeof("const uint32_t *")
+local CHUNK, CELL_COUNT = 16, 16384
+local uint32s, uint64s = ffi.typeof("const uint32_t *"), ffi.typeof("const uint64_t *")
 local dict = ngx.shared[DICT]
-local worker = { pid = nil, others = {}, generation = 0, error = "", faulty = 0, exiting = false }
+local worker = { pid = nil, number = 0, others = {}, generation = 0, error = "", faulty = 0, exiting = false }
 
 pcall(ffi.cdef, "int kill(int pid, int signal);")
 
--- store is dict:safe_set of bytes; fetch gets the counts of a key into `fetched` and says whether they are there; and
--- version is dict:get "v". No Lua string is made of counts: it would be a new one each time. They call what
--- lua-resty-core calls, as that has declared it; where that is not as it was until 0.1.32, its own functions do it.
-local fetched = ffi.new("uint32_t[?]", CHUNK)
-local function store(key, bytes, size)
-    return dict:safe_set(key, ffi_string(bytes, size))
-end
-local function fetch(key)
-    local text = dict:get(key)
-    if type(text) ~= "string" or #text ~= CHUNK * 4 then
-        return false
-    end
-    ffi.copy(fetched, text, CHUNK * 4)
-    return true
-end
+-- cells is the second half of a zone in which nothing is stored otherwise: Nginx takes a zone's pages from the front.
+-- The zone outlives reloads. nil where it is not there, or not laid out as ngx_shm_zone_t has been from the first.
+local cell_type = ffi.typeof("struct { uint32_t busy[16], owner, spare[15]; }")
+local cells = nil
+pcall(function()
+    local zone = ffi.cast("const struct { void *data; char *address; size_t size, length; const char *name; } *",
+        C.ngx_http_lua_ffi_shdict_udata_to_zone(ngx.shared[CELLS][1]))
+    local size = CELL_COUNT * ffi.sizeof(cell_type)
+    assert(zone.size == 2 * size and zone.length == #CELLS and ffi_string(zone.name, zone.length) == CELLS)
+    cells = ffi.cast(ffi.typeof("$ *", cell_type), zone.address + size)
+end)
+
+-- version is dict:get "v". It calls what lua-resty-core calls, as that has declared it; where that is not as it was until
+-- 0.1.32, its own function does it.
 local function version()
     return dict:get("v")
 end
 local probe = "probe" .. ngx.worker.pid()
 pcall(function()
     local zone = C.ngx_http_lua_ffi_shdict_udata_to_zone(dict[1])
-    local why, forcible = ffi.new("char *[1]"), ffi.new("int[1]")
+    local why, buffer = ffi.new("char *[1]"), ffi.new("unsigned char[16]")
     local kind, into, size_of, number = ffi.new("int[1]"), ffi.new("unsigned char *[1]"), ffi.new("size_t[1]"), ffi.new("double[1]")
-    local flags, stale, buffer = ffi.new("int[1]"), ffi.new("int[1]"), ffi.cast("unsigned char *", fetched)
-    local function direct_store(key, bytes, size)
-        if C.ngx_http_lua_ffi_shdict_store(zone, 4, key, #key, 4, bytes, size, 0, 0, 0, why, forcible) == 0 then
-            return true
-        end
-        return nil, ffi_string(why[0])
-    end
-    local function direct_fetch(key)
-        into[0], size_of[0], kind[0] = buffer, CHUNK * 4, 0
-        return C.ngx_http_lua_ffi_shdict_get(zone, key, #key, kind, into, size_of, number, flags, 0, stale, why) == 0 and kind[0] == 4
-    end
-    local function direct_version()
-        into[0], size_of[0], kind[0] = buffer, CHUNK * 4, 0
-        if C.ngx_http_lua_ffi_shdict_get(zone, "v", 1, kind, into, size_of, number, flags, 0, stale, why) == 0 and kind[0] == 3 then
+    local flags, stale = ffi.new("int[1]"), ffi.new("int[1]")
+    local function number_at(key)
+        into[0], size_of[0], kind[0] = buffer, 16, 0
+        if C.ngx_http_lua_ffi_shdict_get(zone, key, #key, kind, into, size_of, number, flags, 0, stale, why) == 0 and kind[0] == 3 then
             return number[0]
         end
         return nil
     end
-    local bytes = ffi.new("unsigned char[?]", CHUNK * 4, 1, 0, 2)
-    assert(direct_store(probe, bytes, CHUNK * 4) and dict:get(probe) == ffi_string(bytes, CHUNK * 4))
-    assert(direct_fetch(probe) and into[0] == buffer and size_of[0] == CHUNK * 4 and fetched[0] == 131073)
+    assert(dict:safe_set(probe, 131073.5) and number_at(probe) == 131073.5)
     dict:delete(probe)
-    assert(not direct_fetch(probe))
-    local low, is, high = dict:get("v") or 0, direct_version() or 0, dict:get("v") or 0 -- others may raise it just now
-    assert(low <= is and is <= high)
-    store, fetch, version = direct_store, direct_fetch, direct_version
+    assert(not number_at(probe))
+    version = function()
+        return number_at("v")
+    end
 end)
 dict:delete(probe)
 
@@ -91,11 +84,20 @@ local function fault(what)
     end
 end
 
--- forget drops what the worker left, for its process is no more.
+-- forget drops what the worker left, for its process is no more. A list gives each of its cells to one taker.
 local function forget(keys, pid)
     for i = 1, #keys do
         if match(keys[i], "^[wc](%d+)") == pid then
             dict:delete(keys[i])
+        end
+    end
+    while true do
+        local n = dict:rpop("l" .. pid)
+        if not n then
+            break
+        elseif cells then
+            cells[n].owner = 0
+            dict:lpush("free", n)
         end
     end
 end
@@ -125,7 +127,7 @@ end
 -- register makes this process known. It first drops what a former process of the same number left, and those
 -- that no longer live (ESRCH is 3 everywhere).
 local function register()
-    worker.pid = tostring(ngx.worker.pid())
+    worker.pid, worker.number = tostring(ngx.worker.pid()), ngx.worker.pid()
     local keys = dict:get_keys(0)
     forget(keys, worker.pid)
     for i = 1, #keys do
@@ -140,7 +142,7 @@ end
 
 -- counts of one upstream in this worker. They outlive every change of its peers.
 local function new_counts(name)
-    return { name = name, size = 0, keys = {}, theirs = {} }
+    return { name = name, size = 0, keys = {}, cells = {}, theirs = {} }
 end
 
 -- room makes place for slots below size, and for -16 … -1.
@@ -152,7 +154,6 @@ local function room(counts, size)
         counts.size, counts.own_base = size, ffi.new("uint32_t[?]", size + CHUNK)
         counts.others_base = ffi.new("uint32_t[?]", size + CHUNK)
         counts.own, counts.others = counts.own_base + CHUNK, counts.others_base + CHUNK
-        counts.bytes = ffi.cast("const unsigned char *", counts.own)
         counts.others_twos = ffi.cast("uint64_t *", counts.others)
         if former then
             ffi.copy(counts.own_base, former, bytes)
@@ -160,16 +161,50 @@ local function room(counts, size)
     end
 end
 
+-- new_cell takes a cell for this worker: its number, nil when none is to be had.
+local function new_cell()
+    local n = cells and (dict:rpop("free") or dict:incr("cells", 1, 0))
+    if not n or n >= CELL_COUNT or not dict:lpush("l" .. worker.pid, n) then
+        return nil
+    end
+    ffi.fill(cells + n, ffi.sizeof(cell_type))
+    cells[n].owner = worker.number
+    return n
+end
+
+-- publish_chunk publishes the counts of the slots 16k … 16k+15, in a new cell when there is none, or no longer: it was
+-- taken for a dead worker's, or the dictionary was emptied.
+local function publish_chunk(counts, k)
+    local own, cell, ok, err = counts.own + k * CHUNK, counts.cells[k], true, nil
+    if cell and cell.owner == worker.number then
+        ffi.copy(cell.busy, own, CHUNK * 4)
+        return
+    end
+    local n = new_cell()
+    if n then
+        cell = cells + n
+        ffi.copy(cell.busy, own, CHUNK * 4)
+    end
+    local key, known = "c" .. worker.pid .. "/" .. counts.name .. "/" .. k, counts.keys[k]
+    ok, err = dict:safe_set(key, n or ffi_string(own, CHUNK * 4))
+    counts.keys[k], counts.cells[k] = key, n and ok and cell or nil
+    if not ok then
+        if n then
+            dict:lpush("free", dict:lpop("l" .. worker.pid))
+        end
+        fault("a count can't be published: " .. err)
+    elseif n or not known then
+        raise()
+    end
+end
+
 local function publish(counts, slot)
     local k = arshift(slot, 4)
-    local key = counts.keys[k]
-    if not key then
-        key = "c" .. worker.pid .. "/" .. counts.name .. "/" .. k
-        counts.keys[k] = key
-    end
-    local ok, err = store(key, counts.bytes + k * CHUNK * 4, CHUNK * 4)
-    if not ok then
-        fault("a count can't be published: " .. err)
+    local cell = counts.cells[k]
+    if cell and cell.owner == worker.number then
+        cell.busy[slot - k * CHUNK] = counts.own[slot]
+    else
+        publish_chunk(counts, k)
     end
     if not worker.exiting and exiting() then
         worker.exiting = true
@@ -177,57 +212,103 @@ local function publish(counts, slot)
     end
 end
 
-local function their_key(counts, i, k)
+-- publish_anew publishes all, after the dictionary has lost it.
+local function publish_anew(counts)
+    counts.cells = {}
+    for k in pairs(counts.keys) do
+        publish_chunk(counts, k)
+    end
+end
+
+-- counts_of are the counts of a worker by the value of a c key: sixteen that change as it counts, or nil.
+local function counts_of(value, pid)
+    if type(value) == "number" then
+        return cells and value < CELL_COUNT and cells[value].owner == tonumber(pid) and cells[value].busy or nil
+    end
+    return type(value) == "string" and #value == CHUNK * 4 and ffi.cast(uint32s, value) or nil
+end
+
+-- theirs_of lists where the other workers count what is on the slots 16k … 16k+15: their cells, and the keys of those
+-- that have none.
+local function theirs_of(counts, k)
     local of = counts.theirs[k]
     if not of or of.list ~= worker.others then
-        of = { list = worker.others }
-        for j = 1, #worker.others do
-            of[j] = "c" .. worker.others[j] .. "/" .. counts.name .. "/" .. k
+        of = { list = worker.others, keys = {} }
+        for i = 1, #worker.others do
+            local pid = worker.others[i]
+            local key = "c" .. pid .. "/" .. counts.name .. "/" .. k
+            local value = dict:get(key)
+            if type(value) == "string" then
+                insert(of.keys, key)
+            else
+                insert(of, counts_of(value, pid))
+            end
         end
         counts.theirs[k] = of
     end
-    return of[i]
+    return of
 end
+
+-- add_keys adds to sums what is under keys.
+local function add_keys(sums, keys)
+    for i = 1, #keys do
+        local text = dict:get(keys[i])
+        local busy = counts_of(text)
+        if busy then
+            for j = 0, CHUNK - 1 do
+                sums[j] = sums[j] + busy[j]
+            end
+        end
+    end
+end
+
+local scrap = ffi.new("uint32_t[?]", CHUNK)
 
 -- elsewhere is the number of requests under way on the slot in all other workers.
 local function elsewhere(counts, slot)
     local k, n = arshift(slot, 4), 0
-    for i = 1, #worker.others do
-        if fetch(their_key(counts, i, k)) then
-            n = n + fetched[slot - k * CHUNK]
-        end
+    local of, at = theirs_of(counts, k), slot - k * CHUNK
+    for i = 1, #of do
+        n = n + of[i][at]
+    end
+    if #of.keys > 0 then
+        ffi.fill(scrap, CHUNK * 4)
+        add_keys(scrap, of.keys)
+        n = n + scrap[at]
     end
     return n
 end
 
--- Sums of the other workers' counts, for the methods that compare peers. They are exact where that takes few looks into
--- the dictionary, at most a millisecond old where it takes more, and 0 where it would take too many.
+-- Sums of the other workers' counts, for the methods that compare peers. They are exact where that takes few looks,
+-- at most a millisecond old where it takes more, and 0 where it would take too many.
 local EXACT, MOST_LOOKS, looking = 8, 128, {}
-local more = ffi.cast("const uint64_t *", fetched) -- two counts are added at once: neither overflows
 
 -- looks_of writes n looks out without a loop: at a loop within a request's way LuaJIT stops to compile it, and
--- interprets the rest of the request.
+-- interprets the rest of the request. Two counts are added at once: neither overflows.
 local function looks_of(n)
-    local code = { "local fetch, more = ...\nreturn function(others, keys, at)\nlocal sum" }
+    local code = { "return function(others, from, at)\nlocal sum, more" }
     for i = 1, n do
-        code[#code + 1] = gsub("if fetch(keys[I]) then\nsum = others + at[I]", "I", i)
+        code[#code + 1] = gsub("sum, more = others + at[I], from[I]", "I", i)
         for j = 0, CHUNK / 2 - 1 do
             code[#code + 1] = gsub("sum[J] = sum[J] + more[J]", "J", j)
         end
-        code[#code + 1] = "end"
     end
     code[#code + 1] = "end"
-    return assert(loadstring(concat(code, "\n")))(fetch, more)
+    return assert(loadstring(concat(code, "\n")))()
 end
 
-local function look_all(others, keys, at)
-    for i = 1, #keys do
-        if fetch(keys[i]) then
-            local sum = others + at[i]
-            for j = 0, CHUNK / 2 - 1 do
-                sum[j] = sum[j] + more[j]
-            end
+local function look_all(others, from, at)
+    for i = 1, #from do
+        local sum, more = others + at[i], from[i]
+        for j = 0, CHUNK / 2 - 1 do
+            sum[j] = sum[j] + more[j]
         end
+    end
+end
+
+local function look_up(counts)
+    for k, keys in pairs(counts.look_keys) do
+        add_keys(counts.others + k * CHUNK, keys)
     end
 end
 
@@ -235,21 +316,26 @@ local function few_looks(counts)
     return #worker.others * counts.listed <= EXACT * CHUNK
 end
 
--- plan_looks lists the keys to look at, and where what they hold belongs.
+-- plan_looks lists what to look at, and where it belongs.
 local function plan_looks(counts)
-    local keys, at, chunks = {}, {}, counts.listed / CHUNK
+    local from, at, chunks = {}, {}, counts.listed / CHUNK
+    counts.look_keys, counts.keyed = {}, false
     if #worker.others * chunks <= MOST_LOOKS then
-        for i = 1, #worker.others do
-            for k = 0, chunks - 1 do
-                keys[#keys + 1], at[#at + 1] = "c" .. worker.others[i] .. "/" .. counts.name .. "/" .. k, k * CHUNK / 2
+        for k = 0, chunks - 1 do
+            local of = theirs_of(counts, k)
+            for i = 1, #of do
+                from[#from + 1], at[#at + 1] = ffi.cast(uint64s, of[i]), k * CHUNK / 2
+            end
+            if #of.keys > 0 then
+                counts.look_keys[k], counts.keyed = of.keys, true
             end
         end
     end
     counts.exact = few_looks(counts)
     if counts.exact then
-        looking[#keys] = looking[#keys] or looks_of(#keys)
+        looking[#from] = looking[#from] or looks_of(#from)
     end
-    counts.look, counts.look_keys, counts.look_at = counts.exact and looking[#keys] or look_all, keys, at
+    counts.look, counts.look_from, counts.look_at = counts.exact and looking[#from] or look_all, from, at
     counts.looked_for, counts.looked_in = worker.others, counts.listed
 end
 
@@ -262,5 +348,8 @@ local function gather(counts, clock)
     end
     counts.gathered = clock
     ffi.fill(counts.others, counts.listed * 4)
-    counts.look(counts.others_twos, counts.look_keys, counts.look_at)
+    counts.look(counts.others_twos, counts.look_from, counts.look_at)
+    if counts.keyed then
+        look_up(counts)
+    end
 end

@@ -56,11 +56,15 @@ local function recount(u, seats)
     for key, seat in pairs(seats) do
         if type(key) == "string" and seat.busy > 0 then
             counts.own[seat.slot] = counts.own[seat.slot] + seat.busy
-            publish(counts, seat.slot)
+        end
+    end
+    for key, seat in pairs(seats) do -- where requests are now, before where they were
+        if type(key) == "string" and seat.busy > 0 then
+            publish_chunk(counts, arshift(seat.slot, 4))
         end
     end
     for k in pairs(counts.keys) do
-        publish(counts, k * CHUNK)
+        publish_chunk(counts, k)
     end
 end
 
@@ -187,6 +191,12 @@ local seen_version, seen_message, message = -1, nil, nil
 
 -- refresh takes in what the dictionary holds since somebody raised v. When it throws, it is tried again.
 local function refresh(version)
+    if not dict:get("w" .. worker.pid) then -- somebody emptied the dictionary, or took this worker for dead
+        publish_worker()
+        for _, u in pairs(upstreams) do
+            publish_anew(u.counts)
+        end
+    end
     local text, m = present()
     if m ~= seen_message then
         local fresh

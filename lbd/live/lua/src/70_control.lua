@@ -23,9 +23,9 @@ local function busy_of(keys, pid)
     local of = {}
     for i = 1, #keys do
         local owner, name, k = match(keys[i], "^c(%d+)/(.+)/(-?%d+)$")
-        local text = owner == pid and dict:get(keys[i])
-        if type(text) == "string" and #text == CHUNK * 4 then
-            local counts = ffi.cast(uint32s, text)
+        local value = owner == pid and dict:get(keys[i])
+        local counts = value and counts_of(value, pid)
+        if counts then
             for j = 0, CHUNK - 1 do
                 if counts[j] > 0 then
                     of[name] = of[name] or {}
