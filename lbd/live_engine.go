@@ -113,7 +113,7 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 		return Outcome{}, step.Wrap(step.Push, fmt.Errorf("%w: %s", errChannel, e.broken))
 	}
 	before := e.pushed
-	if want.structure == e.running && want.sum != e.pushed {
+	if want.structure == e.running && want.sum != e.pushed && e.pushed != "" {
 		began := time.Now()
 		if err := e.push(ctx, p.generation, want); err == nil {
 			e.files.write(p.Files, p.generation)

@@ -148,26 +148,42 @@ func (k *luaKind) giveBack() {
 }
 
 // reach finds the control server. Nginx binds the socket's path when it starts; we move the socket aside at once, where it
-// works as before, so that the path is free for Nginx's next start, however this one ends.
+// works as before, so that the path is free for Nginx's next start, however this one ends. What answers at the path may be
+// another Nginx with the same files: it does not get the place of the one that is kept.
 func (k *luaKind) reach(ctx context.Context) (*lua.Client, error) {
 	if k.client != nil {
 		return k.client, nil
 	}
-	if fresh := lua.NewClient(k.options.Socket); answers(ctx, fresh) == nil {
+	client := lua.NewClient(k.aside)
+	err := k.leads(ctx, client)
+	if err != nil && k.leads(ctx, lua.NewClient(k.options.Socket)) == nil {
 		if err := os.Rename(k.options.Socket, k.aside); err != nil {
 			return nil, fmt.Errorf("move the control socket aside: %w", err)
 		}
+		err = k.leads(ctx, client)
 	}
-	client := lua.NewClient(k.aside)
-	if err := answers(ctx, client); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	k.client = client
 	return client, nil
 }
 
-func answers(ctx context.Context, c *lua.Client) error {
-	_, err := c.State(ctx)
+// leads returns nil when the client leads to the Nginx that is kept.
+func (k *luaKind) leads(ctx context.Context, client *lua.Client) error {
+	is, err := client.State(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := k.nginx.State(ctx)
+	if err != nil {
+		return err
+	}
+	workers := []int{}
+	for _, w := range is.Workers {
+		workers = append(workers, w.PID)
+	}
+	_, err = ended(workers, s.Master)
 	return err
 }
 
