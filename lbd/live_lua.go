@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/bazbeans/bazbeans/lbd/live"
 	"github.com/bazbeans/bazbeans/lbd/live/lua"
@@ -144,6 +145,16 @@ func (k *luaKind) giveBack() {
 	k.client = nil
 	if _, err := os.Lstat(k.options.Socket); errors.Is(err, os.ErrNotExist) {
 		_ = os.Rename(k.aside, k.options.Socket) // without it Nginx complains, and does as it is told
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	switch err := k.leads(ctx, lua.NewClient(k.options.Socket)); {
+	case !errors.Is(err, errStranger): // or nobody, which Nginx sees to when it starts
+	case k.leads(ctx, lua.NewClient(k.aside)) == nil:
+		_ = os.Rename(k.aside, k.options.Socket)
+	default:
+		_ = os.Remove(k.options.Socket) // Nginx could not listen there
 	}
 }
 

@@ -2,6 +2,7 @@ package lbd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -67,6 +68,9 @@ func (e *liveEngine) countedIn(leaving, reporting []int) (n int) {
 	return n
 }
 
+// errStranger is wrapped when it is not the Nginx that is kept which answers.
+var errStranger = errors.New("another nginx answers")
+
 // ended returns those of the workers that have ended. The error says that it is not this master's Nginx that answers:
 // another one has the same files, or a new binary runs beside the former.
 func ended(workers []int, master int) (gone []int, err error) {
@@ -79,7 +83,7 @@ func ended(workers []int, master int) (gone []int, err error) {
 		}
 	}
 	if len(gone) == len(workers) {
-		err = fmt.Errorf("another nginx answers: none of its workers %v is of master %d", workers, master)
+		err = fmt.Errorf("%w: none of its workers %v is of master %d", errStranger, workers, master)
 	}
 	return gone, err
 }

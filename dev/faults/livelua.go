@@ -42,11 +42,12 @@ func luaRows() []Row {
 			s.comesBack(true)
 		},
 	}, {
-		Name:     "lua: a stranger at the control socket",
-		Engines:  onlyLua,
-		Does:     "the control socket is replaced by one of another program that says yes to everything; a node is frozen",
-		MustHold: fallback,
-		Reloads:  4,
+		Name:      "lua: a stranger at the control socket",
+		Engines:   onlyLua,
+		ShortLive: onlyLua,
+		Does:      "the control socket is replaced by one of another program that says yes to everything; a node is frozen",
+		MustHold:  fallback,
+		Reloads:   4,
 		Run: func(s *Site) {
 			for _, name := range []string{"live.sock", "control.sock"} {
 				path := filepath.Join(s.lbd.folder(), name)
@@ -62,11 +63,12 @@ func luaRows() []Row {
 			s.comesBack(false)
 		},
 	}, {
-		Name:     "lua: a second Nginx on the same files",
-		Engines:  onlyLua,
-		Does:     "a second Nginx is started from lbd's very files, the control socket's path among them; a node is frozen; the operator reloads the first; another node is frozen",
-		MustHold: "the freezes are served by the Nginx that lbd keeps",
-		Reloads:  4,
+		Name:      "lua: a second Nginx on the same files",
+		Engines:   onlyLua,
+		ShortLive: onlyLua,
+		Does:      "a second Nginx is started from lbd's very files, the control socket's path among them; a node is frozen; the operator reloads the first; another node is frozen",
+		MustHold:  "the freezes are served by the Nginx that lbd keeps",
+		Reloads:   4,
 		Run: func(s *Site) {
 			second := s.anotherNginx(filepath.Join(s.dir, "second"), func(text string) string { return text })
 			s.atEnd(second.Kill)

@@ -177,6 +177,13 @@ func poolRows() []Row {
 // backInTime has the agents that were cut off back before the hold is over: what is kept stays until all are.
 func (s *Site) backInTime() {
 	s.held(2*beatTTL, 1)
+	s.wait(soon, func() error { // what went before the hold goes from the file later than from a live Nginx
+		st, err := s.lbd.status(s.ctx)
+		if err == nil && st.Written != st.Running {
+			err = fmt.Errorf("generation %d runs, %d is written", st.Running, st.Written)
+		}
+		return err
+	})
 	kept := len(s.onDisk())
 	s.during(hold/2, s.atLeast(kept))
 	s.reconnect(s.all()...)
