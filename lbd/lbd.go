@@ -265,9 +265,9 @@ func (l *LB) Once(ctx context.Context) (changed bool, guard map[string]verdict, 
 	return out.Changed, p.Guard, err
 }
 
-// begin takes the lock and remembers what was served before.
+// begin takes the locks and remembers what was served before.
 func (l *LB) begin(ctx context.Context) (unlock func(), err error) {
-	if unlock, err = lock(l.cfg.StateDir); err != nil {
+	if unlock, err = l.cfg.lock(); err != nil {
 		return nil, err
 	}
 	l.lookBack()

@@ -226,6 +226,13 @@ func (l *LB) canFollow(old *LB) error {
 		}
 		unlock()
 	}
+	unlock, err := lockOutputs(slices.DeleteFunc(slices.Clone(l.cfg.Upstreams), func(u UpstreamConfig) bool {
+		return slices.ContainsFunc(old.cfg.Upstreams, func(o UpstreamConfig) bool { return outputLock(o.Output) == outputLock(u.Output) })
+	}))
+	if err != nil {
+		return err
+	}
+	unlock()
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/bazbeans/bazbeans/resolvers"
@@ -149,20 +148,4 @@ func (l *LB) remember(p *Plan) {
 		l.remembered = text
 	}
 	l.say.change("holds", err, "can't remember what the guard holds: after a restart it begins anew", "what the guard holds is remembered again")
-}
-
-// lock makes sure that one lbd works with a state folder at a time. The kernel lets go of it however lbd ends.
-func lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state_dir: %w (run lbd as a user that may, or set state_dir)", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close() // the lock was not had
-		return nil, fmt.Errorf("another lbd works with %s: stop it, or give this one a state_dir of its own", dir)
-	}
-	return func() { _ = f.Close() }, nil
 }
