@@ -1,7 +1,6 @@
 package nginx
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/bazbeans/bazbeans/step"
 )
@@ -69,43 +69,41 @@ func (n *Nginx) verified(o *output) []byte {
 	return data
 }
 
-// revert undoes install, and goes back to what was last proven where something else was on disk. content is what is
-// there then, nil for no file. The error says what could not be done.
+// revert undoes install, and goes back to what was last proven where something else was on disk, if that passes the test
+// still. content is what is there then, nil for no file. The error says what could not be done.
 func (n *Nginx) revert(ctx context.Context, s setup, outs []*output) (content func(*output) []byte, err error) {
 	content = (*output).former
 	if err := restore(outs); err != nil {
 		return content, err
 	}
-	proven := map[*output][]byte{}
-	for _, o := range outs {
-		if data := n.verified(o); data != nil && (!o.exists || !bytes.Equal(data, o.live)) {
-			proven[o] = data
+	proven := make([]*output, len(outs))
+	for i, o := range outs {
+		f := File{Path: o.Path, Data: o.live, Remove: !o.exists}
+		if data := n.verified(o); data != nil {
+			f.Data, f.Remove = data, false
+		}
+		if proven[i], err = look(f); err != nil {
+			return content, err
 		}
 	}
-	if len(proven) == 0 {
-		return content, nil
+	defer discard(proven)
+	if len(differing(proven)) == 0 || n.putBack(ctx, s, proven) != nil {
+		return content, nil // what was proven is of no use any more: the configuration around it is another
 	}
-	for o, data := range proven {
-		err = errors.Join(err, copyFile(o, data, o.real))
+	return func(o *output) []byte { return proven[slices.Index(outs, o)].wanted() }, nil
+}
+
+// putBack tests and installs outs.
+func (n *Nginx) putBack(ctx context.Context, s setup, outs []*output) error {
+	if err := stage(outs); err != nil {
+		return err
 	}
-	if err == nil {
-		if why, err := n.testLive(ctx, s); err == nil && why == "" {
-			return func(o *output) []byte {
-				if data, ok := proven[o]; ok {
-					return data
-				}
-				return o.former()
-			}, nil
-		}
+	if _, err := n.test(ctx, s, outs, nil); err != nil {
+		return err
 	}
-	// What was proven is of no use any more: the configuration around it is another.
-	err = nil
-	for o := range proven {
-		if o.exists {
-			err = errors.Join(err, copyFile(o, o.live, o.real))
-		} else {
-			err = errors.Join(err, os.Remove(o.real))
-		}
+	changed, err := n.order(ctx, s, outs)
+	if err != nil {
+		return err
 	}
-	return content, err
+	return errors.Join(n.install(changed), syncDirs(changed))
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/bazbeans/bazbeans/step"
@@ -85,5 +87,36 @@ func TestBackupRemoved(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(s.dir, "conf.d/new.conf")); !os.IsNotExist(err) {
 		t.Errorf("the new file stayed: %v", err)
 	}
+	s.clean()
+}
+
+// What is gone back to was proven once, and is tested before it is put in place: the configuration around it may have changed.
+func TestWhatIsGoneBackToIsTestedFirst(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	s.apply(File{Path: s.out, Data: gen("proven")})
+	real, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, watching := filepath.Join(s.dir, "seen"), filepath.Join(s.dir, "watching-nginx")
+	script := fmt.Sprintf("#!/bin/sh\ncase $1 in -t|-T) cat %s >> %s;; esac\nexec %s \"$@\"\n", s.out, seen, real)
+	if err := os.WriteFile(watching, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.n = s.open(Options{Binary: watching})
+	s.write("conf.d/theirs.conf", "map $host $theirs { default $mine; }")
+	edited := append(gen("edited"), "map $host $mine { default 1; }\n"...)
+	if err := os.WriteFile(s.out, edited, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	port, free := takePort(t)
+	defer free()
+	s.refuses(step.Reload, []File{{Path: s.out, Data: append(gen("new"), fmt.Sprintf("map $host $mine { default 1; }\nserver { listen 127.0.0.1:%d; }\n", port)...)}}, "could not bind()")
+	text, err := os.ReadFile(seen)
+	if err != nil || !strings.Contains(string(text), "edited") || strings.Contains(string(text), "proven") {
+		t.Errorf("while nginx tested the live file held (%v)\n%s", err, text)
+	}
+	s.holds("conf.d/out.conf", edited)
 	s.clean()
 }
