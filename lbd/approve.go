@@ -107,7 +107,8 @@ func (m memory) print(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(m.Held)) {
 		if h := m.Held[name]; h.Why != "" {
 			fmt.Fprintf(w, "%s: %s\n", name, h.Why)
-			fmt.Fprintf(w, "  would go: %s\n", cli.Printable(strings.Join(h.Nodes, " "), 2000))
+			ids := strings.Join(h.Nodes, " ")
+			fmt.Fprintf(w, "  would go: %s\n", cli.Printable(ids, len(ids))) // all of them: they are what is approved
 		}
 	}
 }

@@ -58,6 +58,19 @@ func TestApprove(t *testing.T) {
 	})
 }
 
+// All that is approved is printed, however much it is.
+func TestApprovePrintsAllThatWouldGo(t *testing.T) {
+	var nodes []string
+	for i := range 1000 {
+		nodes = append(nodes, fmt.Sprintf("web%04d", i))
+	}
+	var out bytes.Buffer
+	memory{Held: map[string]hold{"app": {Why: "too many went", Nodes: nodes}}}.print(&out)
+	if !strings.Contains(out.String(), "would go: web0000 ") || !strings.HasSuffix(out.String(), " web0998 web0999\n") {
+		t.Errorf("printed …%s", out.String()[out.Len()-40:])
+	}
+}
+
 // An approval covers what it names and no more, and not for long.
 func TestApprovalIsNarrow(t *testing.T) {
 	now := time.Now()

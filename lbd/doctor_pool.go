@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kballard/go-shellquote"
+
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -95,7 +97,8 @@ func (d *doctor) checkGuard(context.Context) {
 			Where: inConfig, Fix: "timing:\n  min_interval: 1s"})
 	}
 	if p, err := d.l.pins.read(); err != nil {
-		d.add(finding{Code: "pinned", Level: levelWarning, What: err.Error(), Means: "A pin that can't be read does not count."})
+		d.add(finding{Code: "pinned", Level: levelWarning, What: err.Error(), Means: "lbd keeps to what it serves, as with any pin, until this one is ended or can be read.",
+			Where: inShell, Fix: "rm " + shellquote.Join(d.l.pins.path)})
 	} else if p != nil {
 		d.add(finding{Code: "pinned", Level: levelWarning, What: fmt.Sprintf("generation %d is pinned since %s", p.Generation, p.At.UTC().Format(time.RFC3339)),
 			Means: "What changes in the pool is not applied until the pin is ended.", Where: inShell, Fix: "lbd rollback --end"})

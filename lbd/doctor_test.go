@@ -274,6 +274,7 @@ func TestEachFixHeals(t *testing.T) {
 		{"an old generation is pinned", "pinned", levelWarning, func(p *patient) {
 			p.write("state/pin.json", `{"generation": 7, "by": "ann", "at": "2026-11-22T00:00:00Z"}`)
 		}},
+		{"a pin that can't be read", "pinned", levelWarning, func(p *patient) { p.write("state/pin.json", "{") }},
 		{"a short hold", "guard-hold", levelWarning, func(p *patient) { p.cfg.Guard.Hold = 0 }},
 		{"a short window", "guard-window", levelWarning, func(p *patient) { p.cfg.Guard.Window = 0 }},
 		{"all networks", "allow-networks", levelWarning, func(p *patient) { p.cfg.AllowNetworks = []string{"0.0.0.0/0"} }},
