@@ -13,7 +13,8 @@ import (
 func (r *rollout) mark(text string) string { return "update " + r.plan.run + ": " + text }
 
 // lookAgain looks at a node that is to stay frozen when its turn has come. One whose freeze is gone since the run was
-// planned is in traffic: it is updated as any other. So is one that another run has frozen since, which freeze finds out.
+// planned is in traffic: it is updated as any other. One that another run has frozen since is none that stays so: freeze
+// leaves it to that run.
 func (r *rollout) lookAgain(ctx context.Context, n *planned) error {
 	if !n.keep {
 		return nil
