@@ -28,6 +28,7 @@ type rolling struct {
 // rollingNode is a node at hand.
 type rollingNode struct {
 	id, stage, detail string
+	said              string // of the details, where there is no picture
 	since             time.Time
 }
 
@@ -87,11 +88,12 @@ func (p *rolling) hear(news stage) {
 	detail := cli.Printable(news.detail, 300)
 	switch {
 	case news.name != "":
-		n.stage, n.detail, n.since = news.name, "", time.Now()
+		n.stage, n.detail, n.said, n.since = news.name, "", "", time.Now()
 		p.plain("%s: %s", n.id, n.stage)
-	case detail != n.detail:
+	default:
 		n.detail = detail
-		if time.Since(n.since) > time.Second && detail != "" { // what is over within a moment needs no words
+		if time.Since(n.since) > time.Second && detail != "" && detail != n.said { // what is over within a moment needs no words
+			n.said = detail
 			p.plain("%s: %s: %s", n.id, n.stage, detail)
 		}
 	}

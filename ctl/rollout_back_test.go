@@ -18,12 +18,15 @@ func TestUpdateOfANodeThatIsUnfrozenWhileItDrains(t *testing.T) {
 		})
 		s.ack(pool.Ack{ID: "lb1", Rev: 5})
 		r := s.start(append(quick, "--min-active", "0", "--drain-timeout", "20s", force)...)
-		r.stderr.shows(t, "web1: draining\n")
+		r.stderr.shows(t, "web1: draining: lb1: still serves rev 5\n") // said once, when it has lasted
 		s.must("unfreeze", "web1")
 		s.ack(pool.Ack{ID: "lb1", Rev: late})
 		r.wantEnd(t, 1)
 		if got := r.stderr.String(); !strings.Contains(got, "web1: failed while draining: web1 was unfrozen meanwhile (by alice@desk); it is in service, its update was not begun\n") {
 			t.Error(got)
+		}
+		if n := strings.Count(r.stderr.String(), "draining: lb1"); n != 1 {
+			t.Errorf("said %d times whom it waits for", n)
 		}
 		if n, err := s.p.Node(t.Context(), "web1"); err != nil || n.Freeze != nil {
 			t.Errorf("%+v, %v", n, err)
