@@ -16,8 +16,9 @@ import (
 // previousMost is how many former contents of one file are kept.
 const previousMost = 3
 
-// keepPrevious copies what a file holds into the state folder, unless that is what will be written or more than most
-// bytes, and removes all but the last few. It notes in d where it is, and whether the content changes.
+// keepPrevious copies what a file holds into the state folder, if there is one, unless that is what will be written or
+// more than most bytes, and removes all but the last few. It notes in d where it is, or why it is not, and whether the
+// content changes.
 func (a *Agent) keepPrevious(root *os.Root, u *upload, d *deployed, most int64) error {
 	f, err := openRegular(root, u.name)
 	if err != nil {
@@ -27,8 +28,11 @@ func (a *Agent) keepPrevious(root *os.Root, u *upload, d *deployed, most int64) 
 	was, err := io.ReadAll(io.LimitReader(f, most+1))
 	d.Changed = !bytes.Equal(was, u.content)
 	switch {
-	case err != nil || !d.Changed || a.state.dir == "":
+	case err != nil || !d.Changed:
 		return err
+	case a.state.dir == "":
+		d.NotKept = "this node has no state_dir to keep the former content in"
+		return nil
 	case int64(len(was)) > most:
 		d.NotKept = fmt.Sprintf("the former content is more than files.max_bytes %d", most)
 		return nil

@@ -210,6 +210,17 @@ func TestDeployFileGivesItAway(t *testing.T) {
 	}
 }
 
+func TestDeployFileWithoutAStateDir(t *testing.T) {
+	s, root := deploySite(t, func(c *Config) { c.StateDir = "" })
+	file := filepath.Join(root, "f")
+	if got := carriedOut(t, s, deployment("path", file, "content", "1")); strings.Contains(got, "not_kept") {
+		t.Errorf("there was nothing to keep: %s", got)
+	}
+	if got := carriedOut(t, s, deployment("path", file, "content", "2")); !strings.Contains(got, `"not_kept":"this node has no state_dir to keep the former content in"`) {
+		t.Error(got)
+	}
+}
+
 func TestFolderName(t *testing.T) {
 	for path, want := range map[string]string{"/opt/app/a b": "opt!app!a b", "/opt/a!b": "opt!a!!b"} {
 		if got := folderName(path); got != want {
