@@ -102,13 +102,13 @@ func fresh(c pool.Command, now time.Time) error {
 	return fmt.Errorf("%w %s ago, at %s, by this node's clock", trust.ErrExpired, now.Sub(c.Expires).Round(time.Second), c.Expires.UTC().Format(time.RFC3339))
 }
 
-// remember says until when the id of a command must be known, so that it is not run again; zero: it need not be, since
-// doing it again does no harm.
+// remember says until when the id of a command must be known, so that it is not run again: longer than it is valid, since
+// this node's clock may be put back. Zero: it need not be, since doing it again does no harm.
 func remember(t pool.Taken, c pool.Command, now time.Time) time.Time {
 	switch {
 	case t.Signed == nil && laneOf(c.Type) != work:
 		return time.Time{}
-	case c.Expires.IsZero(), c.Expires.Sub(now) > trust.LifeMost:
+	case c.Expires.IsZero(), c.Expires.Sub(now) > trust.LifeMost+trust.Skew: // no signed one: its life is bounded, and how far ahead it is
 		return now.Add(trust.LifeMost)
 	}
 	return c.Expires.Add(trust.Skew)

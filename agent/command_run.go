@@ -85,6 +85,12 @@ func (c *commander) confirm(ctx context.Context, j *job) (pool.Begun, error) {
 		if err := c.judge(j); err != nil {
 			return pool.Begun{}, err
 		}
+		if ahead := time.Until(j.c.Issued); j.signer != "" && ahead > 0 {
+			if err := c.awaitIssue(ctx, j, ahead); err != nil {
+				return pool.Begun{}, err
+			}
+			continue
+		}
 		call, cancel := context.WithTimeout(ctx, c.a.callLimit)
 		b, err := c.a.pool.Begin(call, c.a.cfg.NodeID, c.a.instance, j.t)
 		cancel()
@@ -97,6 +103,20 @@ func (c *commander) confirm(ctx context.Context, j *job) (pool.Begun, error) {
 			return b, ctx.Err()
 		case <-time.After(time.Second):
 		}
+	}
+}
+
+// awaitIssue waits until this node's clock says what the sender's said when it signed. So nothing that ran was issued after
+// it ran, and an agent that lost its memory knows by that time alone what it may have run: see judge.
+func (c *commander) awaitIssue(ctx context.Context, j *job, ahead time.Duration) error {
+	if ahead > time.Second {
+		c.a.log.Warn("command waits: it was issued ahead of this node's clock; are both clocks right?", "id", j.t.ID, "by", j.t.By, "ahead", ahead.Round(time.Millisecond).String())
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(ahead):
+		return nil
 	}
 }
 

@@ -392,6 +392,63 @@ func TestMissingRightIsSaidOnce(t *testing.T) {
 	})
 }
 
+// An operator whose clock is ahead is waited for. If the command ran at once, an agent that forgot it would take it for one
+// that was issued after it began to remember.
+func TestCommandIssuedAheadIsNoReplay(t *testing.T) {
+	key, err := trust.NewKey("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := pool.NewCommand("count", "ann", time.Hour, nil)
+		c.Issued = c.Issued.Add(trust.Skew - time.Second)
+		c, err := c.Sign("n1", key, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs := 0
+		run := func() *site { // each without a memory of what came before
+			s := newSite(t, func(c *Config) { c.TrustedKeys = []string{key.Public().String()} })
+			s.agent.Handle("count", func(context.Context, pool.Command) (any, error) { runs++; return nil, nil })
+			s.start()
+			s.pool.queue <- c
+			return s
+		}
+		s := run()
+		after(trust.Skew - 2*time.Second)
+		if runs != 0 {
+			t.Error("run before it was issued")
+		}
+		after(2 * time.Second)
+		if got := s.pool.came("count"); runs != 1 || !strings.HasSuffix(got, " succeeded") {
+			t.Errorf("run %d times: %s", runs, got)
+		}
+		s.wantStop()
+		s = run()
+		after(trust.Skew)
+		if got := s.pool.came("count"); runs != 1 || !strings.Contains(got, "refused: it was issued before this agent began to remember") {
+			t.Errorf("run %d times: %s", runs, got)
+		}
+		s.wantStop()
+	})
+}
+
+// A signed command must be remembered for as long as it is valid, and longer.
+func TestRemember(t *testing.T) {
+	now := time.Now()
+	signed := pool.Taken{Command: pool.Command{Signed: []byte("{}")}}
+	for expires, want := range map[time.Duration]time.Duration{
+		time.Minute:                 time.Minute + trust.Skew,
+		trust.LifeMost:              trust.LifeMost + trust.Skew,
+		trust.LifeMost + trust.Skew: trust.LifeMost + 2*trust.Skew, // issued ahead
+		90 * 24 * time.Hour:         trust.LifeMost,                // not signed
+	} {
+		if keep := remember(signed, pool.Command{Type: "exec", Expires: now.Add(expires)}, now).Sub(now); keep != want {
+			t.Errorf("valid for %v: known for %v, want %v", expires, keep, want)
+		}
+	}
+}
+
 // What waits in a lane is judged anew when its turn comes: a key may have been taken away meanwhile.
 func TestKeyTakenAwayWhileItsCommandWaits(t *testing.T) {
 	key, err := trust.NewKey("thief")

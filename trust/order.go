@@ -10,10 +10,13 @@ import (
 	"time"
 )
 
-// Bounds of an order's times. Clocks of operators and nodes may differ by Skew.
+// Bounds of an order's times.
 const (
-	LifeMost = 24 * time.Hour  // from issued to expires: for so long a node must remember an id
-	Skew     = 2 * time.Minute // how far ahead of the node's clock issued may be
+	LifeMost = 24 * time.Hour // from issued to expires: for so long a node must remember an id
+
+	// Skew is how far ahead of the node's clock issued may be. Expires has no such grace: what was not begun by then is
+	// never begun, and senders rely on that. A node whose clock is behind its sender's begins it later by as much.
+	Skew = 2 * time.Minute
 )
 
 // Order is what a signature stands for: one command for one node.
