@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +48,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		return m.Run()
+		if code := m.Run(); code != 0 || flag.Lookup("test.run").Value.String() != "" {
+			return code
+		}
+		return allFollowed()
 	}())
 }
 
@@ -222,28 +224,6 @@ func shell(t *testing.T, dir, text string) string {
 		t.Fatalf("%s\n%v", text, err)
 	}
 	return out
-}
-
-// ours are the images' names on the pages; in the tests they have a prefix of their own.
-var ours = regexp.MustCompile(`\bbazbeans/(lbd|bbagent|bbctl|web)\b`)
-
-// example is the one in a language of a page of docs in which a text occurs, with the images that there are here.
-func example(t *testing.T, page, language, contains string) string {
-	t.Helper()
-	text, err := os.ReadFile("../docs/" + page + ".md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found []string
-	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		if strings.Contains(m[1], contains) {
-			found = append(found, m[1])
-		}
-	}
-	if len(found) != 1 {
-		t.Fatalf("docs/%s.md has %d %s examples with %q, want one", page, len(found), language, contains)
-	}
-	return ours.ReplaceAllString(found[0], world.prefix+"$1")
 }
 
 func write(t *testing.T, dir, name, text string) {

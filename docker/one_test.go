@@ -148,6 +148,36 @@ func TestOneContainer(t *testing.T) {
 	})
 }
 
+// The page's image of an application with its agent: the node joins the pool, and has left it when the container is stopped.
+func TestApplicationWithAgent(t *testing.T) {
+	needEngine(t)
+	images(t)
+	const name = "bazbeans-app"
+	network(t, name)
+	dir := t.TempDir()
+	write(t, dir, "your-application", "#!/bin/sh\n[ \"$*\" = --its-flag ] && exec sleep 1000\n")
+	write(t, dir, "bbagent.yaml", "redis: {url: 'redis://redis:6379/0'}\nnode_port: 8000\ncpu_threshold: 100\nmemory_threshold: 100\n")
+	write(t, dir, "base", "FROM "+world.base+"\nCOPY your-application bbagent.yaml /\n"+
+		"RUN install /your-application /usr/local/bin && install -D /bbagent.yaml /etc/bbagent/bbagent.yaml\n")
+	docker(t, "build", "--tag", world.prefix+"your-application", "--file", dir+"/base", dir)
+	write(t, dir, "page", strings.Replace(example(t, "deploy-container", "dockerfile", "bbinit"), "FROM your-", "FROM "+world.prefix+"your-", 1))
+	docker(t, "build", "--tag", world.prefix+"app", "--file", dir+"/page", dir)
+	container(t, "--network", name, "--name", name, "--hostname", "web1", world.prefix+"app")
+	pool := func(state string) {
+		t.Helper()
+		eventually(t, func() error {
+			out := docker(t, "run", "--rm", "--network", name, world.prefix+"bbctl", "--redis-url", "redis://redis:6379/0", "list-nodes", "-o", "json")
+			if !strings.Contains(out, state) {
+				return fmt.Errorf("want %s: %s", state, out)
+			}
+			return nil
+		})
+	}
+	pool(`"state": "active"`)
+	docker(t, "stop", "--time", "60", name)
+	pool("[]")
+}
+
 // slowEndsWell begins a request that takes some seconds, does something, and wants the whole answer.
 func slowEndsWell(t *testing.T, url string, do func()) {
 	t.Helper()

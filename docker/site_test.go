@@ -214,6 +214,31 @@ func limits(t *testing.T, p *project) {
 	}
 }
 
+// promised holds each service of the file, also those that are not started, to what the page says of every container.
+func promised(t *testing.T) {
+	t.Helper()
+	p := &project{t: t, dir: world.checkout + "/docker", argv: []string{"docker", "compose"}, env: env("COMPOSE_PROFILES=redis,lb,web,tools")}
+	var file struct {
+		Services map[string]struct {
+			ReadOnly    bool            `json:"read_only"`
+			CapDrop     []string        `json:"cap_drop"`
+			SecurityOpt []string        `json:"security_opt"`
+			Memory      json.RawMessage `json:"mem_limit"`
+			CPUs        json.RawMessage `json:"cpus"`
+			PIDs        json.RawMessage `json:"pids_limit"`
+		}
+	}
+	if err := json.Unmarshal([]byte(p.run("config", "--format", "json")), &file); err != nil || len(file.Services) != 10 {
+		t.Fatalf("%d services, want 10: %v", len(file.Services), err)
+	}
+	for name, s := range file.Services {
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) ||
+			s.Memory == nil || s.CPUs == nil || s.PIDs == nil {
+			t.Errorf("the page promises more than this of %s: %+v", name, s)
+		}
+	}
+}
+
 // The same files with the first compose, which has ideas of its own: a short story.
 func TestSiteWithCompose1(t *testing.T) {
 	needEngine(t)
@@ -265,6 +290,7 @@ func TestComposeFilesAreValid(t *testing.T) {
 			t.Errorf("%s: the override for developers says\n%s", argv, out)
 		}
 	}
+	promised(t)
 	p := &project{t: t, dir: world.checkout + "/docker", env: env()}
 	if got := strings.Fields(p.shell(example(t, "deploy-compose", "sh", "COMPOSE_PROFILES=lb"))); len(got) != 2 {
 		t.Errorf("the page's example for a load balancer alone starts %s", got)
@@ -286,10 +312,11 @@ func TestDevelop(t *testing.T) {
 	dirs := goDirs(t)
 	write(t, p.dir, "compose.here.yml", "services:\n  go:\n    environment: {GOFLAGS: -mod=mod, GOPROXY: 'off', PATH: '"+dirs.root+"/bin:/usr/bin:/bin', GOCACHE: "+dirs.cache+", GOMODCACHE: "+dirs.modules+"}\n"+
 		"    volumes: ['"+dirs.root+":"+dirs.root+":ro', '"+dirs.cache+":"+dirs.cache+"', '"+dirs.modules+":"+dirs.modules+":ro']\n")
-	p.run("up", "--detach", "redis-1", "redis-2", "sentinel-1", "sentinel-2", "sentinel-3", "lb1", "web", "go")
+	const files = "-f compose.dev.yml"
+	p.shell(strings.Replace(example(t, "deploy-compose", "sh", files), files, files+" -f compose.here.yml", 1)) // Go and modules of this machine
 	tr := startTraffic(t, lb1)
 	within(t, 3*time.Minute, func() error { // it compiles first
-		if c := tr.Counts(); len(c.ByNode) != 3 {
+		if c := tr.Counts(); len(c.ByNode) != 6 {
 			return fmt.Errorf("%+v; %s", c, p.run("logs", "--tail", "5", "go"))
 		}
 		return nil
@@ -313,7 +340,7 @@ func TestDevelop(t *testing.T) {
 		}
 		return nil
 	})
-	tr.reaches(3)
+	tr.reaches(6)
 	tr.unharmed()
 }
 
