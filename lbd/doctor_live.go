@@ -19,6 +19,9 @@ func (d *doctor) checkLive(context.Context) {
 		if d.l.wantedLive() != nil {
 			f.Level, f.Means = levelWarning, "nginx.apply is live. All works, at the price of a reload for each change."
 			f.Where, f.Fix = inShell, "apt-get install libnginx-mod-http-lua\n# or, in lbd's config, nginx: {apply: reload}"
+			if d.l.cfg.Nginx.Live == "resolve" { // no module helps, only another Nginx does
+				f.Where, f.Fix = inConfig, "nginx:\n  apply: reload"
+			}
 		}
 		d.add(f)
 		return

@@ -187,6 +187,21 @@ func TestDoctorNotes(t *testing.T) {
 	}
 }
 
+// No module mends an Nginx that is too old for resolve, or whatever else keeps it from that.
+func TestDoctorOfResolve(t *testing.T) {
+	p := newPatient(t)
+	p.cfg.Nginx.Apply, p.cfg.Nginx.Live = "live", "resolve"
+	p.template("upstream {{.Name}} { {{range .Servers}}server {{.Addr}}{{.Params}};{{end}} }")
+	f := withCode(p.examine(), "live-engine")
+	if levelOf(f) != levelWarning || strings.Contains(f.Fix, "lua") {
+		t.Fatalf("%+v", f)
+	}
+	p.heal(f)
+	if f := withCode(p.examine(), "live-engine"); levelOf(f) != "" {
+		t.Errorf("once mended: %+v", f)
+	}
+}
+
 // Who is seen among the processes.
 func TestDoctorOfMasters(t *testing.T) {
 	p := newPatient(t)
