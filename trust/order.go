@@ -104,12 +104,12 @@ func (o *Order) check() error {
 	return nil
 }
 
-// strictly decodes one JSON value into v: no unknown field, nothing after it.
+// strictly decodes one JSON value into v: no unknown field, nothing after it. An error quotes 200 bytes of b at most.
 func strictly(b []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return err
+		return fmt.Errorf("%.200s", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows it")
