@@ -84,7 +84,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 	was := s.url
 	s.url = s.deaf("exec")
-	r := s.run("--timeout", "500ms", "exec", "web1", "--", "ls")
+	r := s.run("--timeout", "2s", "exec", "web1", "--", "ls")
 	s.url = was
 	queue := strings.Join(s.rdb.LRange(t.Context(), "bazbeans:node:web1:commands", 1, -1).Val(), "")
 	if r.code != 1 || !strings.Contains(r.stderr, "web1: exec may have been sent (command ") || !strings.Contains(queue, `"exec"`) {

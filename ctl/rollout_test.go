@@ -26,7 +26,7 @@ func TestUpdateWaitsForHealth(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	asked.Store(-1000)
-	if r := s.update("web1", "--health-timeout", "1s"); r.code != 1 || !strings.Contains(r.stderr, "web1: failed while checking its health: not well within 1s: unhealthy: http: refused; it stays frozen, its update is done") {
+	if r := s.update("web1", "--health-timeout", "3s"); r.code != 1 || !strings.Contains(r.stderr, "web1: failed while checking its health: not well within 3s: unhealthy: http: refused; it stays frozen, its update is done") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -130,7 +130,7 @@ func TestUpdateForce(t *testing.T) {
 		})
 	}
 	s.do(s.rdb.SAdd(t.Context(), "bazbeans:lbs", "gone"))
-	r := s.update("web1", "--force", "--drain-timeout", "200ms")
+	r := s.update("web1", "--force", "--drain-timeout", "2s")
 	if r.code != 0 || !strings.Contains(r.stderr, "web1: goes on by --force, not known to be served everywhere: gone: silent") {
 		t.Errorf("%+v", r)
 	}

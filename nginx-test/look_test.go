@@ -17,7 +17,7 @@ import (
 )
 
 // client opens a connection for each request: what answers is what takes new connections now.
-var client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = &http.Client{Timeout: soon, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // get returns status code, body, and the node that answered.
 func get(ctx context.Context, url string) (code int, body, node string, err error) {

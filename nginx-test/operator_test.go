@@ -24,7 +24,7 @@ func TestOperatorsFileIsBroken(t *testing.T) {
 	s.bbctl("freeze", "web1")
 	s.want("/readyz", 503, mine+":2", "nonsense")
 	s.lbd.wantLog(mine+":2", "nonsense")
-	if r := s.bbctlExit(4, "freeze", "web1", "--wait", "--deadline", "1s"); !containsAll(r.stderr, "lb1") {
+	if r := s.bbctlExit(4, "freeze", "web1", "--wait", "--deadline", "3s"); !containsAll(r.stderr, "lb1") {
 		t.Errorf("want lb1 to be named: %v", r)
 	}
 	traffic.wantReaches("web1", "web2")

@@ -84,7 +84,7 @@ func TestReloadByCommand(t *testing.T) {
 	reload := func(argv ...string) {
 		s.n = s.open(Options{Reload: argv, ReloadTimeout: 3 * time.Second})
 	}
-	reload("nginx", "-s", "reload", "-p", s.dir, "-c", s.nginx.Conf)
+	s.n = s.open(Options{Reload: []string{"nginx", "-s", "reload", "-p", s.dir, "-c", s.nginx.Conf}, ReloadTimeout: soon})
 	s.apply(File{Path: s.out, Data: gen("g1")})
 	s.serves("g1")
 

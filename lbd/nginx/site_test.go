@@ -95,7 +95,7 @@ func (s *site) open(opt Options) *Nginx {
 		opt.PID = filepath.Join(s.dir, "nginx.pid")
 	}
 	if opt.ReloadTimeout == 0 {
-		opt.ReloadTimeout = 5 * time.Second
+		opt.ReloadTimeout = soon
 	}
 	opt.Log = slog.New(slog.NewTextHandler(s.t.Output(), nil))
 	n, err := New(opt)

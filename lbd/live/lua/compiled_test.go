@@ -2,6 +2,7 @@ package lua_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 )
 
@@ -27,16 +28,32 @@ func TestRequestsAreCompiled(t *testing.T) {
 			s := newSite(t, peersOf(newNodes(t, 8)), siteOptions{suite: suite, method: method, workers: 2, inside: "keepalive 8;",
 				server: longest + " location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ''; }"})
 			s.put(s.peers)
-			for i := range 8000 {
-				s.getBy(busyClients[i%len(busyClients)], "/")
+			n := s.compiled()
+			for again := 0; n < least && again < 3; again++ { // what LuaJIT makes of it is chance, too
+				s.reload()
+				n = s.compiled()
 			}
-			for _, c := range busyClients { // some of each worker
-				answer, _ := s.getBy(c, "/longest")
-				var n int
-				if _, err := fmt.Sscan(answer, &n); err != nil || n < least {
-					t.Errorf("%s: %q instructions (%v), want %d", method, answer, err, least)
-				}
+			if n < least {
+				t.Errorf("%s: %d instructions, want %d", method, n, least)
 			}
 		}
 	})
+}
+
+// compiled sends so many requests that they are compiled, and returns the least of what the workers call their longest.
+func (s *site) compiled() int {
+	s.t.Helper()
+	for i := range 8000 {
+		s.getBy(busyClients[i%len(busyClients)], "/")
+	}
+	least := math.MaxInt
+	for _, c := range busyClients { // some of each worker
+		answer, _ := s.getBy(c, "/longest")
+		var n int
+		if _, err := fmt.Sscan(answer, &n); err != nil {
+			s.t.Fatalf("%q: %v", answer, err)
+		}
+		least = min(least, n)
+	}
+	return least
 }

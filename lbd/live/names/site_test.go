@@ -151,7 +151,7 @@ func (s *site) settle() {
 // get asks Nginx once, over a connection of its own.
 func (s *site) get(path string) (status int, body string) {
 	s.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: soon}
 	resp, err := client.Get(s.url + path)
 	if err != nil {
 		s.Fatal(err)
