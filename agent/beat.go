@@ -19,14 +19,15 @@ type beater struct {
 	memory  *memory
 	reg     pool.Registration
 	m       member
-	looked  bool   // at what an earlier run of the agent left
-	unsure  bool   // the last try to register has had no answer: it may be carried out yet
-	told    string // the reason to be frozen that the member was last told
-	active  bool   // as Redis said last
-	rev     int64  // of the node's last change, as Redis said last
-	state   string // what was last logged of the node's standing
-	sampled bool   // the next sample has an interval behind it
-	blind   bool   // the last sample failed, and that is logged
+	looked  bool      // at what an earlier run of the agent left
+	unsure  bool      // the last try to register has had no answer: it may be carried out yet
+	told    string    // the reason to be frozen that the member was last told
+	active  bool      // as Redis said last
+	rev     int64     // of the node's last change, as Redis said last
+	state   string    // what was last logged of the node's standing
+	sampled bool      // the next sample has an interval behind it
+	blind   bool      // the last sample failed, and that is logged
+	until   time.Time // once it ends: how long it tries to drain and to leave
 }
 
 // join registers, as soon as Redis lets it. A nil member without an error means that ctx has ended before.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -406,28 +407,28 @@ func TestCommandIssuedAheadIsNoReplay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		runs := 0
+		var runs atomic.Int32
 		run := func() *site { // each without a memory of what came before
 			s := newSite(t, func(c *Config) { c.TrustedKeys = []string{key.Public().String()} })
-			s.agent.Handle("count", func(context.Context, pool.Command) (any, error) { runs++; return nil, nil })
+			s.agent.Handle("count", func(context.Context, pool.Command) (any, error) { runs.Add(1); return nil, nil })
 			s.start()
 			s.pool.queue <- c
 			return s
 		}
 		s := run()
 		after(trust.Skew - 2*time.Second)
-		if runs != 0 {
+		if runs.Load() != 0 {
 			t.Error("run before it was issued")
 		}
 		after(2 * time.Second)
-		if got := s.pool.came("count"); runs != 1 || !strings.HasSuffix(got, " succeeded") {
-			t.Errorf("run %d times: %s", runs, got)
+		if got := s.pool.came("count"); runs.Load() != 1 || !strings.HasSuffix(got, " succeeded") {
+			t.Errorf("run %d times: %s", runs.Load(), got)
 		}
 		s.wantStop()
 		s = run()
 		after(trust.Skew)
-		if got := s.pool.came("count"); runs != 1 || !strings.Contains(got, "refused: it was issued before this agent began to remember") {
-			t.Errorf("run %d times: %s", runs, got)
+		if got := s.pool.came("count"); runs.Load() != 1 || !strings.Contains(got, "refused: it was issued before this agent began to remember") {
+			t.Errorf("run %d times: %s", runs.Load(), got)
 		}
 		s.wantStop()
 	})

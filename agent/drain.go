@@ -25,12 +25,14 @@ func (a *Agent) LeaveNow() { a.hurryOnce.Do(func() { close(a.hurry) }) }
 func (b *beater) drain(ctx context.Context) error {
 	a := b.a
 	limit := time.Duration(a.settings().DrainTimeout)
+	b.until = time.Now().Add(limit)
 	if limit == 0 {
 		return nil
 	}
-	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	ctx, done := context.WithDeadline(context.WithoutCancel(ctx), b.until)
 	defer done()
-	rev, err := b.beginDrain(ctx)
+	var rev int64
+	err := b.insist(func() (err error) { rev, err = b.beginDrain(ctx); return err })
 	var newer *pool.SupersededError
 	switch {
 	case errors.As(err, &newer):
@@ -56,6 +58,34 @@ func (b *beater) drain(ctx context.Context) error {
 	done()
 	a.sayDrained(<-waited)
 	return err
+}
+
+// insist tries until it succeeds, until more tries can't help, DrainTimeout is over or LeaveNow is called; once at least.
+// No heartbeats are sent
+// meanwhile: they would fail as well.
+func (b *beater) insist(try func() error) error {
+	a := b.a
+	for {
+		err := try()
+		a.cfg.Notify.Alive()
+		var newer *pool.SupersededError
+		switch {
+		case err == nil:
+			a.outage.over()
+			return nil
+		case errors.As(err, &newer), errors.Is(err, pool.ErrNoLB), !time.Now().Before(b.until):
+			return err
+		}
+		a.outage.failed(err)
+		select {
+		case <-a.hurry:
+			return err
+		case <-time.After(min(a.outage.pause(b.reg.TTL), time.Until(b.until))):
+		}
+		if !time.Now().Before(b.until) {
+			return err
+		}
+	}
 }
 
 // beginDrain takes the node out of traffic, if there is a load balancer to wait for, and returns the revision that says
@@ -117,11 +147,13 @@ func (a *Agent) sayDrained(err error) {
 	}
 }
 
-// leave ends the membership, once and within the limit of one call. A node that a newer agent has is not ours to leave.
+// leave ends the membership. A node that a newer agent has is not ours to leave.
 func (b *beater) leave(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.a.callLimit)
-	defer cancel()
-	err := b.m.Leave(ctx, "agent stopped")
+	err := b.insist(func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.a.callLimit)
+		defer cancel()
+		return b.m.Leave(ctx, "agent stopped")
+	})
 	var newer *pool.SupersededError
 	switch {
 	case errors.As(err, &newer):

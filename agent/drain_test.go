@@ -134,6 +134,58 @@ func TestNoDrain(t *testing.T) {
 	}
 }
 
+// A Redis that fails just at the signal is tried on: a node that gave up at once would be stopped under traffic.
+func TestDrainWhileRedisFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		then func(s *site)
+		took time.Duration
+		left int
+	}{
+		"for a moment":          {func(s *site) { after(5 * time.Second); s.pool.set(func(f *fakePool) { f.err = nil }) }, 6500 * time.Millisecond, 1},
+		"for good":              {func(*site) {}, 30 * time.Second, 0},
+		"until a second signal": {func(s *site) { after(3500 * time.Millisecond); s.agent.LeaveNow() }, 3500 * time.Millisecond, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				s.drains()() // as soon as it is asked to
+				s.start()
+				after(interval + time.Second)
+				s.pool.set(func(f *fakePool) { f.err = errAway })
+				began := time.Now()
+				s.cancel()
+				c.then(s)
+				err := <-s.ended
+				if took := time.Since(began); took > c.took || took < c.took-1500*time.Millisecond {
+					t.Errorf("ended after %v, want %v", took, c.took)
+				}
+				if (err == nil) != (c.left == 1) || len(s.pool.left) != c.left || s.log.count("redis fails") != 1 {
+					t.Errorf("error %v, left %q; log:\n%s", err, s.pool.left, s.log)
+				}
+				if c.left == 1 {
+					s.wantTold(draining)
+				}
+			})
+		})
+	}
+}
+
+// The leave, too, and without a load balancer to wait for.
+func TestLeaveWhileRedisFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.start()
+		after(interval + time.Second)
+		s.pool.set(func(f *fakePool) { f.err = errAway })
+		s.cancel()
+		after(10 * time.Second)
+		s.pool.set(func(f *fakePool) { f.err = nil })
+		if err := <-s.ended; err != nil || len(s.pool.left) != 1 {
+			t.Errorf("error %v, left %q", err, s.pool.left)
+		}
+	})
+}
+
 func TestNewerAgentWhileItDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

@@ -64,6 +64,7 @@ func TestBootsBeforeRedisAndOutlivesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.cancel()
+	a.LeaveNow()
 	select {
 	case err := <-a.ended:
 		if err == nil || !strings.Contains(err.Error(), "leave the pool") {
@@ -130,6 +131,7 @@ func TestRedisStalls(t *testing.T) {
 	}
 	said(2, "redis fails")
 	a.cancel()
+	a.LeaveNow()
 	select {
 	case err := <-a.ended:
 		if err == nil {
