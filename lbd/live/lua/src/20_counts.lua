@@ -161,10 +161,17 @@ local function room(counts, size)
     end
 end
 
--- new_cell takes a cell for this worker: its number, nil when none is to be had.
+local cells_from = 0
+
+-- new_cell takes a cell for this worker: its number, nil when none is to be had. Then it does not try again for a second,
+-- since a cell that a full dictionary can't list is lost.
 local function new_cell()
-    local n = cells and (dict:rpop("free") or dict:incr("cells", 1, 0))
+    if not cells or ngx_now() < cells_from then
+        return nil
+    end
+    local n = dict:rpop("free") or dict:incr("cells", 1, 0)
     if not n or n >= CELL_COUNT or not dict:lpush("l" .. worker.pid, n) then
+        cells_from = ngx_now() + 1
         return nil
     end
     ffi.fill(cells + n, ffi.sizeof(cell_type))
@@ -175,7 +182,7 @@ end
 -- publish_chunk publishes the counts of the slots 16k … 16k+15, in a new cell when there is none, or no longer: it was
 -- taken for a dead worker's, or the dictionary was emptied.
 local function publish_chunk(counts, k)
-    local own, cell, ok, err = counts.own + k * CHUNK, counts.cells[k], true, nil
+    local own, cell = counts.own + k * CHUNK, counts.cells[k]
     if cell and cell.owner == worker.number then
         ffi.copy(cell.busy, own, CHUNK * 4)
         return
@@ -185,15 +192,19 @@ local function publish_chunk(counts, k)
         cell = cells + n
         ffi.copy(cell.busy, own, CHUNK * 4)
     end
-    local key, known = "c" .. worker.pid .. "/" .. counts.name .. "/" .. k, counts.keys[k]
-    ok, err = dict:safe_set(key, n or ffi_string(own, CHUNK * 4))
-    counts.keys[k], counts.cells[k] = key, n and ok and cell or nil
+    local known = counts.keys[k]
+    local key = known or "c" .. worker.pid .. "/" .. counts.name .. "/" .. k
+    local ok, err = dict:safe_set(key, n or ffi_string(own, CHUNK * 4))
     if not ok then
+        counts.cells[k] = nil
         if n then
             dict:lpush("free", dict:lpop("l" .. worker.pid))
         end
         fault("a count can't be published: " .. err)
-    elseif n or not known then
+        return
+    end
+    counts.keys[k], counts.cells[k] = key, n and cell or nil
+    if n or not known then
         raise()
     end
 end
