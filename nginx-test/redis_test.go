@@ -11,7 +11,7 @@ import (
 )
 
 // away is how long Redis is gone in these stories: longer than a heartbeat lives.
-const away = 5 * time.Second
+const away = 13 * time.Second
 
 // fileAsItIs remembers what lbd's file is now. The function it returns fails the test if the file has been touched.
 func (b *balancer) fileAsItIs() (wantUntouched func()) {
