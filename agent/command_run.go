@@ -160,6 +160,23 @@ func (c *commander) tell(ctx context.Context, j job) {
 	c.release(j.result.ID)
 }
 
+// earlier is what a command came to that was begun before: in an earlier run, or as Redis has forgotten.
+func (c *commander) earlier(e entry) pool.Result {
+	r := pool.Result{ID: e.ID, Node: c.a.cfg.NodeID, Type: e.Type, By: e.By, Started: e.Begun}
+	switch {
+	case e.Result != nil:
+		return *e.Result
+	case !e.Ended:
+		r.State, r.Ended = pool.Interrupted, time.Now()
+		r.Error = "the agent ended in the middle of it; it may have done a part, and is not run again"
+	case e.State == "": // noted by an agent that did not keep it
+		r.State, r.Error = pool.Unknown, "it had ended before, and is not run again; redis lost what came of it"
+	default:
+		r.State, r.Ended, r.Error = e.State, e.Over, "it had ended before, and is not run again; redis lost what it said"
+	}
+	return r
+}
+
 func (c *commander) release(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

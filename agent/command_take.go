@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/bazbeans/bazbeans/cli"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/trust"
 )
@@ -165,23 +163,6 @@ func (c *commander) look(ctx context.Context, first, unsure bool) error {
 	return nil
 }
 
-// earlier is what a command came to that was begun before: in an earlier run, or as Redis has forgotten.
-func (c *commander) earlier(e entry) pool.Result {
-	r := pool.Result{ID: e.ID, Node: c.a.cfg.NodeID, Type: e.Type, By: e.By, Started: e.Begun}
-	switch {
-	case e.Result != nil:
-		return *e.Result
-	case !e.Ended:
-		r.State, r.Ended = pool.Interrupted, time.Now()
-		r.Error = "the agent ended in the middle of it; it may have done a part, and is not run again"
-	case e.State == "": // noted by an agent that did not keep it
-		r.State, r.Error = pool.Unknown, "it had ended before, and is not run again; redis lost what came of it"
-	default:
-		r.State, r.Ended, r.Error = e.State, e.Over, "it had ended before, and is not run again; redis lost what it said"
-	}
-	return r
-}
-
 // receive judges a command in hand and gives it to its lane. fresh says that it came from the queue just now: then one
 // that is here already was sent twice.
 func (c *commander) receive(ctx context.Context, t pool.Taken, fresh bool) {
@@ -264,39 +245,4 @@ func (c *commander) room() bool {
 		}
 	}
 	return false
-}
-
-func (c *commander) drop(ctx context.Context, t pool.Taken, why string) {
-	c.a.log.Warn("command thrown away", "command", cli.Printable(t.Type, 64), "id", t.ID, "error", cli.Printable(why, 300))
-	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.a.callLimit)
-	defer cancel()
-	if err := c.a.pool.Drop(call, c.a.cfg.NodeID, t, why); err != nil {
-		c.a.log.Warn("a command stays in hand", "error", err) // the next look drops it
-	}
-}
-
-// unbegun keeps what is not begun any more for giveBack.
-func (c *commander) unbegun(j job) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.back = append(c.back, j)
-}
-
-// giveBack returns what was not begun to the queue, the newest first, so that their order stays.
-func (c *commander) giveBack(ctx context.Context) {
-	for _, lane := range c.lanes {
-		for len(lane) > 0 {
-			c.unbegun(<-lane)
-		}
-	}
-	slices.SortFunc(c.back, func(a, b job) int { return b.seq - a.seq })
-	for _, j := range c.back {
-		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.a.callLimit)
-		err := c.a.pool.GiveBack(call, c.a.cfg.NodeID, j.t)
-		cancel()
-		if err != nil {
-			c.a.log.Warn("commands stay in hand for the next agent", "error", err)
-			return
-		}
-	}
 }

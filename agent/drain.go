@@ -61,8 +61,7 @@ func (b *beater) drain(ctx context.Context) error {
 }
 
 // insist tries until it succeeds, until more tries can't help, DrainTimeout is over or LeaveNow is called; once at least.
-// No heartbeats are sent
-// meanwhile: they would fail as well.
+// No heartbeats are sent meanwhile: they would fail as well.
 func (b *beater) insist(try func() error) error {
 	a := b.a
 	for {
@@ -73,7 +72,7 @@ func (b *beater) insist(try func() error) error {
 		case err == nil:
 			a.outage.over()
 			return nil
-		case errors.As(err, &newer), errors.Is(err, pool.ErrNoLB), !time.Now().Before(b.until):
+		case errors.As(err, &newer), errors.Is(err, pool.ErrNoLB), pool.Denied(err), !time.Now().Before(b.until):
 			return err
 		}
 		a.outage.failed(err)

@@ -51,11 +51,7 @@ func TestAgentKilledInTheMiddle(t *testing.T) {
 			old, says := binary(t, "--config", file)
 			says("node is active")
 			first, second := run("first"), run("second")
-			for _, c := range []pool.Command{first, second} {
-				if err := o.pool.Send(t.Context(), "n1", c); err != nil {
-					t.Fatal(err)
-				}
-			}
+			o.send(first, second)
 			o.do("RPUSH", queueKey, `{"type": "exec", "command": "`+script+` third"}`)
 			serverstest.Eventually(t, soon, func() error {
 				if pid, waiting := read("pid"), o.do("LLEN", "bazbeans:node:n1:taken"); pid == "" || waiting != "3" {
@@ -121,9 +117,7 @@ func TestAgentKilledAndRedisFlushed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.pool.Send(t.Context(), "n1", c); err != nil {
-		t.Fatal(err)
-	}
+	o.send(c)
 	<-stuck
 	a.cancel() // as good as a kill: the handler does not heed it
 	<-a.ended
@@ -158,11 +152,7 @@ func TestRedisGoesBackInTime(t *testing.T) {
 	first.cancel()
 	<-first.ended
 	good, bad := o.sign(o.mark(cfg, "once"), o.key, nil), o.sign(order("exec", map[string]any{"argv": []any{cfg.Exec.Allow[0] + "x"}}), o.key, nil)
-	for _, c := range []pool.Command{good, bad} {
-		if err := o.pool.Send(t.Context(), "n1", c); err != nil {
-			t.Fatal(err)
-		}
-	}
+	o.send(good, bad)
 	keys := []string{"bazbeans:command:" + good.ID, "bazbeans:command:" + bad.ID, queueKey} // the queue last: it is taken from at once
 	before := map[string]string{}
 	for _, key := range keys {

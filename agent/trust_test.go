@@ -54,12 +54,20 @@ func (o *operator) sign(c pool.Command, by trust.PrivateKey, to *trust.SealKey) 
 	return c
 }
 
+// send queues commands for n1.
+func (o *operator) send(commands ...pool.Command) {
+	o.t.Helper()
+	for _, c := range commands {
+		if err := o.pool.Send(o.t.Context(), "n1", c); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+}
+
 // came sends a command and returns its result once it has ended.
 func (o *operator) came(c pool.Command) pool.Result {
 	o.t.Helper()
-	if err := o.pool.Send(o.t.Context(), "n1", c); err != nil {
-		o.t.Fatal(err)
-	}
+	o.send(c)
 	return o.result(c.ID)
 }
 
@@ -269,9 +277,7 @@ func TestHostileCommands(t *testing.T) {
 	// One without a memory runs no signed command that it may have run.
 	cfg.StateDir = ""
 	third := o.sign(o.mark(cfg, "third"), o.key, nil)
-	if err := o.pool.Send(t.Context(), "n1", third); err != nil {
-		t.Fatal(err)
-	}
+	o.send(third)
 	startReal(t, cfg)
 	if r := o.result(third.ID); r.State != pool.Refused || !strings.Contains(r.Error, "issued before this agent began to remember") {
 		t.Errorf("%+v", r)
