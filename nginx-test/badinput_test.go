@@ -27,6 +27,7 @@ var badFiles = map[string]string{
 	"tab.yaml":     "redis:\n\turl: x\n",
 	"unset.yaml":   "redis:\n  url: ${BAZBEANS_NOBODY_SETS_THIS}\n",
 	"file":         "",
+	"nginx.conf":   "events {}\nhttp {}\n", // no mistake: lbd looks there for what Nginx listens on
 }
 
 var badInput = map[string][]bad{
