@@ -88,7 +88,7 @@ func outputLock(output string) string {
 // flock opens a file and locks it; the error is EWOULDBLOCK when somebody else has.
 func flock(name string) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600) // not for writing: its file system can be made read-only
 		if err != nil {
 			return nil, err
 		}

@@ -59,11 +59,12 @@ func diskRows() []Row {
 			s.converges(time.Now(), soon, s.all()...)
 		},
 	}, {
-		Name:     "disk: the output becomes a link",
-		Short:    true,
-		Does:     "the operator moves lbd's file elsewhere and leaves a link; a node is frozen",
-		MustHold: "the link stays, the file that it names is kept in step",
-		Reloads:  1, // it is another file
+		Name:           "disk: the output becomes a link",
+		Short:          true,
+		Does:           "the operator moves lbd's file elsewhere and leaves a link; a node is frozen",
+		MustHold:       "the link stays, the file that it names is kept in step",
+		Reloads:        1, // it is another file
+		ReloadsResolve: 1, // it goes back over a bridge
 		Run: func(s *Site) {
 			file := s.lb.file()
 			real := filepath.Join(s.dir, "elsewhere", "upstream.conf")
@@ -106,32 +107,35 @@ func diskRows() []Row {
 			s.converges(time.Now(), soon, s.all()...)
 		},
 	}, {
-		Name:     "disk: the output is removed",
-		Short:    true,
-		Does:     "somebody deletes lbd's file while Nginx runs",
-		MustHold: "lbd writes it again by itself; traffic goes on",
-		Reloads:  1, // Nginx is proven by reading what is on disk
+		Name:           "disk: the output is removed",
+		Short:          true,
+		Does:           "somebody deletes lbd's file while Nginx runs",
+		MustHold:       "lbd writes it again by itself; traffic goes on",
+		Reloads:        1, // Nginx is proven by reading what is on disk
+		ReloadsResolve: 1, // it goes back over a bridge
 		Run: func(s *Site) {
 			s.must(os.Remove(s.lb.file()))
 			s.converges(time.Now(), soon, s.all()...)
 		},
 	}, {
-		Name:     "disk: the output is cut short",
-		Short:    true,
-		Does:     "somebody writes half a directive into lbd's file while Nginx runs",
-		MustHold: "lbd writes it again by itself; traffic goes on",
-		Reloads:  1, // Nginx is proven by reading what is on disk
+		Name:           "disk: the output is cut short",
+		Short:          true,
+		Does:           "somebody writes half a directive into lbd's file while Nginx runs",
+		MustHold:       "lbd writes it again by itself; traffic goes on",
+		Reloads:        1, // Nginx is proven by reading what is on disk
+		ReloadsResolve: 1, // it goes back over a bridge
 		Run: func(s *Site) {
 			s.must(write(s.lb.file(), "upstream app_backend { serv"))
 			s.converges(time.Now(), soon, s.all()...)
 			s.must(s.testConf())
 		},
 	}, {
-		Name:     "disk: lbd's memory is rubbish",
-		Short:    true,
-		Does:     "lbd is killed, every file of its state folder is overwritten with rubbish, Redis is empty; lbd starts",
-		MustHold: "the last good set is served all the time: Nginx's own file is believed",
-		Reloads:  2, // what Nginx was proven to have read is not known any more, and which peers are whose
+		Name:           "disk: lbd's memory is rubbish",
+		Short:          true,
+		Does:           "lbd is killed, every file of its state folder is overwritten with rubbish, Redis is empty; lbd starts",
+		MustHold:       "the last good set is served all the time: Nginx's own file is believed",
+		Reloads:        2, // what Nginx was proven to have read is not known any more, and which peers are whose
+		ReloadsResolve: 1, // it goes back over a bridge
 		Run: func(s *Site) {
 			s.must(s.lbd.kill9())
 			s.agents(s.all(), (*node).endAgent)
