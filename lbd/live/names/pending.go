@@ -73,7 +73,10 @@ func (z *Zone) toldTCP(from netip.AddrPort, about *set, now time.Time) {
 }
 
 func (c *client) told(about *set, tcp netip.AddrPort, now time.Time) {
-	if c.set != about {
+	if c.set != about && !c.readAt.IsZero() {
+		c.goesBy = c.set // it has acted before it asks again; with changes each second there is never one answer twice
+	}
+	if c.set != about || !c.fewer {
 		c.readAt = time.Time{}
 	}
 	c.fewer = c.set != nil && c.set.holds(about)
@@ -232,10 +235,11 @@ func (c *client) advance(u unread, from netip.AddrPort, now time.Time) string {
 	case waiting > 0:
 		c.readAt = time.Time{}
 		return fmt.Sprintf("has not read generation %d", c.set.since)
-	case !c.fewer:
-		return fmt.Sprintf("looks up the new addresses of generation %d", c.set.since)
 	case c.readAt.IsZero():
 		c.readAt = now
+	}
+	if !c.fewer {
+		return fmt.Sprintf("looks up the new addresses of generation %d", c.set.since)
 	}
 	if now.Sub(c.readAt) < margin {
 		return fmt.Sprintf("has only just read generation %d", c.set.since)

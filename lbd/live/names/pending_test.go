@@ -1,6 +1,7 @@
 package names
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -147,6 +148,29 @@ func TestSettledGeneration(t *testing.T) {
 }
 
 // Whoever calls once a second sees the end of it too, though an answer is there each second.
+// TestSettledWhileAllChanges: nodes come and go all the time, and no answer is like the one before.
+func TestSettledWhileAllChanges(t *testing.T) {
+	z := newTold(t, worker)
+	for generation := int64(1); generation < 20; generation++ {
+		z.set(generation, upstream("app", fmt.Sprintf("10.0.0.%d:80", generation), "10.0.1.1:80"))
+		z.tell(worker, "app")
+		z.pass(time.Second)
+		if got, why := z.settled(z.content.Load(), z.open, z.now); got != generation-1 || why == "" {
+			t.Errorf("settled at %d of %d, pending %q", got, generation, why)
+		}
+		z.pass(time.Second)
+	}
+	z.set(20, upstream("app", "10.0.2.1:80"))
+	z.tell(worker, "app")
+	z.open.udp[worker] = 768
+	z.set(21, upstream("app", "10.0.2.2:80"))
+	z.settled(z.content.Load(), z.open, z.now)
+	z.tell(worker, "app") // it asks once more for the answer that it has not read
+	if got, why := z.settled(z.content.Load(), z.open, z.now); got != 19 {
+		t.Errorf("settled at %d, pending %q: want 19, whose answer was read", got, why)
+	}
+}
+
 func TestPendingAskedSeldom(t *testing.T) {
 	z := newTold(t, worker)
 	z.set(1, upstream("app", "10.0.0.1:80"))
