@@ -152,11 +152,12 @@ func (b *balancer) wantServers(ids ...string) {
 	b.s.t.Helper()
 	slices.Sort(ids)
 	serverstest.Eventually(b.s.t, soon, func() error {
+		got := b.s.servers(b.output) // before the status: what is written after that is not proven yet
 		s, err := b.settled(b.output)
 		if err != nil {
 			return err
 		}
-		if got := b.s.servers(b.output); !slices.Equal(got, ids) {
+		if !slices.Equal(got, ids) {
 			return fmt.Errorf("the servers are %v, want %v", got, ids)
 		}
 		var active []string
