@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +24,9 @@ type listeners struct {
 	// configured reads Nginx's listeners off its configuration, for where its sockets can't be seen.
 	configured func(context.Context) ([]netip.AddrPort, error)
 	unknown    func(error) // is told why they are not known; nil: they are
-	said       string      // what was said of that last
+	unseen     sync.Once
+	sayUnseen  func() // is told once that a running Nginx's sockets can't be seen
+	said       string // what was said of that last
 }
 
 const listenersAgain = time.Minute // Nginx may have been told of other ones
@@ -46,6 +49,11 @@ func (l *listeners) watch(ctx context.Context) {
 func (l *LB) seeListeners(ctx context.Context) {
 	state, _ := l.engine.State(ctx) // what can't be seen has no master
 	l.own.look(ctx, state.Master)
+}
+
+// sayUnseen says that lbd goes by less than it could.
+func (l *LB) sayUnseen() {
+	l.log.Info("the sockets at which nginx listens can't be seen: they are read off its configuration")
 }
 
 // blindToListeners says once, and not again for the same reason, that nodes may claim Nginx's own listeners.
@@ -74,6 +82,9 @@ func (l *listeners) is(master int) {
 func (l *listeners) look(ctx context.Context, master int) {
 	sockets, err := listening(master)
 	if err != nil || len(sockets) == 0 {
+		if master > 0 {
+			l.unseen.Do(l.sayUnseen)
+		}
 		sockets, err = l.configured(ctx)
 	}
 	if ctx.Err() != nil {

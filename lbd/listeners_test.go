@@ -82,6 +82,13 @@ func TestListenersOfAnNginxThatCantBeSeen(t *testing.T) {
 	if l.look(t.Context(), 0); l.check(at) == nil {
 		t.Errorf("%s is not refused", at)
 	}
+	l.sayUnseen = lb.sayUnseen
+	for range 2 {
+		l.look(t.Context(), 1<<30) // no process has this number
+	}
+	if strings.Count(log.String(), "read off its configuration") != 1 {
+		t.Errorf("said: %s", log.String())
+	}
 }
 
 // What lbd itself listens at is known as soon as there is a config, for once, check and render, too.

@@ -32,7 +32,7 @@ func lock(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("make state_dir: %w (run lbd as a user that may, or set state_dir)", err)
 	}
 	name := filepath.Join(dir, "lock")
-	f, err := flock(name)
+	f, err := flock(name, os.O_RDWR)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, fmt.Errorf("%s works with state_dir %s: stop it (an lbd for another nginx needs an id, a state_dir and outputs of its own)", holderOf(name), dir)
 	}
@@ -59,7 +59,7 @@ func lockOutputs(upstreams []UpstreamConfig) (unlock func(), err error) {
 			continue // a link to the same file: an apply says so
 		}
 		names = append(names, name)
-		f, err := flock(name)
+		f, err := flock(name, os.O_RDONLY) // an open file for writing would keep its file system from being made read-only
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			unlock()
 			return nil, fmt.Errorf("%s writes %s, the output of upstream %s: stop it, or give the upstream another output", holderOf(name), u.Output, u.Name)
@@ -85,10 +85,10 @@ func outputLock(output string) string {
 	return filepath.Join(filepath.Dir(real), "."+base[:min(len(base), 200)]+".lbd.lock")
 }
 
-// flock opens a file and locks it; the error is EWOULDBLOCK when somebody else has.
-func flock(name string) (*os.File, error) {
+// flock opens a file, for reading or for both, and locks it; the error is EWOULDBLOCK when somebody else has.
+func flock(name string, how int) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600) // not for writing: its file system can be made read-only
+		f, err := os.OpenFile(name, how|os.O_CREATE|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, err
 		}
