@@ -1,0 +1,141 @@
+-- What the workers share: a dictionary, and cells of raw memory for who is busy with what.
+--
+--   v                   raised whenever anybody has to look again: a message, a worker that came or went, a new cell
+--   m, m<n>             number of the present message, and its text; that of the one before is kept for those who read it
+--   w<pid>              a worker: "GENERATION EXITING ERROR", of constant length, so that writing it can't fail; an error
+--                       begins with "@V ", the v that the worker had before it
+--   c<pid>/<name>/<k>   the number of the cell with the requests under way on the slots 16k … 16k+15 of an upstream; slot
+--                       -1 is the sum of those whose peer the present message does not have at all. Where no cell is
+--                       to be had: the counts themselves, uint32 each
+--   l<pid>              the cells of a worker
+--   cells, free         the last cell that was new, and those to be used again
+--
+-- Only worker <pid> writes its w and c keys and its cells, whole and absolute: nothing can drift, and what a dead worker
+-- left is dropped with its keys. Nothing is ever stored by pushing something else out (safe_set).
+--
+-- A count is a plain store to memory. What makes that safe is v, whose mutex each request takes after it: whoever has
+-- raised v sees the count, or the request sees that v was raised.
+
+local CHUNK, CELL_COUNT = 16, 16384
+local uint32s, uint64s = ffi.typeof("const uint32_t *"), ffi.typeof("const uint64_t *")
+local dict = ngx.shared[DICT]
+local worker = { pid = nil, number = 0, others = {}, generation = 0, error = "", faulty = 0, exiting = false }
+
+pcall(ffi.cdef, "int kill(int pid, int signal);")
+
+-- cells is the second half of a zone in which nothing is stored otherwise: Nginx takes a zone's pages from the front.
+-- The zone outlives reloads. nil where it is not there, or not laid out as ngx_shm_zone_t has been from the first.
+local cell_type = ffi.typeof("struct { uint32_t busy[16], owner, spare[15]; }")
+local cells = nil
+pcall(function()
+    local zone = ffi.cast("const struct { void *data; char *address; size_t size, length; const char *name; } *",
+        C.ngx_http_lua_ffi_shdict_udata_to_zone(ngx.shared[CELLS][1]))
+    local size = CELL_COUNT * ffi.sizeof(cell_type)
+    assert(zone.size == 2 * size and zone.length == #CELLS and ffi_string(zone.name, zone.length) == CELLS)
+    cells = ffi.cast(ffi.typeof("$ *", cell_type), zone.address + size)
+end)
+
+-- version is dict:get "v". It calls what lua-resty-core calls, as that has declared it; where that is not as it was until
+-- 0.1.32, its own function does it.
+local function version()
+    return dict:get("v")
+end
+local probe = "probe" .. ngx.worker.pid()
+pcall(function()
+    local zone = C.ngx_http_lua_ffi_shdict_udata_to_zone(dict[1])
+    local why, buffer = ffi.new("char *[1]"), ffi.new("unsigned char[16]")
+    local kind, into, size_of, number = ffi.new("int[1]"), ffi.new("unsigned char *[1]"), ffi.new("size_t[1]"), ffi.new("double[1]")
+    local flags, stale = ffi.new("int[1]"), ffi.new("int[1]")
+    local function number_at(key)
+        into[0], size_of[0], kind[0] = buffer, 16, 0
+        if C.ngx_http_lua_ffi_shdict_get(zone, key, #key, kind, into, size_of, number, flags, 0, stale, why) == 0 and kind[0] == 3 then
+            return number[0]
+        end
+        return nil
+    end
+    assert(dict:safe_set(probe, 131073.5) and number_at(probe) == 131073.5)
+    dict:delete(probe)
+    assert(not number_at(probe))
+    version = function()
+        return number_at("v")
+    end
+end)
+dict:delete(probe)
+
+local function publish_worker()
+    local what = worker.error ~= "" and format("@%.0f %s", worker.faulty, worker.error) or ""
+    local text = format("%.0f %d %s", worker.generation, worker.exiting and 1 or 0, what)
+    dict:safe_set("w" .. worker.pid, sub(text .. rep(" ", 255), 1, 255))
+end
+
+local quiet_until = 0
+
+-- fault notes what went wrong, in the state that lbd reads and, every ten seconds at most, in the error log.
+local function fault(what)
+    what = gsub(sub(tostring(what), 1, 160), '[%c"\\\128-\255]', "?")
+    local v = version() or 0
+    if worker.pid and (what ~= worker.error or v ~= worker.faulty) then
+        worker.error, worker.faulty = what, v
+        pcall(publish_worker)
+    end
+    if ngx_now() >= quiet_until then
+        quiet_until = ngx_now() + 10
+        ngx.log(ngx.ERR, "bazbeans: ", what, " (Nginx's own server lines serve meanwhile)")
+    end
+end
+
+-- forget drops what the worker left, for its process is no more. A list gives each of its cells to one taker.
+local function forget(keys, pid)
+    for i = 1, #keys do
+        if match(keys[i], "^[wc](%d+)") == pid then
+            dict:delete(keys[i])
+        end
+    end
+    while true do
+        local n = dict:rpop("l" .. pid)
+        if not n then
+            break
+        elseif cells then
+            cells[n].owner = 0
+            dict:lpush("free", n)
+        end
+    end
+end
+
+-- look_around lists the other workers.
+local function look_around()
+    local others, keys = {}, dict:get_keys(0)
+    for i = 1, #keys do
+        local pid = match(keys[i], "^w(%d+)$")
+        if pid and pid ~= worker.pid then
+            others[#others + 1] = pid
+        end
+    end
+    worker.others = others
+end
+
+-- new_number begins with the time, so that a dictionary which somebody emptied never counts the same again.
+local function new_number()
+    return floor(ngx_now() * 1000)
+end
+
+-- raise makes everybody look again.
+local function raise()
+    return dict:incr("v", 1, new_number())
+end
+
+-- register makes this process known. It first drops what a former process of the same number left, and those
+-- that no longer live (ESRCH is 3 everywhere).
+local function register()
+    worker.pid, worker.number = tostring(ngx.worker.pid()), ngx.worker.pid()
+    local keys = dict:get_keys(0)
+    forget(keys, worker.pid)
+    for i = 1, #keys do
+        local pid = match(keys[i], "^w(%d+)$")
+        if pid and C.kill(tonumber(pid), 0) == -1 and ffi.errno() == 3 then
+            forget(keys, pid)
+        end
+    end
+    publish_worker()
+    raise()
+end
