@@ -1,0 +1,69 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// heartbeatMost bounds how much of a heartbeat is read, in bytes; ours have about 300.
+const heartbeatMost = 8 << 10
+
+// statusFields are read of a node's hash, and textFields too where people look. Those hold what commands printed, and
+// may be large.
+var (
+	statusFields = []string{"timestamp", "data_center", "is_frozen", "address", "port", "weight", "labels", "agent", "instance",
+		"rev", "self_freeze", "left"}
+	textFields = []string{"status", "details"}
+)
+
+// fill reads heartbeats and hashes of nodes in one round trip.
+func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string) error {
+	if len(nodes) == 0 {
+		return nil
+	}
+	type read struct {
+		ttl    *redis.DurationCmd
+		beat   *redis.StringCmd
+		status *redis.SliceCmd
+	}
+	reads := make([]read, len(nodes))
+	pipe := p.rdb.Pipeline()
+	for i := range nodes {
+		id := nodes[i].ID
+		reads[i].ttl, reads[i].beat = p.readBeat(ctx, pipe, id)
+		reads[i].status = pipe.HMGet(ctx, p.keys.status(id), fields...)
+	}
+	// A key of a wrong type is that node's fault; Exec returns the first error of any command, so look at each.
+	if _, err := pipe.Exec(ctx); err != nil && !ofOneCommand(err) {
+		return err
+	}
+	now := time.Now()
+	for i := range nodes {
+		n, r := &nodes[i], reads[i]
+		if err := errors.Join(r.ttl.Err(), r.beat.Err(), r.status.Err()); err != nil {
+			if !ofOneCommand(err) {
+				return err
+			}
+			n.Fault = wrongType(err.Error())
+			continue
+		}
+		n.decodeHeartbeat(r.ttl.Val(), r.beat.Val(), now)
+		n.decodeStatus(fields, r.status.Val())
+	}
+	return nil
+}
+
+func (p *Pool) readBeat(ctx context.Context, pipe redis.Pipeliner, id string) (*redis.DurationCmd, *redis.StringCmd) {
+	key := p.keys.heartbeat(id)
+	return pipe.PTTL(ctx, key), pipe.GetRange(ctx, key, 0, heartbeatMost-1)
+}
+
+func wrongType(said string) string { return "its keys in Redis are of a wrong type: " + said }
+
+// ofOneCommand reports whether err is what Redis answered to one command because of the key it found.
+func ofOneCommand(err error) bool {
+	return redis.HasErrorPrefix(err, "WRONGTYPE") || errors.Is(err, redis.Nil)
+}
