@@ -120,7 +120,7 @@ func newAgent(cfg Config, probes []probe, p registry) *Agent {
 		// The end tells apart two containers that have the same host name and process id.
 		instance:  fmt.Sprintf("%s:%d:%s", host, os.Getpid(), rand.Text()[:6]),
 		callLimit: min(callMost, max(time.Second, time.Duration(cfg.HeartbeatTTL)/4)),
-		health:    newHealth(log, cfg.CPUThreshold, cfg.MemoryThreshold),
+		health:    newHealth(log, &cfg),
 		sampler:   newBounded(log, "sampler", sampleLimit, cfg.Sampler),
 		outage:    outage{log: log, what: "heartbeats"},
 		heard:     make(chan int64, 1),

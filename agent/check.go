@@ -65,10 +65,10 @@ func (t Timing) check() error {
 	if t.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("timeout %v is negative", t.Timeout))
 	}
-	if t.Fall < 0 || t.Fall > countMost {
+	if t.Fall != 0 && !isCount(t.Fall) {
 		errs = append(errs, fmt.Errorf("fall %d is not a number from 1 to %d", t.Fall, countMost))
 	}
-	if t.Rise < 0 || t.Rise > countMost {
+	if t.Rise != 0 && !isCount(t.Rise) {
 		errs = append(errs, fmt.Errorf("rise %d is not a number from 1 to %d", t.Rise, countMost))
 	}
 	return errors.Join(errs...)

@@ -108,13 +108,17 @@ func (d commandsDir) run(ctx context.Context, kind string, c pool.Command) (any,
 	if err != nil {
 		return nil, refuse("commands_dir: %v", err)
 	}
+	args := c.Args
+	if args == nil { // an object in any case, for programs that look into it
+		args = map[string]any{}
+	}
 	in, err := json.Marshal(struct {
 		Type string         `json:"type"`
 		ID   string         `json:"id"`
 		Node string         `json:"node"`
 		By   string         `json:"by"`
 		Args map[string]any `json:"args"`
-	}{c.Type, c.ID, d.node, sender(c), c.Args})
+	}{c.Type, c.ID, d.node, sender(c), args})
 	if err != nil {
 		return nil, refuse("its arguments can't be written as JSON: %v", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/pool"
 )
 
 func TestCommandsDir(t *testing.T) {
@@ -63,6 +65,11 @@ func TestCommandsDir(t *testing.T) {
 		if _, known := s.agent.knows(name); known {
 			t.Errorf("%q is a command", name)
 		}
+	}
+	// Signed without arguments, it has none at all.
+	bare := pool.Command{Type: "clear_cache"}
+	if got, want := carriedOut(t, s, bare), `succeeded code=0 {"type":"clear_cache","id":"","node":"n1","by":"queue","args":{}}`; got != want {
+		t.Errorf("without arguments:\n got %s\nwant %s", got, want)
 	}
 	// Installed while the agent runs.
 	write("later", `echo '"here"'`, 0o755)

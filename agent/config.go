@@ -27,6 +27,8 @@ type Config struct {
 	CommandPollInterval Duration          `yaml:"command_poll_interval"` // pause after Redis failed to give commands; default 5s
 	CPUThreshold        float64           `yaml:"cpu_threshold"`         // percent; busier than this freezes; 100: never; default 90
 	MemoryThreshold     float64           `yaml:"memory_threshold"`      // percent; fuller than this freezes; 100: never; default 85
+	ThresholdFall       int               `yaml:"threshold_fall"`        // samples in a row above a threshold that freeze the node; default 2
+	ThresholdRise       int               `yaml:"threshold_rise"`        // samples in a row at or below it that bring it back; default 3
 	AppDir              string            `yaml:"app_dir"`               // the application's folder; its file system is the disk of the heartbeat; default /opt/app
 	ComposeFile         string            `yaml:"compose_file"`          // kept for the service commands; default docker-compose.yml
 	StateDir            string            `yaml:"state_dir"`             // what must outlive a run; "": nothing does; default DefaultStateDir
@@ -58,6 +60,8 @@ func Defaults() Config {
 		CommandPollInterval: Duration(5 * time.Second),
 		CPUThreshold:        90,
 		MemoryThreshold:     85,
+		ThresholdFall:       fall,
+		ThresholdRise:       rise,
 		AppDir:              "/opt/app",
 		ComposeFile:         "docker-compose.yml",
 		StateDir:            DefaultStateDir,
@@ -117,6 +121,12 @@ func (c *Config) check() ([]probe, error) {
 	if !isThreshold(c.MemoryThreshold) {
 		wrong("memory_threshold %v is not a percentage above 0, up to 100", c.MemoryThreshold)
 	}
+	if !isCount(c.ThresholdFall) {
+		wrong("threshold_fall %d is not a number from 1 to %d", c.ThresholdFall, countMost)
+	}
+	if !isCount(c.ThresholdRise) {
+		wrong("threshold_rise %d is not a number from 1 to %d", c.ThresholdRise, countMost)
+	}
 	var err error
 	if c.rules, err = c.Policy.prepare(); err != nil {
 		errs = append(errs, err)
@@ -126,6 +136,9 @@ func (c *Config) check() ([]probe, error) {
 }
 
 func isThreshold(percent float64) bool { return percent > 0 && percent <= 100 }
+
+// isCount reports whether n answers in a row may be asked for.
+func isCount(n int) bool { return n >= 1 && n <= countMost }
 
 // parseAddress takes any unicast address, loopback and link-local too: the operator knows who has to reach it.
 func parseAddress(s string) (netip.Addr, error) {

@@ -46,14 +46,14 @@ func TestConfigFile(t *testing.T) {
 
 func TestCheckSaysAllAtOnce(t *testing.T) {
 	c := Config{NodeID: "a b", Address: "ff02::1", Weight: -1, Labels: map[string]string{"": ""},
-		DataCenter: strings.Repeat("d", 300), CPUThreshold: 101}
+		DataCenter: strings.Repeat("d", 300), CPUThreshold: 101, ThresholdRise: 1001}
 	_, err := c.check()
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{`node_id: id "a b" is not allowed`, "set --node-id", "data_center is longer", "address ff02::1 is not one node's",
 		"labels: ", "weight -1", "heartbeat_interval 0s is shorter than 100ms", "heartbeat_ttl 0s must be longer",
-		"command_poll_interval 0s", "cpu_threshold 101", "memory_threshold 0"} {
+		"command_poll_interval 0s", "cpu_threshold 101", "memory_threshold 0", "threshold_fall 0 is not", "threshold_rise 1001 is not a number from 1 to 1000"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in\n%v", want, err)
 		}

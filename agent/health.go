@@ -36,14 +36,16 @@ type health struct {
 	checks      map[string]*judge
 }
 
-func newHealth(log *slog.Logger, cpu, memory float64) *health {
-	return &health{
+func newHealth(log *slog.Logger, c *Config) *health {
+	h := &health{
 		log:     log,
 		changed: make(chan struct{}, 1),
-		cpu:     gauge{name: "cpu", threshold: cpu, judge: judge{fall: fall, rise: rise}},
-		memory:  gauge{name: "memory", threshold: memory, judge: judge{fall: fall, rise: rise}},
+		cpu:     gauge{name: "cpu"},
+		memory:  gauge{name: "memory"},
 		checks:  map[string]*judge{},
 	}
+	h.setThresholds(c)
+	return h
 }
 
 // gauge is one figure with a threshold.
@@ -184,8 +186,11 @@ func (h *health) inherit(reason string) {
 }
 
 // setThresholds counts from the next sample on.
-func (h *health) setThresholds(cpu, memory float64) {
+func (h *health) setThresholds(c *Config) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.cpu.threshold, h.memory.threshold = cpu, memory
+	h.cpu.threshold, h.memory.threshold = c.CPUThreshold, c.MemoryThreshold
+	for _, g := range []*gauge{&h.cpu, &h.memory} {
+		g.fall, g.rise = c.ThresholdFall, c.ThresholdRise
+	}
 }

@@ -44,6 +44,35 @@ func TestThresholdsFreezeAndUnfreeze(t *testing.T) {
 	})
 }
 
+func TestThresholdCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, func(c *Config) { c.ThresholdFall, c.ThresholdRise = 1, 2 })
+		s.start()
+		after(interval + time.Second)
+		s.machine.set(99, 10)
+		after(interval)
+		const hot = " > cpu 99.0% is above 90%"
+		s.wantTold(hot)
+		s.machine.set(10, 10)
+		after(interval)
+		s.wantTold(hot)
+		after(interval)
+		s.wantTold(hot + " > ")
+
+		next := s.agent.cfg
+		next.ThresholdFall = 3
+		if restart, err := s.agent.Reload(next); err != nil || len(restart) > 0 {
+			t.Fatalf("Reload: %v, %v", restart, err)
+		}
+		s.machine.set(10, 99)
+		after(2 * interval)
+		s.wantTold(hot + " > ")
+		after(interval)
+		s.wantTold(hot + " >  > memory 99.0% is above 85%")
+		s.wantStop()
+	})
+}
+
 func TestOperatorsFreezeStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -121,7 +150,7 @@ func TestHangingSamplerHoldsUpNoHeartbeat(t *testing.T) {
 }
 
 func TestReasonIsBoundedAndStable(t *testing.T) {
-	h := newHealth(slog.New(slog.DiscardHandler), 90, 85)
+	h := newHealth(slog.New(slog.DiscardHandler), &Config{CPUThreshold: 90, MemoryThreshold: 85, ThresholdFall: 1, ThresholdRise: 1})
 	a, z := &judge{fall: 1, rise: 1}, &judge{fall: 1, rise: 1}
 	h.watch("z", z, true)
 	h.watch("a", a, true)

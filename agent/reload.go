@@ -16,13 +16,14 @@ func (a *Agent) Reload(next Config) (restart []string, err error) {
 	}
 	now := *a.settings()
 	now.Checks, now.CPUThreshold, now.MemoryThreshold = next.Checks, next.CPUThreshold, next.MemoryThreshold
+	now.ThresholdFall, now.ThresholdRise = next.ThresholdFall, next.ThresholdRise
 	now.Labels, now.Weight, now.NodePort, now.DataCenter = maps.Clone(next.Labels), next.Weight, next.NodePort, next.DataCenter
 	now.HeartbeatInterval, now.HeartbeatTTL, now.DrainTimeout = next.HeartbeatInterval, next.HeartbeatTTL, next.DrainTimeout
 	now.Policy = next.Policy
 	a.now.Store(&now)
 	a.rules.Store(next.rules)
 	a.checks.replace(next.Checks, probes, next.HeartbeatInterval)
-	a.health.setThresholds(next.CPUThreshold, next.MemoryThreshold)
+	a.health.setThresholds(&next)
 	a.health.wake() // the beater looks at what is new
 
 	is, want := reflect.ValueOf(now), reflect.ValueOf(next)
