@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Cluster is a Redis Cluster on loopback: three masters, and a replica for
-// each AddReplica. Its nodes take one another for dead after half a second.
+// each AddReplica. Its nodes are patient with one another, for a busy machine is
+// no fault of Redis: who wants a dead one replaced says so with NodeTimeout.
 type Cluster struct {
 	Nodes []*Redis
 
@@ -18,6 +20,10 @@ type Cluster struct {
 	args []string
 	tls  *Certificates
 }
+
+// quick is after what time its nodes take one another for dead while they get
+// to know each other: by it they also ask one another for news.
+const quick = 500 * time.Millisecond
 
 // slots is how many there are in every Redis Cluster.
 const slots = 16384
@@ -53,7 +59,7 @@ func (c *Cluster) startNode(ctx context.Context) (*Redis, error) {
 		return nil, fmt.Errorf("start redis cluster: %w", err)
 	}
 	r, err := StartRedis(ctx, RedisOptions{Dir: filepath.Join(c.dir, "node"+strconv.Itoa(len(c.Nodes)+1)), TLS: c.tls,
-		Args: append([]string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "500",
+		Args: append([]string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", millis(quick),
 			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"}, c.args...)})
 	if err != nil {
 		return nil, err
@@ -66,6 +72,9 @@ func (c *Cluster) startNode(ctx context.Context) (*Redis, error) {
 // meet makes all nodes known to one another and waits until each of them finds
 // the cluster whole.
 func (c *Cluster) meet(ctx context.Context) error {
+	if err := c.NodeTimeout(quick); err != nil {
+		return err
+	}
 	for _, r := range c.Nodes[1:] {
 		if _, err := c.Nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(r.port), strconv.Itoa(r.bus)); err != nil {
 			return fmt.Errorf("start redis cluster: %w", err)
@@ -82,8 +91,21 @@ func (c *Cluster) meet(ctx context.Context) error {
 			return fmt.Errorf("start redis cluster: %s: %w; its log ends:\n%s", r.Addr(), err, r.LogTail())
 		}
 	}
+	return c.NodeTimeout(patience)
+}
+
+// NodeTimeout is for how long a node may give no answer before the others take
+// it for dead, from now on. At the start, and after AddReplica, it is a minute.
+func (c *Cluster) NodeTimeout(d time.Duration) error {
+	for _, r := range c.Nodes {
+		if _, err := r.Do("CONFIG", "SET", "cluster-node-timeout", millis(d)); err != nil {
+			return fmt.Errorf("set node timeout of %s: %w", r.Addr(), err)
+		}
+	}
 	return nil
 }
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // AddReplica starts a replica of the master, and returns it when it has the
 // master's data.

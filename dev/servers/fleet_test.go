@@ -37,10 +37,11 @@ func TestSentinelsReplaceTheirMaster(t *testing.T) {
 	if err != nil || first != s.Servers[0] {
 		t.Fatalf("master %v, %v", first, err)
 	}
-	if err := first.Kill(); err != nil {
+	// Two minutes: Sentinels that stood still believe nobody, themselves included, for 30 s.
+	if err := errors.Join(s.DownAfter(300*time.Millisecond), first.Kill()); err != nil {
 		t.Fatal(err)
 	}
-	serverstest.Eventually(t, 20*time.Second, func() error {
+	serverstest.Eventually(t, 2*time.Minute, func() error {
 		now, err := s.Master()
 		if err == nil && now == first {
 			err = errors.New("the dead one is still the master")
@@ -62,10 +63,10 @@ func TestClusterGivesASlotToAReplica(t *testing.T) {
 	if len(c.Addrs()) != 4 {
 		t.Errorf("%v", c.Addrs())
 	}
-	if err := owner.Kill(); err != nil {
+	if err := errors.Join(c.NodeTimeout(500*time.Millisecond), owner.Kill()); err != nil {
 		t.Fatal(err)
 	}
-	serverstest.Eventually(t, 20*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		now, err := c.Owner("{bazbeans}:rev")
 		if err == nil && now != replica {
 			err = fmt.Errorf("%s has it", now.Addr())

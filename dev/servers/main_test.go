@@ -12,6 +12,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(orphanDir); dir != "" {
 		beParent(dir)
 	}
+	if os.Getenv(portsOnly) != "" {
+		printPorts()
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

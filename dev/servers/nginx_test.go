@@ -130,13 +130,3 @@ func TestNginxStartErrors(t *testing.T) {
 		}
 	}
 }
-
-func TestFreePortsAreDifferent(t *testing.T) {
-	seen := map[int]bool{}
-	for _, port := range serverstest.Ports(t, 200) {
-		if seen[port] {
-			t.Errorf("port %d twice", port)
-		}
-		seen[port] = true
-	}
-}

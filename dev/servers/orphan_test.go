@@ -61,7 +61,7 @@ func TestServersEndWhenTheirParentIsKilled(t *testing.T) {
 	parent.Process.Kill()
 	parent.Wait()
 	for _, addr := range []string{redis, nginx} {
-		serverstest.Eventually(t, 5*time.Second, func() error {
+		serverstest.Eventually(t, time.Minute, func() error {
 			if dial(addr) == nil {
 				return fmt.Errorf("%s still takes connections", addr)
 			}

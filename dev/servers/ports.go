@@ -13,10 +13,16 @@ import (
 // people start by hand (8000, 8080, 9180 and their like).
 const lowestPort = 15000
 
+// blockSize is how many ports a process takes for itself at once. While it
+// lives it listens on the first of them, for nothing but that no other process
+// takes the block.
+const blockSize = 50
+
 var given = struct {
 	sync.Mutex
-	ports map[int]bool
-}{ports: map[int]bool{}}
+	guards []net.Listener
+	left   []int // of the blocks, not handed out yet
+}{}
 
 // FreePort returns a TCP port that is free on 127.0.0.1 and that this process
 // has not handed out before. See [FreePorts].
@@ -29,7 +35,8 @@ func FreePort() (int, error) {
 }
 
 // FreePorts returns n different ports, free on 127.0.0.1 when it looked and
-// never handed out before by this process.
+// never handed out before by this process; as long as it lives no other
+// process is given them, also while nobody listens there.
 //
 // They lie below the kernel's range for outgoing connections. From that range
 // (what listening on :0 gives) a port is not safe while its server restarts:
@@ -38,28 +45,39 @@ func FreePort() (int, error) {
 func FreePorts(n int) ([]int, error) {
 	given.Lock()
 	defer given.Unlock()
-	end := outgoingPorts()
 	var ports []int
-	for range 200 * n {
-		if len(ports) == n {
-			return ports, nil
+	for len(ports) < n {
+		if len(given.left) == 0 {
+			if err := takeBlock(); err != nil {
+				return nil, fmt.Errorf("find %d free ports: %w", n, err)
+			}
 		}
-		port := lowestPort + rand.IntN(end-lowestPort)
-		if given.ports[port] {
-			continue
+		port := given.left[0]
+		given.left = given.left[1:]
+		if l, err := net.Listen("tcp", Loopback(port)); err == nil {
+			l.Close()
+			ports = append(ports, port)
 		}
-		l, err := net.Listen("tcp", Loopback(port))
+	}
+	return ports, nil
+}
+
+// takeBlock makes a block of ports this process's own.
+func takeBlock() error {
+	end := outgoingPorts()
+	for _, i := range rand.Perm((end - lowestPort) / blockSize) {
+		first := lowestPort + i*blockSize
+		guard, err := net.Listen("tcp", Loopback(first))
 		if err != nil {
-			continue
+			continue // another's
 		}
-		l.Close()
-		given.ports[port] = true
-		ports = append(ports, port)
+		given.guards = append(given.guards, guard)
+		for port := first + 1; port < first+blockSize; port++ {
+			given.left = append(given.left, port)
+		}
+		return nil
 	}
-	if len(ports) == n {
-		return ports, nil
-	}
-	return nil, fmt.Errorf("find %d free ports between %d and %d: only %d found", n, lowestPort, end-1, len(ports))
+	return fmt.Errorf("all blocks of %d ports between %d and %d are taken", blockSize, lowestPort, end-1)
 }
 
 // Loopback is 127.0.0.1 with a port, as net.Dial and Nginx's listen take it.

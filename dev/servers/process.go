@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	startWithin = 10 * time.Second // a server that is not ready by then has failed
-	stopWithin  = 5 * time.Second  // one that has not ended by then is killed
+	startWithin = time.Minute      // a server that is not ready by then has failed, on a busy machine, too
+	stopWithin  = 30 * time.Second // one that has not ended by then is killed
 	pollEvery   = 2 * time.Millisecond
 )
 

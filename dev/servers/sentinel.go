@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // SentinelOptions say what Sentinels watch, and where.
@@ -23,8 +24,13 @@ type SentinelOptions struct {
 // SentinelMaster is the name by which the Sentinels know their master.
 const SentinelMaster = "bazbeans"
 
+// patience is what servers that watch one another have with one that gives no
+// answer, until a test wants it otherwise.
+const patience = time.Minute
+
 // Sentinels are a Redis with one replica, and the Sentinels that watch them.
-// A master that does not answer for 300 ms is replaced.
+// They are patient, for a busy machine is no fault of Redis: who wants a master
+// replaced that does not answer says so with DownAfter.
 type Sentinels struct {
 	Servers   []*Redis // the first was the master at the start
 	Sentinels []*Redis
@@ -87,7 +93,7 @@ func startSentinel(ctx context.Context, dir string, master int, opts SentinelOpt
 	conf := filepath.Join(dir, "sentinel.conf")
 	lines := append([]string{
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", SentinelMaster, master, opts.Sentinels/2+1),
-		"sentinel down-after-milliseconds " + SentinelMaster + " 300",
+		fmt.Sprintf("sentinel down-after-milliseconds %s %d", SentinelMaster, patience.Milliseconds()),
 		"sentinel failover-timeout " + SentinelMaster + " 3000",
 	}, opts.SentinelConf...)
 	if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
@@ -106,6 +112,17 @@ func startSentinel(ctx context.Context, dir string, master int, opts SentinelOpt
 		r.argv = append(r.argv, r.tls.redisArgs(port)...)
 	}
 	return r, r.start(ctx)
+}
+
+// DownAfter is for how long a master may give no answer before it is replaced,
+// from now on. At the start it is a minute.
+func (s *Sentinels) DownAfter(d time.Duration) error {
+	for _, r := range s.Sentinels {
+		if _, err := r.Do("SENTINEL", "SET", SentinelMaster, "down-after-milliseconds", millis(d)); err != nil {
+			return fmt.Errorf("set down-after of sentinel %s: %w", r.Addr(), err)
+		}
+	}
+	return nil
 }
 
 // Master is the server that the Sentinels take for the master now.
