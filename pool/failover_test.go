@@ -121,7 +121,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	overFailover(t, cfg, "after the slot's master is killed", owner, func() error {
-		return errors.Join(c.NodeTimeout(500*time.Millisecond), owner.Kill())
+		return errors.Join(c.NodeTimeout(t.Context(), 500*time.Millisecond), owner.Kill())
 	})
 }
 

@@ -72,7 +72,7 @@ func (c *Cluster) startNode(ctx context.Context) (*Redis, error) {
 // meet makes all nodes known to one another and waits until each of them finds
 // the cluster whole.
 func (c *Cluster) meet(ctx context.Context) error {
-	if err := c.NodeTimeout(quick); err != nil {
+	if err := c.set(quick); err != nil {
 		return err
 	}
 	for _, r := range c.Nodes[1:] {
@@ -91,12 +91,44 @@ func (c *Cluster) meet(ctx context.Context) error {
 			return fmt.Errorf("start redis cluster: %s: %w; its log ends:\n%s", r.Addr(), err, r.LogTail())
 		}
 	}
-	return c.NodeTimeout(patience)
+	return c.set(patience)
 }
 
 // NodeTimeout is for how long a node may give no answer before the others take
 // it for dead, from now on. At the start, and after AddReplica, it is a minute.
-func (c *Cluster) NodeTimeout(d time.Duration) error {
+func (c *Cluster) NodeTimeout(ctx context.Context, d time.Duration) error {
+	asked := time.Now()
+	if err := c.set(d); err != nil {
+		return err
+	}
+	// By it they also ask one another, and silence counts from a question on.
+	for _, r := range c.Nodes {
+		if err := r.proc.waitReady(ctx, func() error { return r.heard(asked) }); err != nil {
+			return fmt.Errorf("node timeout of %s: %w", r.Addr(), err)
+		}
+	}
+	return nil
+}
+
+// heard returns nil once r has had an answer of each other node since then.
+func (r *Redis) heard(since time.Time) error {
+	nodes, err := r.Do("CLUSTER", "NODES") // see ownerPort
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(nodes) {
+		f := strings.Fields(line)
+		if len(f) < 8 || strings.Contains(f[2], "myself") {
+			continue
+		}
+		if pong, err := strconv.ParseInt(f[5], 10, 64); err != nil || pong < since.UnixMilli() {
+			return fmt.Errorf("no answer yet: %s", line)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) set(d time.Duration) error {
 	for _, r := range c.Nodes {
 		if _, err := r.Do("CONFIG", "SET", "cluster-node-timeout", millis(d)); err != nil {
 			return fmt.Errorf("set node timeout of %s: %w", r.Addr(), err)

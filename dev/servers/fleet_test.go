@@ -63,7 +63,7 @@ func TestClusterGivesASlotToAReplica(t *testing.T) {
 	if len(c.Addrs()) != 4 {
 		t.Errorf("%v", c.Addrs())
 	}
-	if err := errors.Join(c.NodeTimeout(500*time.Millisecond), owner.Kill()); err != nil {
+	if err := errors.Join(c.NodeTimeout(t.Context(), 500*time.Millisecond), owner.Kill()); err != nil {
 		t.Fatal(err)
 	}
 	serverstest.Eventually(t, time.Minute, func() error {
