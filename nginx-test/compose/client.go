@@ -26,7 +26,8 @@ func serveNode(ctx context.Context, id string) error {
 // sendTraffic is the client: it sends GETs to url until stdin ends. For each line of stdin it writes the counts so far,
 // as one line of JSON, and at the end the report.
 func sendTraffic(ctx context.Context, url string, stdin io.Reader, stdout io.Writer) error {
-	g, err := load.New(load.Options{URL: url, Rate: rate})
+	// How long an answer takes on a machine with other work says nothing; that it fails does.
+	g, err := load.New(load.Options{URL: url, Rate: rate, Timeout: soon, MaxWaiting: rate * int(soon.Seconds())})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"testing"
-	"time"
 
 	"github.com/bazbeans/bazbeans/dev/load"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
@@ -32,7 +31,7 @@ func TestTheClientTellsItsCountsUntilItIsToldToEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		var c load.Counts
 		if _, err := io.WriteString(commands, "\n"); err != nil {
 			return err

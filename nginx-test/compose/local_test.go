@@ -50,7 +50,7 @@ func TestLocal(t *testing.T) {
 		{[]string{cases, "--include", include, lua}, 0, []string{"one-node", "reload", "ok", "one-node", "lua", "ok"}},
 	} {
 		args := append([]string{"--local", "--bin", bin}, c.flags...)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		cmd := exec.CommandContext(ctx, filepath.Join(bin, "compose"), append(args, "--", "--only", "one-node")...)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -53,6 +53,21 @@ func (t *traffic) answer(ctx context.Context, want ...string) error {
 	})
 }
 
+// without wants that from now on a node gets nothing at all, and waits until the others get all traffic: one of them whose
+// heartbeat came late is out for a moment.
+func (t *traffic) without(ctx context.Context, gone string, others ...string) error {
+	d, err := t.during(ctx, enough)
+	switch {
+	case err != nil:
+		return err
+	case d.ByNode[gone] > 0:
+		return fmt.Errorf("%s answered %d requests", gone, d.ByNode[gone])
+	case answered(d, others...) == nil:
+		return nil
+	}
+	return t.answer(ctx, others...)
+}
+
 // answered returns nil if these nodes and nobody else have answered.
 func answered(d load.Counts, want ...string) error {
 	if got := slices.Sorted(maps.Keys(d.ByNode)); !slices.Equal(got, want) {
@@ -66,11 +81,7 @@ func freeze(ctx context.Context, s *site, t *traffic) error {
 	if err := s.bbctl(ctx, "freeze", "node2", "--wait", "--reason", "harness"); err != nil {
 		return err
 	}
-	d, err := t.during(ctx, enough)
-	if err == nil {
-		err = answered(d, "node1", "node3")
-	}
-	if err != nil {
+	if err := t.without(ctx, "node2", "node1", "node3"); err != nil {
 		return fmt.Errorf("after freeze --wait: %w", err)
 	}
 	if err := s.bbctl(ctx, "unfreeze", "node2"); err != nil {
@@ -92,10 +103,7 @@ func lbAlone(ctx context.Context, s *site, t *traffic) error {
 		return nil
 	})
 	frozen := s.bbctl(ctx, "freeze", "node1", "--reason", "harness") // Redis is there for everybody else
-	d, err := t.during(ctx, enough)
-	if err == nil {
-		err = answered(d, nodes...)
-	}
+	err := t.answer(ctx, nodes...)
 	if err != nil {
 		err = fmt.Errorf("while cut off: %w", err)
 	}
@@ -124,10 +132,7 @@ func nodeAlone(ctx context.Context, s *site, t *traffic) error {
 		}
 		return err
 	})
-	d, err := t.during(ctx, enough)
-	if err == nil {
-		err = answered(d, "node1", "node2")
-	}
+	err := t.without(ctx, "node3", "node1", "node2")
 	if err := errors.Join(out, err, s.join(ctx, "site", "node3")); err != nil {
 		return err
 	}
