@@ -181,13 +181,20 @@ func TestReloadCommand(t *testing.T) {
 	s := newSite(t, options{nodes: []string{"web1", "web2"}})
 	traffic := s.traffic()
 	good := read(t, s.conf)
-	reloadBy := func(words string) {
+	reloadBy := func(words string) { // which lbd knows when it returns: a change that came first would be reloaded as before
 		t.Helper()
+		const read = "config and templates were read again"
+		before := strings.Count(s.lbd.log.String(), read)
 		s.configure(strings.Replace(good, "nginx: {", "nginx: {reload: "+words+", ", 1))
 		s.lbd.signal(syscall.SIGHUP)
+		serverstest.Eventually(t, soon, func() error {
+			if strings.Count(s.lbd.log.String(), read) == before {
+				return fmt.Errorf("lbd has not read its config again")
+			}
+			return nil
+		})
 	}
 	reloadBy(fmt.Sprintf("[nginx, -p, %q, -c, %q, -s, reload]", s.nginx.Prefix, s.nginx.Conf))
-	s.lbd.wantLog("config and templates were read again")
 	s.bbctl("freeze", "web1", "--wait")
 	s.wantServers("web2")
 

@@ -73,6 +73,7 @@ func TestLiveGivenUpDuringADrain(t *testing.T) {
 	s.node("web2")
 	s.wantAckOf("web2")
 	frozen := s.freezing("web1")
+	frozen.wantLog("1 request under way on web1")
 	s.wantAnswersFrom("web2")
 	if err := os.Remove(filepath.Join(s.balancer.dir, "state", "live", "live.sock")); err != nil {
 		t.Fatal(err)

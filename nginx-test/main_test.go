@@ -15,8 +15,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// soon bounds every wait for something that takes moments on a quiet machine.
-const soon = 20 * time.Second
+// soon bounds every wait for something that takes moments on a quiet machine. It is longer than what a stall of some
+// seconds costs beside itself: a look at Redis that took long has lbd keep what is missing for one heartbeat TTL more.
+const soon = time.Minute
 
 // bin is the folder with the binaries under test, built once.
 var bin string

@@ -95,8 +95,7 @@ func TestPythonNode(t *testing.T) {
 		t.Errorf("bbctl list-nodes says:\n%s", out)
 	}
 
-	py.agent.kill()
-	s.wantExpiry("py1")
+	s.wantExpiry("py1", 10*time.Minute)
 	s.wantServers("web1")
 	traffic.wantReaches("web1")
 	py.restart()

@@ -44,7 +44,7 @@ func newSite(t *testing.T, o options) *site {
 	t.Helper()
 	dir := serverstest.Dir(t)
 	s := &site{t: t, dir: dir, redis: serverstest.Redis(t, o.redis...), nodes: map[string]*node{}}
-	s.rdb = redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1})
+	s.rdb = redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1, DialTimeout: soon, ReadTimeout: soon, WriteTimeout: soon})
 	t.Cleanup(func() {
 		if err := s.rdb.Close(); err != nil {
 			t.Error(err)

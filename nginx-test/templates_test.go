@@ -24,8 +24,9 @@ upstream {{.Name}} {
 func (b *balancer) wantText(text string) {
 	b.s.t.Helper()
 	serverstest.Eventually(b.s.t, soon, func() error {
+		got := read(b.s.t, b.output) // before the status, as in wantServers
 		_, err := b.settled(b.output)
-		if got := read(b.s.t, b.output); err == nil && !strings.Contains(got, text) {
+		if err == nil && !strings.Contains(got, text) {
 			err = fmt.Errorf("the file lacks %q:\n%s", text, got)
 		}
 		return err

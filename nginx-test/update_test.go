@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bazbeans/bazbeans/dev/load"
+	"github.com/bazbeans/bazbeans/dev/servers"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
@@ -38,7 +39,7 @@ func newUpdateSite(t *testing.T, ids ...string) *updateSite {
 	programs := s.programs(map[string]string{"update": strings.ReplaceAll(updateProgram, "DIR", s.dir)})
 	for _, id := range ids {
 		file := filepath.Join(s.dir, id+".yaml")
-		n := s.application(id, "127.0.0.1:0")
+		n := s.application(id, servers.Loopback(serverstest.Ports(t, 1)[0])) // it comes back there; no client's connection has it meanwhile
 		write(t, file, fmt.Sprintf("trusted_keys: [%q]\ncommands_dir: %q\nchecks: [{name: app, http: {url: 'http://%s/health'}, interval: 200ms}]\n", public, programs, n.app.Addr()))
 		s.agentOf(n, "--config", file)
 	}

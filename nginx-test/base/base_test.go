@@ -18,7 +18,7 @@ import (
 	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
-const soon = 10 * time.Second
+const soon = time.Minute
 
 func root(t *testing.T, suite string) *base.Root {
 	t.Helper()
@@ -51,7 +51,7 @@ func TestEachNginxSaysItsVersion(t *testing.T) {
 }
 
 func body(addr string) (string, error) {
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: soon}
 	resp, err := c.Get("http://" + addr + "/")
 	if err != nil {
 		return "", err
