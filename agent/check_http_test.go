@@ -44,8 +44,7 @@ func TestHTTPCheck(t *testing.T) {
 	} {
 		wantLook(t, "", "{name: app, http: {"+strings.ReplaceAll(c.settings, "URL", srv.URL)+"}}", c.want)
 	}
-	srv.Close()
-	err := look(t, "", `{name: app, http: {url: "`+srv.URL+`/?token=s3cret"}}`)
+	err := look(t, "", `{name: app, http: {url: "http://127.0.0.1:1/?token=s3cret"}}`) // where nobody listens
 	if err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("error %v", err)
 	}
@@ -75,10 +74,9 @@ func TestTCPCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := `{name: db, tcp: {address: "` + l.Addr().String() + `"}}`
-	wantLook(t, "", text, "")
-	l.Close()
-	wantLook(t, "", text, "connection refused")
+	defer l.Close()
+	wantLook(t, "", `{name: db, tcp: {address: "`+l.Addr().String()+`"}}`, "")
+	wantLook(t, "", `{name: db, tcp: {address: "127.0.0.1:1"}}`, "connection refused")
 }
 
 // A server that takes the connection and says nothing is what a limit of time is for.

@@ -26,7 +26,7 @@ func look(t *testing.T, path, text string) error {
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	return probes[0](ctx)
 }

@@ -38,7 +38,7 @@ func TestAgentKilledInTheMiddle(t *testing.T) {
 			if c.state {
 				state = dir
 			}
-			file := write("c.yaml", fmt.Sprintf("redis: {url: '%s'}\nnode_id: n1\naddress: 10.0.0.1\nheartbeat_interval: 1\nheartbeat_ttl: 3\n"+
+			file := write("c.yaml", fmt.Sprintf("redis: {url: '%s'}\nnode_id: n1\naddress: 10.0.0.1\nheartbeat_interval: 1\nheartbeat_ttl: 30\ncpu_threshold: 100\nmemory_threshold: 100\n"+
 				"app_dir: %s\nstate_dir: %q\nallow_unsigned: [exec]\nexec: {allow: [%s]}\n", srv.URL(), dir, state, script), 0o600)
 			run := func(word string) pool.Command {
 				return order("exec", map[string]any{"argv": []any{script, word}, "timeout": 60})

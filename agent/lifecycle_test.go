@@ -182,7 +182,7 @@ func TestSecondSignalLeavesAtOnce(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*soon)
 	defer cancel()
-	cmd, says := binary(t, "--redis-url", srv.URL(), "--node-id", "n1", "--address", "127.0.0.9", "--drain-timeout", "10m", "--cpu-threshold", "100",
+	cmd, says := binary(t, "--redis-url", srv.URL(), "--node-id", "n1", "--address", "127.0.0.9", "--drain-timeout", "10m", "--cpu-threshold", "100", "--memory-threshold", "100",
 		"--state-dir", t.TempDir())
 	context.AfterFunc(ctx, func() { cmd.Process.Kill() })
 	says("node is active")
@@ -216,7 +216,7 @@ func TestHeartbeatsUnderFullLoad(t *testing.T) {
 		return nil
 	})
 	a.run(t)
-	cmd, says := binary(t, "--redis-url", srv.URL(), "--node-id", "n2", "--address", "127.0.0.9", "--cpu-threshold", "100",
+	cmd, says := binary(t, "--redis-url", srv.URL(), "--node-id", "n2", "--address", "127.0.0.9", "--cpu-threshold", "100", "--memory-threshold", "100",
 		"--heartbeat-interval", "0.2", "--heartbeat-ttl", "5", "--state-dir", t.TempDir())
 	says("node is active")
 	for range 2 * runtime.NumCPU() {

@@ -110,7 +110,9 @@ func TestRedisStalls(t *testing.T) {
 	if err := srv.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	a := startReal(t, realConfig(srv.URL()))
+	cfg := realConfig(srv.URL())
+	cfg.HeartbeatTTL = Duration(2 * time.Second) // calls are given up the sooner
+	a := startReal(t, cfg)
 	said := func(n int, text string) {
 		t.Helper()
 		serverstest.Eventually(t, soon, func() error {

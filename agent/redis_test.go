@@ -50,7 +50,7 @@ func TestLifeInRedis(t *testing.T) {
 		}
 		return nil
 	})
-	if ttl := k.rdb.PTTL(t.Context(), "bazbeans:node:n1:heartbeat").Val(); ttl <= 0 || ttl > 2*time.Second {
+	if ttl := k.rdb.PTTL(t.Context(), "bazbeans:node:n1:heartbeat").Val(); ttl <= 0 || ttl > 30*time.Second {
 		t.Errorf("heartbeat lives for %v", ttl)
 	}
 

@@ -42,7 +42,7 @@ func newOperator(t *testing.T, k keys, url string) *operator {
 
 // order is a command of ann's.
 func order(kind string, args map[string]any) pool.Command {
-	return pool.NewCommand(kind, "ann@desk", time.Minute, args)
+	return pool.NewCommand(kind, "ann@desk", 10*time.Minute, args)
 }
 
 func (o *operator) sign(c pool.Command, by trust.PrivateKey, to *trust.SealKey) pool.Command {
