@@ -67,7 +67,7 @@ func TestPythonsResultsAreRecorded(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	mended.Store(true)
-	if r := s.update("--resume", "--deadline", "5s"); r.code != 0 || !strings.HasPrefix(r.stdout, "py2: updated") || !strings.Contains(r.stderr, "2 of 2 updated") {
+	if r := s.update("--resume", "--deadline", "1m"); r.code != 0 || !strings.HasPrefix(r.stdout, "py2: updated") || !strings.Contains(r.stderr, "2 of 2 updated") {
 		t.Errorf("%+v", r)
 	}
 }

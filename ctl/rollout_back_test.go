@@ -17,7 +17,7 @@ func TestUpdateOfANodeThatIsUnfrozenWhileItDrains(t *testing.T) {
 			return succeed(c)
 		})
 		s.ack(pool.Ack{ID: "lb1", Rev: 5})
-		r := s.start(append(quick, "--min-active", "0", "--drain-timeout", "20s", force)...)
+		r := s.start(append(quick, "--min-active", "0", "--drain-timeout", "2m", force)...)
 		r.stderr.shows(t, "web1: draining: lb1: still serves rev 5\n") // said once, when it has lasted
 		s.must("unfreeze", "web1")
 		s.ack(pool.Ack{ID: "lb1", Rev: late})

@@ -115,7 +115,7 @@ func TestDeadlineAndLoss(t *testing.T) {
 	s.node("web1", true)
 	lost := s.start("restart", "web1")
 	var id string
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if keys := s.rdb.Keys(t.Context(), "bazbeans:command:*").Val(); len(keys) == 1 {
 			id = keys[0]
 			return nil

@@ -85,7 +85,7 @@ func (j *journal) take() string {
 	return text
 }
 
-var quick = []string{"update", "--yes", "--pause", "0s", "--drain-timeout", "5s"}
+var quick = []string{"update", "--yes", "--pause", "0s", "--drain-timeout", "1m"}
 
 func (s *site) update(args ...string) ran {
 	s.t.Helper()

@@ -14,6 +14,9 @@ import (
 	"github.com/bazbeans/bazbeans/pool"
 )
 
+// soon bounds every wait for something that takes moments on a quiet machine.
+const soon = time.Minute
+
 // screen is an output that is read while it is written.
 type screen struct {
 	mu sync.Mutex
@@ -35,7 +38,7 @@ func (s *screen) String() string {
 // shows waits until a line is there.
 func (s *screen) shows(t *testing.T, line string) {
 	t.Helper()
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if got := s.String(); !strings.Contains(got, line) {
 			return fmt.Errorf("%q is not in\n%s", line, got)
 		}
@@ -47,7 +50,7 @@ func (s *screen) shows(t *testing.T, line string) {
 func (s *screen) matches(t *testing.T, pattern string) {
 	t.Helper()
 	like := regexp.MustCompile(pattern)
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if got := s.String(); !like.MatchString(got) {
 			return fmt.Errorf("%q matches nothing in\n%s", pattern, got)
 		}
@@ -79,7 +82,7 @@ func (r *running) wantEnd(t *testing.T, code int) {
 		if got != code {
 			t.Errorf("exit %d, want %d\n%s%s", got, code, r.stdout.String(), r.stderr.String())
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(soon):
 		t.Fatalf("does not end\n%s%s", r.stdout.String(), r.stderr.String())
 	}
 }
@@ -105,7 +108,7 @@ func TestFreezeWait(t *testing.T) {
 	s.ack(pool.Ack{ID: "lb1", Rev: 5, Error: "test: \x1b[31mno"})
 	s.ack(pool.Ack{ID: "lb2", Rev: late})
 	s.do(s.rdb.Del(t.Context(), "bazbeans:lb:lb2"))
-	r := s.start("freeze", "web1", "web2", "--wait", "--deadline", "30s")
+	r := s.start("freeze", "web1", "web2", "--wait", "--deadline", "5m")
 	r.stderr.shows(t, `bbctl: waiting for lb1: still serves rev 5, its last error: test: \x1b[31mno`+"\n")
 	r.stderr.shows(t, "bbctl: waiting for lb2: silent, its Nginx may still send\n")
 	s.ack(pool.Ack{ID: "lb1", Rev: late, Held: []string{"web2"}})
@@ -179,7 +182,7 @@ func TestFollow(t *testing.T) {
 	yml.stdout.shows(t, "  node_id: web1\n")
 	s.must("unfreeze", "web2") // whether one looked already or not, it sees this only if it follows
 	all.stdout.shows(t, "  web2  alice@desk\n")
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if !strings.Contains(one.stdout.String(), `"node_id":"web2"`) {
 			s.must("freeze", "web2")
 			s.must("unfreeze", "web2")
