@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -184,8 +186,13 @@ func slowEndsWell(t *testing.T, url string, do func()) {
 	began := make(chan struct{})
 	done := make(chan error)
 	go func() {
-		time.AfterFunc(time.Second, func() { close(began) }) // the site answers after more than five
-		resp, err := http.Get(url)
+		underWay := sync.OnceFunc(func() { time.AfterFunc(time.Second, func() { close(began) }) }) // the site answers after more than five
+		sent := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { underWay() }}
+		var resp *http.Response
+		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), sent), http.MethodGet, url, nil)
+		if err == nil {
+			resp, err = http.DefaultClient.Do(req)
+		}
 		if err == nil {
 			var body []byte
 			body, err = io.ReadAll(resp.Body)
@@ -196,11 +203,10 @@ func slowEndsWell(t *testing.T, url string, do func()) {
 		}
 		done <- err
 	}()
-	<-began
 	select {
+	case <-began:
 	case err := <-done:
 		t.Fatalf("the slow request has ended already: %v", err)
-	default:
 	}
 	do()
 	if err := <-done; err != nil {
@@ -222,10 +228,16 @@ func TestHealth(t *testing.T) {
 	const lb = "bazbeans-health-lb"
 	healthy(t, lb, "healthy")
 	for _, program := range []string{"lbd", "nginx"} {
-		all := strings.Join(pids(t, lb, program), " ")
-		docker(t, "exec", lb, "sh", "-c", "kill -STOP "+all)
+		signal := func(name string) {
+			t.Helper()
+			eventually(t, func() error { // a worker, or an nginx -t, may have ended since it was seen
+				_, err := command("/", "", "docker", "exec", lb, "sh", "-c", "kill -"+name+" "+strings.Join(pids(t, lb, program), " "))
+				return err
+			})
+		}
+		signal("STOP")
 		healthy(t, lb, "unhealthy")
-		docker(t, "exec", lb, "sh", "-c", "kill -CONT "+all)
+		signal("CONT")
 		healthy(t, lb, "healthy")
 	}
 	docker(t, "stop", "--time", "1", "bazbeans-health-redis")

@@ -111,6 +111,7 @@ func needs(t *testing.T, s *site) {
 func (s *site) stir(t *testing.T) {
 	t.Helper()
 	s.Must(t, "systemctl", "stop", "lbd")
+	s.Must(t, "journalctl", "--sync") // its last words are not to come after it
 	s.Must(t, "journalctl", "--rotate")
 	s.Must(t, "journalctl", "--vacuum-time=1us")
 	s.Must(t, "rm", "-rf", "/var/lib/nginx/uwsgi")

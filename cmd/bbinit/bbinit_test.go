@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const soon = 20 * time.Second
+const soon = time.Minute
 
 // box is a bbinit, and a folder where its programs, which are shell scripts, leave their marks: lines of "log".
 type box struct {
