@@ -40,6 +40,26 @@ func TestRequestsAreCompiled(t *testing.T) {
 	})
 }
 
+// TestRequestsTakeTheShortWay: what a request calls is found at one look once the first one has loaded it.
+func TestRequestsTakeTheShortWay(t *testing.T) {
+	each(t, func(t *testing.T, suite string) {
+		const found = `location = /found { content_by_lua_block {
+local n = 0
+for name, value in pairs(getfenv(0)) do
+    if type(value) == "function" and name:find "^bazbeans_%a+_%x+$" then n = n + 1 end
+end
+ngx.print(n)
+} }`
+		s := newSite(t, peersOf(newNodes(t, 2)), siteOptions{suite: suite, workers: 1, server: found + " location / { proxy_pass http://app; }"})
+		for _, want := range []string{"0", "2"} {
+			if got, _ := s.get("/found"); got != want {
+				t.Errorf("%s functions, want %s", got, want)
+			}
+			s.get("/")
+		}
+	})
+}
+
 // compiled sends so many requests that they are compiled, and returns the least of what the workers call their longest.
 func (s *site) compiled() int {
 	s.t.Helper()

@@ -38,11 +38,18 @@ var files embed.FS
 //go:embed init.lua
 var initSource string
 
-// source is the whole code as one chunk, and key names it in package.loaded.
-var source, key = load()
+// source is the whole code as one chunk, and id tells it from others. It is key
+// in package.loaded. What each request calls are globals besides: they are found
+// at one look, where it would take four.
+var (
+	source, id  = load()
+	key         = Global + "." + id
+	balanceName = "bazbeans_balance_" + id
+	doneName    = "bazbeans_done_" + id
+)
 
-func load() (string, string) {
-	var text strings.Builder
+func load() (text, id string) {
+	var code strings.Builder
 	entries, err := files.ReadDir("src") // sorted by name
 	if err != nil {
 		panic(err) // embedded
@@ -52,10 +59,10 @@ func load() (string, string) {
 		if err != nil {
 			panic(err)
 		}
-		text.WriteString(dense(string(file)))
+		code.WriteString(dense(string(file)))
 	}
-	sum := sha256.Sum256([]byte(text.String()))
-	return text.String(), Global + "." + hex.EncodeToString(sum[:4])
+	sum := sha256.Sum256([]byte(code.String()))
+	return code.String(), hex.EncodeToString(sum[:4])
 }
 
 var indentOrComment = regexp.MustCompile(`(?m)^[ \t]*(?:--.*)?\n?|[ \t]+--[^"'\n]*$`)
@@ -110,8 +117,8 @@ func Common(o Options) string {
 		fmt.Fprintf(&t, "init_by_lua_block {\n%s}\n", dense(strings.Replace(initSource, "@PATH@", quote(o.Socket), 1)))
 	}
 	fmt.Fprintf(&t, `log_by_lua_block {
-local b = package.loaded[%s]
-if b then b.done() end
+local done = %s
+if done then done() end
 }
 server {
     listen unix:%s;
@@ -136,7 +143,7 @@ b.control()
 }
     }
 }
-`, quote(key), o.Socket, quote(key), loading)
+`, doneName, o.Socket, quote(key), loading)
 	return t.String()
 }
 
@@ -149,28 +156,32 @@ var loading = fmt.Sprintf("b = (function()\n%send)()\npackage.loaded[%s] = b\npa
 // least_conn", ip_hash, "hash KEY", "hash KEY consistent". seed is a message
 // of this one upstream, see [live.Message].
 func Balancer(name, method, seed string) string {
-	// The inner function has no upvalue: with one, LuaJIT would compile no way through the block.
+	// The inner function has no upvalue: with one, LuaJIT would compile no way through the block. Globals are set in the
+	// thread's table of them, since with a LuaJIT that is not OpenResty's the block has one of its own.
 	return fmt.Sprintf(`balancer_by_lua_block {
-local b = package.loaded[%[2]s]
-if not (b and b.upstreams[%[1]s]) then
-b = (function()
+local balance = %[7]s
+if not (balance and balance(%[1]s)) then
+(function()
 local loaded = package.loaded
 if ngx.now() < (loaded["%[6]s.pause"] or 0) then return end
 local ok, err = pcall(function()
 local b = loaded[%[2]s]
 if not b then
 %[3]send
+if not b.upstreams[%[1]s] then
 b.upstream(%[1]s, %[4]s, table.concat({
 %[5]s}))
+end
+rawset(getfenv(0), "%[7]s", b.balance)
+rawset(getfenv(0), "%[8]s", b.done)
 end)
-if ok then return loaded[%[2]s] end
+if ok then return loaded[%[2]s].balance(%[1]s) end
 loaded["%[6]s.pause"] = ngx.now() + 10
 ngx.log(ngx.ERR, "bazbeans: ", err, " (Nginx's own server lines serve meanwhile)")
 end)()
 end
-if b then b.balance(%[1]s) end
 }
-`, quote(name), quote(key), loading, quote(method), seedLines(seed), Global)
+`, quote(name), quote(key), loading, quote(method), seedLines(seed), Global, balanceName, doneName)
 }
 
 const seedBegin, seedEnd = "-- seed\n", "-- end of seed\n"

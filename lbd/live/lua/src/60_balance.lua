@@ -292,8 +292,7 @@ local function step_in_again(u, rec)
     error("the peers change faster than a request can begin")
 end
 
-local function balance(name)
-    local u = upstreams[name]
+local function balance(u)
     if not worker.pid then
         register()
     end
@@ -316,15 +315,21 @@ local function abandon()
     end
 end
 
--- M.balance sets the peer. When anything goes wrong it sets none, and Nginx takes one of its own server lines.
+-- M.balance sets the peer, and returns false where it does not know the upstream. When anything goes wrong it sets none,
+-- and Nginx takes one of its own server lines.
 function M.balance(name)
-    local ok, what = pcall(balance, name)
+    local u = upstreams[name]
+    if not u then
+        return false
+    end
+    local ok, what = pcall(balance, u)
     if not ok then
         fault(what)
         pcall(abandon)
     elseif what == BUSY then
         ngx.exit(BUSY)
     end
+    return true
 end
 
 local function done()
