@@ -3,6 +3,9 @@ package lbd
 import (
 	"context"
 	"fmt"
+	"strings"
+
+	"github.com/bazbeans/bazbeans/lbd/live/lua"
 )
 
 // checkLive says how changes would go in, and why not live where that is wanted.
@@ -18,9 +21,12 @@ func (d *doctor) checkLive(context.Context) {
 		f := finding{Code: "live-engine", Level: levelNote, What: "changes go in by reloads: " + c.why, Means: "nginx.apply is auto, and this Nginx has no live engine that goes with it."}
 		if d.l.wantedLive() != nil {
 			f.Level, f.Means = levelWarning, "nginx.apply is live. All works, at the price of a reload for each change."
-			f.Where, f.Fix = inShell, "apt-get install libnginx-mod-http-lua\n# or, in lbd's config, nginx: {apply: reload}"
-			if d.l.cfg.Nginx.Live == "resolve" { // no module helps, only another Nginx does
-				f.Where, f.Fix = inConfig, "nginx:\n  apply: reload"
+			f.Where, f.Fix = inConfig, "nginx:\n  apply: reload"
+			switch {
+			case strings.Contains(c.why, `unknown directive "lua_`):
+				f.Where, f.Fix = inShell, "apt-get install libnginx-mod-http-lua\n# or, in lbd's config, nginx: {apply: reload}"
+			case strings.Contains(c.why, errOtherLua.Error()):
+				f.Where, f.Fix = "in each log_by_lua of yours", fmt.Sprintf("local live = package.loaded[%q]; if live then live.done() end", lua.Global)
 			}
 		}
 		d.add(f)

@@ -166,8 +166,7 @@ func TestDoctorNotes(t *testing.T) {
 		{"live without a module", "live-engine", levelWarning, func(p *patient) { p.cfg.Nginx.Apply, p.cfg.Nginx.Live = "live", "lua" }},
 		{"auto without a module", "live-engine", levelNote, func(p *patient) { p.cfg.Nginx.Apply = "auto" }},
 		{"a template that is not live", "live-template", levelNote, func(p *patient) {
-			p.edit("nginx.conf", "worker_processes 1;", "load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\nworker_processes 1;")
-			p.cfg.Nginx.Apply = "live"
+			p.lua()
 			other := p.cfg.Upstreams[0]
 			other.Name, other.Output, other.Template = "other", p.path("conf.d/other.conf"), "other.conf.tmpl"
 			p.cfg.Upstreams = append(p.cfg.Upstreams, other)
@@ -199,6 +198,44 @@ func TestDoctorOfResolve(t *testing.T) {
 	p.heal(f)
 	if f := withCode(p.examine(), "live-engine"); levelOf(f) != "" {
 		t.Errorf("once mended: %+v", f)
+	}
+}
+
+// lua puts lua-nginx-module into the patient's Nginx, and asks for live changes with it.
+func (p *patient) lua() {
+	p.edit("nginx.conf", "worker_processes 1;", "load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\nworker_processes 1;")
+	p.cfg.Nginx.Apply, p.cfg.Nginx.Live = "live", "lua"
+}
+
+// A log_by_lua of the operator's own, wherever it stands, needs one line, which the doctor has.
+func TestDoctorOfTheOperatorsLog(t *testing.T) {
+	for name, put := range map[string]func(p *patient, code string){
+		"in a server": func(p *patient, code string) {
+			p.edit("nginx.conf", "        location / {", "        log_by_lua_block { "+code+" }\n        location / {")
+		},
+		"at the http level": func(p *patient, code string) {
+			p.edit("nginx.conf", "    access_log off;", "    access_log off;\n    log_by_lua_block { "+code+" }")
+		},
+		"in a file": func(p *patient, code string) {
+			p.edit("nginx.conf", "    access_log off;", "    access_log off;\n    log_by_lua_file log.lua;")
+			p.write("log.lua", code)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPatient(t)
+			p.lua()
+			put(p, "local mine = 1")
+			f := withCode(p.examine(), "live-engine")
+			if levelOf(f) != levelWarning || !strings.Contains(f.What, "log_by_lua") || strings.Contains(f.Fix, "apt-get") || !strings.Contains(page(t, "live-lua.md"), "\n"+f.Fix+"\n") {
+				t.Fatalf("%+v", f)
+			}
+			p = newPatient(t)
+			p.lua()
+			put(p, f.Fix)
+			if f := withCode(p.examine(), "live-engine"); levelOf(f) != "" {
+				t.Errorf("once mended: %+v", f)
+			}
+		})
 	}
 }
 

@@ -45,38 +45,45 @@ func newLuaKind(ctx context.Context, n *nginx.Nginx, cfg *Config) (*luaKind, err
 		k.ours = append(k.ours, nginx.File{Path: u.Output})
 	}
 	var err error
-	k.options.Init, err = k.inspect(ctx)
+	k.options, err = k.inspect(ctx)
 	return k, err
 }
 
-// inspect looks at the operator's configuration for what does not go with ours; init says whether it leaves init_by_lua to us.
-func (k *luaKind) inspect(ctx context.Context) (init bool, err error) {
+// inspect looks at the operator's configuration for what does not go with ours; o says what it leaves to us.
+func (k *luaKind) inspect(ctx context.Context) (o lua.Options, err error) {
+	o = lua.Options{Socket: k.options.Socket, Init: true}
 	site, err := k.nginx.Inspect(ctx, k.ours)
 	if err != nil {
-		return false, err
+		return o, err
 	}
-	init = true
 	var other string
 	site.Each(func(d *nginx.Directive) {
 		switch name := strings.TrimSuffix(strings.TrimSuffix(d.Name, "_block"), "_file"); {
 		case d.Ours:
 		case name == "init_by_lua":
-			init = false
-		case name == "log_by_lua" && other == "" && !callsDone(d):
+			o.Init = false
+		case name != "log_by_lua":
+		case callsDone(d, site.Prefix):
+			o.OwnLog = o.OwnLog || d.Parent != nil && d.Parent.Name == "http"
+		case other == "":
 			other = fmt.Sprintf("%s:%d: this %s would replace ours, and requests would not be counted (see docs/live-lua.md for the line that ends it)", d.File, d.Line, d.Name)
 		}
 	})
 	if other != "" {
-		return false, fmt.Errorf("%w: %s", errOtherLua, other)
+		return o, fmt.Errorf("%w: %s", errOtherLua, other)
 	}
-	return init, nil
+	return o, nil
 }
 
 func (k *luaKind) fits(ctx context.Context) error {
-	init, err := k.inspect(ctx)
+	now, err := k.inspect(ctx)
 	switch {
-	case err == nil && k.options.Init && !init:
+	case err == nil && k.options.Init && !now.Init:
 		return errors.New("there is an init_by_lua of the operator's now")
+	case err == nil && k.options.OwnLog && !now.OwnLog:
+		return errors.New("the operator's log_by_lua at the http level, which ended our counts, is not there any more")
+	case err == nil && !k.options.OwnLog && now.OwnLog:
+		return errors.New("there is a log_by_lua of the operator's at the http level now")
 	case errors.Is(err, errOtherLua):
 		return err
 	}
@@ -86,10 +93,19 @@ func (k *luaKind) fits(ctx context.Context) error {
 // errOtherLua is wrapped when the operator's Lua code is in the way of ours.
 var errOtherLua = errors.New("the operator's own Lua")
 
-// callsDone reports whether an operator's own log_by_lua_block ends our counts, too.
-func callsDone(d *nginx.Directive) bool {
-	text, err := os.ReadFile(d.File)
-	return err == nil && d.Name == "log_by_lua_block" && strings.Contains(string(text), lua.Global)
+// callsDone reports whether an operator's own log_by_lua ends our counts, too.
+func callsDone(d *nginx.Directive, prefix string) bool {
+	file := d.File
+	switch d.Name {
+	case "log_by_lua":
+		return strings.Contains(d.Arg(0), lua.Global)
+	case "log_by_lua_file":
+		if file = d.Arg(0); !filepath.IsAbs(file) {
+			file = filepath.Join(prefix, file)
+		}
+	}
+	text, err := os.ReadFile(file)
+	return err == nil && strings.Contains(string(text), lua.Global)
 }
 
 func (k *luaKind) name() string                               { return "lua" }

@@ -2,6 +2,7 @@ package lua_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -235,6 +236,39 @@ func TestAnotherRequest(t *testing.T) {
 		t.Error(err)
 	}
 	s.shares("/", 2)
+}
+
+// TestAnOperatorsRulesForAll: what an operator has at the http level, for all his servers, is not in the control server's way.
+func TestAnOperatorsRulesForAll(t *testing.T) {
+	each(t, func(t *testing.T, suite string) {
+		s := newSite(t, peersOf(newNodes(t, 2)), siteOptions{suite: suite, http: `
+limit_req_zone $binary_remote_addr zone=few:1m rate=1r/m;
+limit_conn_zone $server_name zone=none:1m;
+limit_req zone=few; limit_conn none 1; limit_rate 1; auth_request /nobody; auth_basic x; deny all; mirror /nobody; add_header X-Mine 1 always;
+access_by_lua_block { ngx.exit(403) }
+rewrite_by_lua_block { ngx.exit(403) }
+server_rewrite_by_lua_block { if ngx.var.remote_addr == "unix:" then ngx.exit(403) end }
+error_page 400 404 500 503 =200 /nobody;
+`, server: `location / { limit_req_dry_run on; limit_conn_dry_run on; limit_rate 0; auth_request off; auth_basic off; allow all; mirror off;
+access_by_lua_block { return } rewrite_by_lua_block { return } proxy_pass http://app; }`})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := s.client.Put(ctx, encode(0, s.peers)); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			s.put(s.peers)
+			s.shares("/", 2)
+			s.idle()
+		}
+		var refused *lua.Refused
+		if err := s.client.Put(t.Context(), []byte("nonsense\n")); !errors.As(err, &refused) || refused.Status != 400 {
+			t.Errorf("a bad message: %v", err)
+		}
+		if text, found, err := s.client.Get(t.Context()); err != nil || !found || !bytes.Equal(text, encode(s.gen, s.peers)) {
+			t.Errorf("the present message: %q, %v, %v", text, found, err)
+		}
+	})
 }
 
 // TestADictionaryWithoutRoom: a message that does not fit changes nothing, and requests go on.

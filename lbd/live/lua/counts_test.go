@@ -281,6 +281,11 @@ location /file { return 200 ok; }`})
 	s.busyIs(map[int]int{0: 1})
 	s.shares("/", 20) // the request's place in memory is used again, and with it the count heals
 	s.idle()
+
+	// At the http level his stands in the place of ours.
+	s = newSite(t, peersOf(newNodes(t, 1)), siteOptions{ownLog: true, http: "log_by_lua_block {\n" + operatorsLine(t) + "\n}"})
+	s.shares("/", 20)
+	s.idle()
 }
 
 func TestCountsUnderLoad(t *testing.T) {

@@ -92,6 +92,10 @@ type Options struct {
 	// Init also writes an init_by_lua_block, which Nginx allows once: it
 	// removes a socket left by a killed Nginx and makes the folder again.
 	Init bool
+
+	// OwnLog leaves the log_by_lua_block out, which Nginx allows once at that
+	// level: the operator's own there ends the counts. See [Global].
+	OwnLog bool
 }
 
 // CheckSocket says why Nginx can't listen at this path.
@@ -109,41 +113,41 @@ func CheckSocket(path string) error {
 
 // Common is the text for the http level, once in a configuration: the shared
 // dictionary, the end of counts in the log phase, and the control server. The
-// path has passed [CheckSocket].
+// path has passed [CheckSocket]. The control server answers in the rewrite
+// phase: what an operator has at the http level for all servers, such as
+// limit_req, auth_request and deny, comes later and is not in its way.
 func Common(o Options) string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "lua_shared_dict %s %s;\nlua_shared_dict %s %s;\n", DictName, DictSize, CellsName, CellsSize)
 	if o.Init {
 		fmt.Fprintf(&t, "init_by_lua_block {\n%s}\n", dense(strings.Replace(initSource, "@PATH@", quote(o.Socket), 1)))
 	}
-	fmt.Fprintf(&t, `log_by_lua_block {
-local done = %s
-if done then done() end
-}
-server {
+	if !o.OwnLog {
+		fmt.Fprintf(&t, "log_by_lua_block {\nlocal done = %s\nif done then done() end\n}\n", doneName)
+	}
+	fmt.Fprintf(&t, `server {
     listen unix:%s;
     access_log off;
+    server_rewrite_by_lua_block { return }
     location / {
-        allow all;
-        auth_basic off;
         gzip off;
+        limit_rate 0;
         client_max_body_size 4m;
         client_body_buffer_size 4m;
         client_body_timeout 10s;
-        rewrite_by_lua_block { return }
-        access_by_lua_block { return }
         header_filter_by_lua_block { return }
         body_filter_by_lua_block { return }
         log_by_lua_block { return }
-        content_by_lua_block {
+        rewrite_by_lua_block {
 local b = package.loaded[%s]
 if not b then
 %send
 b.control()
+ngx.exit(ngx.HTTP_OK)
 }
     }
 }
-`, doneName, o.Socket, quote(key), loading)
+`, o.Socket, quote(key), loading)
 	return t.String()
 }
 

@@ -45,6 +45,7 @@ type siteOptions struct {
 	method  string
 	workers int
 	noInit  bool
+	ownLog  bool
 	noCells bool        // counts are in the dictionary, as with a zone that is not laid out as expected
 	static  []live.Peer // the peers of the server lines and the seed; default: those given to newSite
 	inside  string      // in the upstream block, after the Lua
@@ -177,7 +178,7 @@ func (s *site) conf(o siteOptions) string {
 		plain = fmt.Sprintf("upstream plain { zone plain 4m; %s\n%s%s }\n", line, serverLines(static), o.inside)
 		server += "\nlocation /plain { proxy_pass http://plain; proxy_http_version 1.1; proxy_set_header Connection \"\"; }"
 	}
-	common := lua.Common(lua.Options{Socket: s.socket, Init: !o.noInit})
+	common := lua.Common(lua.Options{Socket: s.socket, Init: !o.noInit, OwnLog: o.ownLog})
 	if o.noCells {
 		common = regexp.MustCompile("lua_shared_dict "+lua.CellsName+" .*;\n").ReplaceAllString(common, "")
 	}

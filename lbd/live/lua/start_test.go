@@ -159,12 +159,25 @@ func TestAnUpgradeOfTheBinary(t *testing.T) {
 	s.shares("/", 4)
 }
 
-// TestWithoutInit: an operator has an init_by_lua of his own; all else is the same.
+// TestWithoutInit: an operator has an init_by_lua of his own; all else is the same, but for a socket that a killed Nginx has
+// left, which he has to remove.
 func TestWithoutInit(t *testing.T) {
 	s := newSite(t, peersOf(newNodes(t, 2)), siteOptions{noInit: true, http: "init_by_lua_block { operators = 1 } init_worker_by_lua_block { operators = 2 } lua_package_path '/nonexistent/?.lua;;';"})
 	s.put(s.peers)
 	s.shares("/", 4)
 	s.idle()
+	if err := s.nginx.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.nginx.Restart(t.Context()); err == nil || !strings.Contains(err.Error(), "Address already in use") {
+		t.Errorf("with a stale socket: %v", err)
+	}
+	if err := os.Remove(s.socket); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.nginx.Restart(t.Context()); err != nil {
+		t.Errorf("without it: %v", err)
+	}
 }
 
 // TestALiveSocketIsNotTaken: a second Nginx with the same path fails, and the first goes on.
