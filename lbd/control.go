@@ -163,9 +163,9 @@ func (l *LB) putPin(p *Plan) {
 	p.Pinned, p.Complete = l.pin, false
 	g, err := l.archive.get(l.pin.Generation)
 	if err == nil {
-		err = g.covers(l.cfg.Upstreams)
+		err = errors.Join(g.covers(l.cfg.Upstreams), g.asks(l.chosen.answers()))
 	}
-	if err != nil {
+	if p.lacking = err != nil; p.lacking {
 		p.Errors = append(p.Errors, fmt.Errorf("what is pinned can't be had, and what is served stays: %w", err))
 		if g = l.last; g == nil {
 			p.Files, p.Sets = nil, nil // whatever it is

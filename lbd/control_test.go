@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/lbd/live"
+	"github.com/bazbeans/bazbeans/lbd/live/names"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -217,6 +220,42 @@ func TestPinThatCannotBeHad(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if got := e.serving(); got != "web1" {
 			t.Errorf("without the pin: %s", got)
+		}
+	})
+}
+
+// A generation of nginx.live: resolve is not gone back to while lbd does not answer Nginx's questions: Nginx would have
+// nobody to send to.
+func TestPinOfNames(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "web2")
+		time.Sleep(2 * time.Second)
+		kept, err := l.archive.list()
+		if err != nil || len(kept) == 0 {
+			t.Fatalf("%v, %v", kept, err)
+		}
+		g := kept[0]
+		peers := []live.Peer{{ID: "web1", Addr: netip.MustParseAddrPort("10.0.0.1:8000"), Weight: 1}}
+		g.N, g.Verified = 1, true
+		g.Upstreams[0].Text = []byte("upstream app_backend {\n    server " + names.Server("app_backend") + ";\n    " +
+			names.Block(netip.MustParseAddrPort("127.0.0.1:9153"), live.Upstream{Name: "app_backend", Peers: peers}) + "\n}\n")
+		if err := l.archive.put(g, 0); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		never := func(Config) (*LB, error) { return nil, errors.New("a second lbd is made") }
+		if err := rollback(t.Context(), &l.cfg, command{}, "1", never, &out); err == nil || !strings.Contains(err.Error(), "nginx.live: resolve") {
+			t.Errorf("rollback: %v", err)
+		}
+		// What the config says is one thing, what this Nginx can do another; and an engine may be given up while it is pinned.
+		cfg := l.cfg
+		cfg.Nginx.Apply, cfg.Nginx.Live = "live", "auto"
+		err = rollback(t.Context(), &cfg, command{}, "1", never, &out)
+		if wrong := (*cli.Error)(nil); !errors.As(err, &wrong) || wrong.Code != cli.Deadline || !strings.Contains(err.Error(), "can't be had") {
+			t.Errorf("rollback with resolve in the config: %v", err)
+		}
+		if got := e.serving(); got != "web1,web2" {
+			t.Errorf("served: %s", got)
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/bazbeans/bazbeans/lbd/live/names"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/render"
 )
@@ -57,6 +58,17 @@ func (g *saved) covers(today []UpstreamConfig) error {
 	for _, c := range today {
 		if _, ok := g.upstream(&upstream{UpstreamConfig: c}); !ok {
 			return fmt.Errorf("generation %d has no upstream %s in %s: put the config back that it was made with", g.N, c.Name, c.Output)
+		}
+	}
+	return nil
+}
+
+// asks returns an error when Nginx would ask lbd for the servers of g, as with nginx.live: resolve, and lbd does not answer:
+// Nginx would have nobody to send to.
+func (g *saved) asks(answers bool) error {
+	for _, s := range g.Upstreams {
+		if _, asked, err := names.Strip(s.Text); err == nil && len(asked) > 0 && !answers {
+			return fmt.Errorf("generation %d was made with nginx.live: resolve, and lbd does not answer nginx's questions now: put nginx.apply and nginx.live back as they were", g.N)
 		}
 	}
 	return nil

@@ -30,6 +30,9 @@ func (c *choice) name() string {
 	return c.kind.name()
 }
 
+// answers reports whether lbd answers what Nginx asks.
+func (c *choice) answers() bool { return c.name() == "resolve" }
+
 func (c *choice) String() string {
 	if c.why == "" {
 		return c.name()

@@ -108,7 +108,7 @@ func (l *LB) remember(p *Plan) {
 	if p.Guard != nil { // else the pool could not be looked at: what was held still is
 		m.Held = map[string]hold{}
 	}
-	m.Pinned, m.Applied = p.Pinned.number(), l.settled && p.hash == l.running.Hash
+	m.Pinned, m.Applied = p.Pinned.number(), l.settled && p.hash == l.running.Hash && !p.lacking
 	m.Running = l.serving
 	m.TTL = map[string]int{}
 	for _, u := range l.upstreams {

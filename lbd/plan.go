@@ -27,6 +27,7 @@ type Plan struct {
 	Pinned      *pin    // Files and Sets are those of this generation, whatever the facts are
 	Complete    bool    // every upstream is in Files as the facts want it, or held by the guard
 
+	lacking    bool     // Pinned can't be had
 	orphanIDs  []string // nodes that Nginx may be sent to by Orphans alone
 	hash       string   // of Files, names and all
 	standing   bool     // made from what was served last: the pool can't be looked at

@@ -45,7 +45,7 @@ func rollback(ctx context.Context, cfg *Config, cmd command, arg string, make fu
 	}
 	g, err := a.get(n)
 	if err == nil {
-		err = g.covers(cfg.Upstreams)
+		err = errors.Join(g.covers(cfg.Upstreams), g.asks(cfg.Nginx.mayAsk()))
 	}
 	if err != nil {
 		return &cli.Error{Code: cli.Usage, Err: err}
@@ -138,7 +138,7 @@ func (l *LB) applyPinned(ctx context.Context) (running bool, err error) {
 	l.controls()
 	p := &Plan{}
 	l.putPin(p)
-	if p.Pinned == nil {
+	if p.Pinned == nil || p.lacking {
 		return false, p.problems()
 	}
 	out, err := l.bring(ctx, p)
