@@ -126,7 +126,7 @@ func (s *site) pretender(uid int, binary, extra string) *exec.Cmd {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := &exec.Cmd{Path: filepath.Join(dir, binary), Args: []string{strings.TrimSpace(masterTitle + " nginx -c " + s.nginx.Conf + " " + extra), "60"}}
+	cmd := &exec.Cmd{Path: filepath.Join(dir, binary), Args: []string{strings.TrimSpace(masterTitle + " nginx -c " + s.nginx.Conf + " " + extra), "600"}}
 	if uid != os.Geteuid() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	}
@@ -148,7 +148,7 @@ func TestNotRunning(t *testing.T) {
 	if os.Geteuid() == 0 { // else there is no other user to be
 		alien = s.pretender(65534, "nginx", "-g load_module/evil.so;")
 	}
-	silent := exec.Command("sleep", "60")
+	silent := exec.Command("sleep", "600")
 	if err := silent.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ import (
 )
 
 // soon bounds every wait for something that takes moments on a quiet machine.
-const soon = 20 * time.Second
+const soon = time.Minute
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -69,7 +69,7 @@ func gen(g string) []byte { return []byte("map $host $gen { default " + g + "; }
 func newSite(t testing.TB, include string, files map[string]string) *site {
 	t.Helper()
 	s := &site{t: t, dir: serverstest.Dir(t), port: serverstest.Ports(t, 1)[0]}
-	s.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	s.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: soon}
 	s.out = filepath.Join(s.dir, "conf.d/out.conf")
 	s.write("nginx.conf", head(s.dir)+include+fmt.Sprintf("\nserver { listen 127.0.0.1:%d; location / { return 200 $gen; } }\n}\n", s.port))
 	for name, text := range files {
@@ -247,12 +247,13 @@ func (s *site) undisturbed() func() {
 	}
 }
 
-// takePort listens on a free port of loopback.
+// takePort listens on a port of loopback that is nobody else's, also once it is free.
 func takePort(t testing.TB) (port int, free func()) {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	port = serverstest.Ports(t, 1)[0]
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", servers.Loopback(port))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l.Addr().(*net.TCPAddr).Port, func() { l.Close() }
+	return port, func() { l.Close() }
 }

@@ -25,7 +25,15 @@ func TestAStuckWorkerUndoesNothing(t *testing.T) {
 	if err := syscall.Kill(stuck.PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	out := s.refuses(step.Verify, []File{{Path: s.out, Data: gen("g1")}}, "1 of the former ones still take connections")
+	var out Outcome
+	serverstest.Eventually(t, soon, func() (err error) {
+		out, err = s.n.Apply(t.Context(), []File{{Path: s.out, Data: gen("g1")}}, s.generation())
+		if err != nil && strings.Contains(err.Error(), "2 of 2 former workers") {
+			return err // the machine was too busy for the other ones
+		}
+		checkError(t, err, step.Verify, "1 of the former ones still take connections")
+		return nil
+	})
 	s.holds("conf.d/out.conf", gen("g1"))
 	if !out.Changed || out.Running {
 		t.Errorf("outcome %+v", out)

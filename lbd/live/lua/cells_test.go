@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 // asksForCounts are locations that tell how the counts are kept, and lose them.
@@ -39,6 +41,12 @@ func TestCells(t *testing.T) {
 		}
 		for range 6 {
 			s.reload()
+			serverstest.Eventually(t, soon, func() error { // what old workers hold is free when they have ended
+				if n := len(s.workers()); n != 2 {
+					return fmt.Errorf("%d workers", n)
+				}
+				return nil
+			})
 			taken()
 		}
 		if n := taken(); n > 16 { // the last workers end when they like

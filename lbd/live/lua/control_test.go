@@ -44,7 +44,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 	each(t, func(t *testing.T, suite string) {
 		nodes := newNodes(t, 3)
 		s := newSite(t, peersOf(nodes), siteOptions{suite: suite, workers: 3, method: "least_conn", inside: "keepalive 8;"})
-		var gone sync.Map // node name → true while nothing may begin on it
+		var gone sync.Map // node name → the change that took it out, while nothing may begin on it
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		for _, c := range busyClients {
@@ -55,10 +55,11 @@ func TestChangesUnderTraffic(t *testing.T) {
 						return
 					default:
 					}
-					before := map[string]bool{}
-					gone.Range(func(k, _ any) bool { before[k.(string)] = true; return true })
+					before := map[any]any{}
+					gone.Range(func(node, change any) bool { before[node] = change; return true })
 					body, status := s.getBy(c, "/")
-					if _, still := gone.Load(body); status != 200 || before[body] && still {
+					// It may have been back meanwhile, and out again.
+					if change, still := gone.Load(body); status != 200 || still && before[body] == change {
 						t.Errorf("%d from %s, which was gone before the request began", status, body)
 						return
 					}
@@ -72,7 +73,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 				gone.Delete(n.name)
 			}
 			s.put(peers)
-			gone.Store(nodes[i%3].name, true)
+			gone.Store(nodes[i%3].name, i)
 		}
 		close(stop)
 		wg.Wait()
@@ -83,7 +84,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 var busyClients = func() []*http.Client {
 	var cs []*http.Client
 	for range 8 {
-		cs = append(cs, &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second})
+		cs = append(cs, &http.Client{Transport: &http.Transport{}, Timeout: soon})
 	}
 	return cs
 }()
@@ -348,7 +349,11 @@ func TestFuzzMessages(t *testing.T) {
 			t.Fatalf("%q: %v", text, err)
 		}
 	}
-	s.noFault()
+	for _, w := range s.state().Workers { // it goes by Nginx's own lines where a weight makes the ring too large
+		if w.Error != "" && !strings.Contains(w.Error, "is too large") {
+			t.Errorf("worker %d: %s", w.PID, w.Error)
+		}
+	}
 	s.put(peersOf(nodes))
 	s.shares("/", 10)
 	s.idle()

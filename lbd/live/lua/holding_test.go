@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
@@ -74,7 +73,7 @@ func (h *holding) held() []int {
 // await waits until n requests are held.
 func (h *holding) await(n int) {
 	h.t.Helper()
-	serverstest.Eventually(h.t, 10*time.Second, func() error {
+	serverstest.Eventually(h.t, soon, func() error {
 		sum := 0
 		for _, k := range h.held() {
 			sum += k

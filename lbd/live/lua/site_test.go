@@ -27,6 +27,9 @@ import (
 	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
+// soon bounds every wait for something that takes moments on a quiet machine.
+const soon = time.Minute
+
 // site is a real Nginx with the live upstream `app`, and how to speak with it.
 type site struct {
 	t      testing.TB
@@ -268,7 +271,7 @@ func busy(state lua.State) map[int]int {
 // idle waits until nothing is under way, and fails when a worker saw a fault.
 func (s *site) idle() {
 	s.t.Helper()
-	serverstest.Eventually(s.t, 10*time.Second, func() error {
+	serverstest.Eventually(s.t, soon, func() error {
 		if b := busy(s.state()); len(b) > 0 {
 			return fmt.Errorf("under way: %v", b)
 		}
@@ -287,7 +290,7 @@ func (s *site) noFault() {
 }
 
 // fresh is a client without kept connections: with reuseport each request may reach any worker.
-var fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+var fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: soon}
 
 // get is one GET; an answer that is not 200 is in the error and the status.
 func (s *site) get(path string) (body string, status int) {
@@ -334,9 +337,9 @@ func (s *site) reload() {
 	if err := syscall.Kill(s.nginx.Master(), syscall.SIGHUP); err != nil {
 		s.t.Fatal(err)
 	}
-	serverstest.Eventually(s.t, 10*time.Second, func() error {
+	serverstest.Eventually(s.t, soon, func() error {
 		var fresh bool
-		for _, pid := range s.workers() {
+		for _, pid := range append(s.workers(), before...) { // the kernel's list may leave one out
 			if title, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); !slices.Contains(before, pid) {
 				fresh = true
 			} else if len(title) > 0 && !strings.Contains(string(title), "shutting down") {

@@ -1,6 +1,7 @@
 package lua_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -9,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 	"github.com/bazbeans/bazbeans/lbd/live/lua"
@@ -132,14 +132,20 @@ func TestAnUpgradeOfTheBinary(t *testing.T) {
 		fmt.Sscan(string(text), &pid)
 		return pid
 	}
-	old := pidIn(s.nginx.PIDFile)
+	old := 0
+	serverstest.Eventually(t, soon, func() error { // a daemon writes it after its parent has ended
+		if old = pidIn(s.nginx.PIDFile); old == 0 {
+			return errors.New("no pid file yet")
+		}
+		return nil
+	})
 	t.Cleanup(func() { syscall.Kill(old, syscall.SIGTERM) })
 	s.put(s.peers)
 	if err := syscall.Kill(old, syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
 	fresh := 0
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if fresh = pidIn(s.nginx.PIDFile); fresh == 0 || fresh == old || pidIn(s.nginx.PIDFile+".oldbin") != old {
 			return fmt.Errorf("processes %d and %d\n%s", old, fresh, s.log())
 		}
@@ -149,7 +155,7 @@ func TestAnUpgradeOfTheBinary(t *testing.T) {
 	if err := syscall.Kill(old, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, soon, func() error {
 		if syscall.Kill(old, 0) == nil {
 			return fmt.Errorf("the old master %d goes on", old)
 		}
