@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -141,6 +142,11 @@ func (s *Site) upgraded() {
 			return do(1, w)
 		})
 	}
+	// With resolve, what this host has open to a node counts, whoever has it: the control is to keep nothing open.
+	const keeps, closes = `Connection "";`, `Connection close;`
+	text, err := os.ReadFile(s.control.Conf)
+	s.must(err)
+	s.must(write(s.control.Conf, strings.Replace(string(text), keeps, closes, 1)))
 	each(func(i int, w *web) (err error) {
 		if err := w.Kill(); err != nil {
 			return err
