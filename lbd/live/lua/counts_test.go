@@ -267,6 +267,25 @@ location = /verifylog { internal; log_subrequest on; proxy_pass http://app/verif
 	s.idle()
 }
 
+// TestSlices: with log_subrequest a slice takes a place for its own time, however many there are in an answer.
+func TestSlices(t *testing.T) {
+	const slices = 20
+	n := newNode(t, "n0", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"one"`)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(strings.Repeat("x", slices*1024)))
+	})
+	peers := peersOf([]*node{n})
+	peers[0].MaxConns = 2 // the main request, which is the first slice, and one slice more
+	s := newSite(t, peers, siteOptions{workers: 1, server: `location / { slice 1k; log_subrequest on; proxy_set_header Range $slice_range; proxy_pass http://app; }`})
+	if body, status := s.get("/"); status != 200 || len(body) != slices*1024 {
+		t.Errorf("%d, %d bytes, want 200, %d", status, len(body), slices*1024)
+	}
+	if hits := n.hits.Load(); hits != slices {
+		t.Errorf("%d slices were fetched, want %d", hits, slices)
+	}
+	s.idle()
+}
+
 // TestAnOperatorsOwnLog: the line that docs/live-lua.md gives ends the counts where his log_by_lua stands for ours.
 func TestAnOperatorsOwnLog(t *testing.T) {
 	s := newSite(t, peersOf(newNodes(t, 1)), siteOptions{workers: 1, server: `
