@@ -34,7 +34,7 @@ func as(t *testing.T, user, url string) pool.Config {
 }
 
 func client(t *testing.T, addr, user, password string) *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: addr, Username: user, Password: password, DisableIdentity: true})
+	c := redis.NewClient(&redis.Options{Addr: addr, Username: user, Password: password, DisableIdentity: true, ReadTimeout: time.Minute, WriteTimeout: time.Minute})
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -78,7 +78,7 @@ func TestDocumentedUsersListenToSilence(t *testing.T) {
 		t.Run(user, func(t *testing.T) {
 			do(t, "reset", admin.ConfigResetStat(t.Context()).Err())
 			heard := listen(t, connect(t, as(t, user, srv.URL())))
-			serverstest.Eventually(t, 10*time.Second, func() error {
+			serverstest.Eventually(t, time.Minute, func() error {
 				if used := admin.InfoMap(t.Context(), "commandstats").Val()["Commandstats"]; used["cmdstat_ping"] == "" {
 					return fmt.Errorf("it has not asked yet: %v", used)
 				}

@@ -484,7 +484,7 @@ func TestWaitResultOutlivesARestart(t *testing.T) {
 	if err := srv.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		return w.Finish(t.Context(), pool.Taken{}, pool.Result{ID: c.ID, Node: "web1", Type: "exec", State: pool.Succeeded})
 	})
 	if r := <-done; r.State != pool.Succeeded {

@@ -59,7 +59,7 @@ func (w world) ack(t *testing.T, a pool.Ack) {
 
 func TestWaitDrained(t *testing.T) {
 	onEach(t, "every reason to wait, one after another", func(t *testing.T, w world) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		drained := func(ctx context.Context, report func([]pool.Blocker)) error {
 			return w.WaitDrained(ctx, 100, []string{"web3"}, report)
@@ -107,7 +107,7 @@ func TestWaitDrained(t *testing.T) {
 
 func TestWaitServed(t *testing.T) {
 	onEach(t, "revision, and no refusal", func(t *testing.T, w world) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		w.ack(t, pool.Ack{ID: "lb1", Rev: 99})
 		wait := startWait(ctx, func(ctx context.Context, report func([]pool.Blocker)) error {

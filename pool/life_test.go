@@ -46,7 +46,7 @@ func do(t *testing.T, what string, err error) {
 // life plays what lbd, the agent of web3 and an operator do in the pool, each call of theirs at least once.
 func (c cast) life(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	heard := listen(t, c.lbd)
 	heard.wait(t, "subscribed")
@@ -95,7 +95,7 @@ func (c cast) life(t *testing.T) {
 	do(t, "leave", m.Leave(ctx, "bye"))
 	_, _, err = c.agent.Register(ctx, short("web3"), "")
 	do(t, "register again", err)
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		gone, err := c.operator.Cleanup(ctx, "ann")
 		if err == nil && !slices.Equal(gone, []string{"web3"}) {
 			err = fmt.Errorf("cleaned up %v", gone)
@@ -176,7 +176,7 @@ func (c cast) commands(t *testing.T, ctx context.Context, instance string) {
 // follow has the operator follow the events until one comes.
 func (c cast) follow(t *testing.T, ctx context.Context) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	err := c.operator.Follow(ctx, "0", func(pool.Recorded) { cancel() }, nil)
 	if !errors.Is(err, context.Canceled) {
@@ -225,7 +225,7 @@ func listen(t *testing.T, p *pool.Pool) *ears {
 // wait waits until exactly these were heard since the last wait.
 func (e *ears) wait(t *testing.T, want ...string) {
 	t.Helper()
-	serverstest.Eventually(t, 15*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if new := e.heard[e.seen:]; !slices.Equal(new, want) {
@@ -239,7 +239,7 @@ func (e *ears) wait(t *testing.T, want ...string) {
 // waitDeaf waits until Watch has said that there is no subscription, in these words.
 func (e *ears) waitDeaf(t *testing.T, parts ...string) {
 	t.Helper()
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for _, err := range e.deaf {

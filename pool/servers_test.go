@@ -50,7 +50,7 @@ func open(t *testing.T, addr string) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	rdb := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: time.Minute, WriteTimeout: time.Minute})
 	t.Cleanup(func() { _, _ = p.Close(), rdb.Close() })
 	return world{Pool: p, rdb: rdb}
 }

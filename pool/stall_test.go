@@ -131,30 +131,26 @@ func TestStoppedRedisStallsNobody(t *testing.T) {
 	for name, call := range calls {
 		for which, p := range map[string]*pool.Pool{"warm": warm, "cold": cold} {
 			all.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
-				defer cancel()
-				began := time.Now()
-				if err := call(ctx, p); err == nil {
-					t.Errorf("%s, %s: a stopped Redis answered", name, which)
-				}
-				if took := time.Since(began); took > limit+slack {
-					t.Errorf("%s, %s: it took %v", name, which, took)
-				}
+				inTime(t, name+", "+which, limit+slack, func() {
+					ctx, cancel := context.WithTimeout(t.Context(), limit)
+					defer cancel()
+					if err := call(ctx, p); err == nil {
+						t.Errorf("%s, %s: a stopped Redis answered", name, which)
+					}
+				})
 			})
 		}
 	}
 	all.Wait()
 	// Also when the context has no end of its own, and is canceled.
 	for _, name := range []string{"snapshot", "node", "freeze", "heartbeat"} {
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(limit, cancel)
-		began := time.Now()
-		if err := calls[name](ctx, warm); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s, canceled: %v", name, err)
-		}
-		if took := time.Since(began); took > limit+slack {
-			t.Errorf("%s, canceled: it took %v", name, took)
-		}
+		inTime(t, name+", canceled", limit+slack, func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(limit, cancel)
+			if err := calls[name](ctx, warm); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s, canceled: %v", name, err)
+			}
+		})
 	}
 	// And when nobody set a limit: a few reads at most.
 	began := time.Now()
@@ -167,6 +163,20 @@ func TestStoppedRedisStallsNobody(t *testing.T) {
 	if _, err := m.Heartbeat(t.Context(), pool.Metrics{}); err != nil {
 		t.Errorf("after it went on: %v", err)
 	}
+}
+
+// inTime makes a call that takes longer only when the machine stands still: not three times in a row.
+func inTime(t *testing.T, name string, most time.Duration, call func()) {
+	t.Helper()
+	var took time.Duration
+	for range 3 {
+		began := time.Now()
+		call()
+		if took = time.Since(began); took <= most {
+			return
+		}
+	}
+	t.Errorf("%s: it took %v", name, took)
 }
 
 // A freeze whose answer was lost is not sent again: the second answer would say "was frozen already".

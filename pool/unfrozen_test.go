@@ -49,7 +49,7 @@ func TestWaitDrainedOfANodeThatIsBack(t *testing.T) {
 		}, map[string]string{"web1": ""}, "web1 gets traffic again: its freeze is gone"},
 	} {
 		onEach(t, name, func(t *testing.T, w world) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			rev, drained := w.frozenPair(t)
 			w.ack(t, pool.Ack{ID: "lb1", Rev: rev - 1})
@@ -69,7 +69,7 @@ func TestWaitDrainedOfANodeThatIsBack(t *testing.T) {
 // One that was back for a moment is drained when that moment is over for all load balancers, their old workers included.
 func TestWaitDrainedOfANodeThatWasBack(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		rev, drained := w.frozenPair(t)
 		w.ack(t, pool.Ack{ID: "lb1", Rev: rev}) // no old worker was left of then

@@ -69,7 +69,7 @@ func TestANodeGetsNothingOncePendingSaysSo(t *testing.T) {
 				s.settle()
 				settled := time.Now()
 				served := gone.Served()
-				s.noneLeft(gone)
+				s.noneLeft(peer(gone).Addr)
 				if at, late := gone.LastStart(settled); late {
 					t.Errorf("cycle %d: a request came %v after nothing was pending", cycle, at.Sub(settled))
 				}
@@ -88,9 +88,8 @@ func TestANodeGetsNothingOncePendingSaysSo(t *testing.T) {
 }
 
 // noneLeft waits until no connection to a node is left.
-func (s *site) noneLeft(b *load.Backend) {
+func (s *site) noneLeft(addr netip.AddrPort) {
 	s.Helper()
-	addr := netip.MustParseAddrPort(b.Addr())
 	serverstest.Eventually(s, soon, func() error {
 		n, err := names.Connections(addr)
 		if err != nil || n[addr] > 0 {

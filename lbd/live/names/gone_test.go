@@ -1,6 +1,7 @@
 package names_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -48,7 +49,7 @@ func TestNginxKeepsTheLastAnswerWithoutUs(t *testing.T) {
 	s.set(peer(all[1]))
 	s.settle()
 	settled := time.Now()
-	s.noneLeft(all[0])
+	s.noneLeft(peer(all[0]).Addr)
 	end()
 	if at, late := all[0].LastStart(settled); late {
 		t.Errorf("a request came %v after nothing was pending", at.Sub(settled))
@@ -59,9 +60,11 @@ func TestNginxKeepsTheLastAnswerWithoutUs(t *testing.T) {
 func TestNginxStartsWithoutUs(t *testing.T) {
 	t.Parallel()
 	b := backend(t, "node1")
-	s := newSite(t, "", peer(b))
+	s := &site{TB: t}
+	s.zone, s.stop = zone(t, netip.AddrPort{})
 	addr := s.zone.Addr()
 	s.stop()
+	s.start("")
 	s.answers(502, "")
 	s.zone, s.stop = zone(t, addr)
 	s.set(peer(b))
@@ -76,11 +79,20 @@ func TestReload(t *testing.T) {
 	s.settle()
 	end := s.traffic(100, 0)
 	for range 3 {
+		before := s.workers()
 		s.reload()
 		s.set(peer(all[0]))
+		serverstest.Eventually(t, soon, func() error { // Pending knows of no worker that is not there yet
+			for pid := range s.workers() {
+				if !before[pid] {
+					return nil
+				}
+			}
+			return errors.New("no new worker yet")
+		})
 		s.settle()
 		settled := time.Now()
-		s.noneLeft(all[1])
+		s.noneLeft(peer(all[1]).Addr)
 		if at, late := all[1].LastStart(settled); late {
 			t.Errorf("a request came %v after nothing was pending", at.Sub(settled))
 		}

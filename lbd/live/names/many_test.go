@@ -83,6 +83,7 @@ func TestAThousandNodes(t *testing.T) {
 
 	s.set(f.peers[1:]...)
 	s.settle()
+	s.noneLeft(f.peers[0].Addr) // nor is a request under way
 	f.forget()
 	s.all(f, 999)
 	end()
@@ -160,7 +161,7 @@ func TestAddressesComeNoFasterThanTheyAreRead(t *testing.T) {
 // all waits until n nodes have been asked.
 func (s *site) all(f *fleet, n int) {
 	s.Helper()
-	serverstest.Eventually(s, 30*time.Second, func() error {
+	serverstest.Eventually(s, soon, func() error {
 		if got := f.reached(); got < n {
 			return fmt.Errorf("%d nodes of %d were asked", got, n)
 		}

@@ -33,15 +33,15 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	soon = 10 * time.Second
+	soon = time.Minute // bounds every wait for something that takes moments on a quiet machine
 	app  = "app_backend"
 )
 
-// zone listens on addr, or on any port of loopback when that is the zero value, and serves until stop is called.
+// zone listens on addr, or on a port of its own when that is the zero value, and serves until stop is called.
 func zone(t testing.TB, addr netip.AddrPort) (z *names.Zone, stop func()) {
 	t.Helper()
 	if !addr.IsValid() {
-		addr = netip.MustParseAddrPort("127.0.0.1:0")
+		addr = netip.MustParseAddrPort(servers.Loopback(serverstest.Ports(t, 1)[0])) // nobody takes it while we are away
 	}
 	z, err := names.Listen(addr, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
