@@ -55,13 +55,18 @@ func TestBrokenLinksDelayNoLook(t *testing.T) {
 		}
 	}()
 	chain.Recall(map[string]resolvers.Endpoint{"b": at("10.0.0.2")})
-	for range 3 {
+	deadline := time.Now().Add(time.Minute)
+	for looks := 0; looks < 3; {
 		began := time.Now()
 		found, err := chain.Resolve(t.Context(), []pool.Node{{ID: "a"}, {ID: "b"}, {ID: "c"}})
 		// The contract's second; the rest is for a machine with other things to do, and less than the minute of the program.
 		if took := time.Since(began); took > resolvers.Timeout+10*time.Second {
 			t.Errorf("a look took %s", took)
 		}
+		if err != nil && strings.Contains(err.Error(), "static: it") && time.Now().Before(deadline) {
+			continue // the machine stood still in its part of the second
+		}
+		looks++
 		if a := found["a"]; a.Link != "static" || a.Stale {
 			t.Errorf("a: %+v", a)
 		}

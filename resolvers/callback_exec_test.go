@@ -43,7 +43,7 @@ const prompt = 10 * time.Second
 // finally polls until what is said of a node is so.
 func finally(t *testing.T, c *Cache, id string, so func(said string) bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		said, took := say(t, c, id)
 		if took > prompt {
@@ -182,11 +182,18 @@ wait; sleep 1000`, dir))
 	expire(c.Cache, "a")
 	finally(t, c.Cache, "a", is("10.0.0.1, "+path+": no answer within 300ms"))
 	finally(t, c.Cache, "b", is(path+": no answer within 300ms"))
+	deadline := time.Now().Add(time.Minute)
+	for ; time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // it may have been killed before it had a child
+		if _, err := os.Stat(dir + "/child"); err == nil {
+			break
+		}
+		say(t, c.Cache, "b")
+	}
 	child, err := strconv.Atoi(lines(t, dir+"/child")[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); alive(child); {
+	for alive(child) {
 		if time.Now().After(deadline) {
 			t.Fatalf("its child %d lives on", child)
 		}

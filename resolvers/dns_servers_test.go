@@ -1,7 +1,7 @@
 package resolvers
 
 import (
-	"net"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 func TestDNSServerTrouble(t *testing.T) {
@@ -173,21 +175,20 @@ func TestDNSTriesASilentServerAgain(t *testing.T) {
 // deadAddr is an address on loopback where nobody listens.
 func deadAddr(t testing.TB) string {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().String()
+	return fmt.Sprintf("127.0.0.1:%d", serverstest.Ports(t, 1)[0])
 }
 
 func TestDNSLostPacket(t *testing.T) {
-	s := NewNameServer(t)
-	s.Says("n.example.", "60 A 10.0.0.1")
-	s.Does(func(dns.ResponseWriter, *dns.Msg) bool { return s.Asked("n.example.") == 1 })
-	if got := lookUp(t, DNSOptions{Servers: []string{s.Addr}, Timeout: time.Second}, "n", Endpoint{}).text(); got != "10.0.0.1 1m0s" {
-		t.Error(got)
+	got := ""
+	for range 3 { // the second packet is as good as lost when the machine stands still for its second
+		s := NewNameServer(t)
+		s.Says("n.example.", "60 A 10.0.0.1")
+		s.Does(func(dns.ResponseWriter, *dns.Msg) bool { return s.Asked("n.example.") == 1 })
+		if got = lookUp(t, DNSOptions{Servers: []string{s.Addr}, Timeout: time.Second}, "n", Endpoint{}).text(); got == "10.0.0.1 1m0s" {
+			return
+		}
 	}
+	t.Error(got)
 }
 
 func TestDNSResolvConf(t *testing.T) {

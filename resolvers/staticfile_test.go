@@ -128,7 +128,7 @@ func TestStaticFileTellsOfChanges(t *testing.T) {
 	defer s.Close()
 	told := func(how, addr string) {
 		t.Helper()
-		for end := time.After(10 * time.Second); ; {
+		for end := time.After(time.Minute); ; {
 			select {
 			case <-s.Changed():
 			case <-end:

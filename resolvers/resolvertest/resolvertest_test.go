@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -170,6 +171,30 @@ func TestEachBrokenRuleIsSeen(t *testing.T) {
 				return
 			}
 			t.Fatal("there is no such rule")
+		})
+	}
+}
+
+// A call that had no time left proves nothing; a resolver that never has any is at fault.
+func TestAFewLateAnswersAreNoFault(t *testing.T) {
+	for late, good := range map[int]bool{0: true, 1: true, lateMost: true, lateMost + 1: false} {
+		synctest.Test(t, func(t *testing.T) {
+			calls := 0
+			c, err := Case{Known: map[string]resolvers.Endpoint{"a": at("10.0.0.1")}, New: func(testing.TB) resolvers.Resolver {
+				return resolvers.Func(func(ctx context.Context, _ []pool.Node) (resolvers.Answers, error) {
+					if calls++; calls <= late {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+					return resolvers.Answers{"a": {Endpoint: at("10.0.0.1")}}, nil
+				})
+			}}.complete()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := (&subject{Case: c, t: t, Resolver: c.New(t)}).learn("a"); (err == nil) != good {
+				t.Errorf("%d times late: %v", late, err)
+			}
 		})
 	}
 }
