@@ -97,7 +97,7 @@ func TestSiteLeavesNothingBehind(t *testing.T) {
 }
 
 func TestFreezeMovesTraffic(t *testing.T) {
-	s := start(t, Options{})
+	s := start(t, Options{HeartbeatInterval: 200 * time.Millisecond, HeartbeatTTL: time.Minute}) // nobody is to die
 	bbctl := func(args ...string) {
 		t.Helper()
 		var out bytes.Buffer
@@ -136,7 +136,7 @@ func TestKilledNodeIsTakenOutAndComesBack(t *testing.T) {
 		}
 		return s.proven(t)
 	}
-	serverstest.Eventually(t, 10*time.Second, func() error { return out(s) })
+	serverstest.Eventually(t, 2*time.Minute, func() error { return out(s) })
 	n, err := s.Pool().Node(t.Context(), "web3")
 	if err != nil || n.State() != pool.Dead {
 		t.Errorf("the pool says %v of it, %v", n.State(), err)
@@ -151,7 +151,7 @@ func TestKilledNodeIsTakenOutAndComesBack(t *testing.T) {
 	if err := s.StartNode(t.Context(), "web3"); err != nil {
 		t.Fatal(err)
 	}
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, 2*time.Minute, func() error {
 		if get(t, s, 3)["web3"] == 0 {
 			return errors.New("it gets no requests")
 		}

@@ -163,6 +163,7 @@ func TestApproveWhenMoreGoes(t *testing.T) {
 		settled(f)
 		f.change("web9", func(n *pool.Node) { n.Expires = time.Now().Add(time.Hour) })
 		time.Sleep(45 * time.Second) // the others expire, and are held
+		synctest.Wait()              // no look is under way
 		before, _, err := readMemory(l.cfg.StateDir)
 		if err != nil || len(before.holds()["app_backend"]) != 9 {
 			t.Fatalf("held %v, %v", before.holds(), err)

@@ -103,7 +103,7 @@ func TestBackendCloseAnswersWhatIsUnderWay(t *testing.T) {
 	io.WriteString(idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	idle.answer(t)
 	io.WriteString(busy, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo")
-	serverstest.Eventually(t, 5*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		if n := b.Served(); n != 2 {
 			return fmt.Errorf("%d requests have started, want 2", n)
 		}

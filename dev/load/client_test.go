@@ -113,7 +113,12 @@ func TestTimeoutIsNotRepeated(t *testing.T) {
 				}
 				return answer, hang
 			})
-			r := run(t, s.addr, 2, load.Options{Timeout: timeout})
+			var r load.Report
+			for range 5 { // the first request may be too late, too, on a machine that stands still
+				if r = run(t, s.addr, 2, load.Options{Timeout: timeout}); r.OK > 0 {
+					break
+				}
+			}
 			want(t, r.Counts, load.Counts{Outcome: load.Outcome{Sent: 2, OK: 1, Failed: 1}, Connects: 1, ByReason: map[string]int64{"timeout": 1}})
 			if got := r.Service.Max(); got < timeout {
 				t.Errorf("a request timed out after %v, want %v or more", got, timeout)

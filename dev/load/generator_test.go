@@ -74,7 +74,7 @@ func TestStalledServerDoesNotSlowArrivals(t *testing.T) {
 			samples = append(samples, s)
 		},
 	})
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		if c := g.Counts(); c.Waiting < 50 || c.Sent != 2 {
 			return fmt.Errorf("%d waiting and %d sent, want 50 and 2", c.Waiting, c.Sent)
 		}
@@ -104,7 +104,7 @@ func TestStalledServerDoesNotSlowArrivals(t *testing.T) {
 func TestTooManyWaitingAreDropped(t *testing.T) {
 	s, release := stalling(t)
 	g, wait := start(t, t.Context(), load.Options{URL: "http://" + s.addr, Rate: 1000, Conns: 1, MaxWaiting: 5, Duration: 100 * time.Millisecond})
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		if c := g.Counts(); c.Waiting < 90 {
 			return fmt.Errorf("%d waiting, want 90", c.Waiting)
 		}
@@ -124,7 +124,8 @@ func TestTooManyWaitingAreDropped(t *testing.T) {
 func TestRunEndsThoughRequestsWait(t *testing.T) {
 	s, _ := stalling(t)
 	r := run(t, s.addr, 500, load.Options{Rate: 5000, Timeout: 20 * time.Millisecond, MaxWaiting: 1000})
-	if r.Failed != r.Sent || r.ByReason["timeout"] != r.Sent || r.Connects != r.Sent || r.Dropped < 450 {
+	late := r.ByReason["connect"] // a machine that stands still may have no time left for that
+	if r.Failed != r.Sent || r.ByReason["timeout"]+late != r.Sent || r.Connects != r.Sent-late || r.Dropped < 450 {
 		t.Errorf("%+v, want time-outs, each with its connection given up, and the rest dropped", r.Counts)
 	}
 }
@@ -133,7 +134,7 @@ func TestRunUntilCancelled(t *testing.T) {
 	b := startBackend(t, "n1")
 	ctx, cancel := context.WithCancel(t.Context())
 	g, wait := start(t, ctx, load.Options{URL: "http://" + b.Addr() + "/x", Rate: 1000})
-	serverstest.Eventually(t, 10*time.Second, func() error {
+	serverstest.Eventually(t, time.Minute, func() error {
 		if c := g.Counts(); c.OK < 50 {
 			return fmt.Errorf("%d answered, want 50", c.OK)
 		}
@@ -159,7 +160,9 @@ func TestReloadOfNginxInTheMiddle(t *testing.T) {
 	}})
 	var answered int
 	var mu sync.Mutex
-	r := run(t, n.Listen[0], 1000, load.Options{Rate: 1000, Conns: 16, PostShare: 0.5, Body: []byte("body"), OnDone: func(s load.Sample) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	g, wait := start(t, ctx, load.Options{URL: "http://" + n.Listen[0], Rate: 1000, Conns: 16, PostShare: 0.5, Body: []byte("body"), OnDone: func(load.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
 		if answered++; answered == 300 || answered == 600 {
@@ -168,6 +171,14 @@ func TestReloadOfNginxInTheMiddle(t *testing.T) {
 			}
 		}
 	}})
+	serverstest.Eventually(t, time.Minute, func() error {
+		if c := g.Counts(); c.Sent < 1000 || c.Connects <= 16 {
+			return fmt.Errorf("%d requests, %d connections opened: old workers have not closed theirs", c.Sent, c.Connects)
+		}
+		return nil
+	})
+	cancel()
+	r := wait()
 	t.Logf("%+v", r.Counts)
 	// A reload closes idle connections: some requests may be repeated, and of the
 	// POSTs some may fail. Nothing else may happen to any.
@@ -176,9 +187,6 @@ func TestReloadOfNginxInTheMiddle(t *testing.T) {
 	}
 	if got := r.ByNode["n0"] + r.ByNode["n1"]; got != r.OK || r.ByNode["n0"] == 0 || r.ByNode["n1"] == 0 {
 		t.Errorf("answers by node %v, want %d over both", r.ByNode, r.OK)
-	}
-	if r.Connects <= 16 {
-		t.Errorf("%d connections opened: old workers have not closed theirs", r.Connects)
 	}
 }
 

@@ -23,7 +23,7 @@ func TestALoadBesideTheTest(t *testing.T) {
 	sent := kept.End().Sent
 	tr := loadtest.Start(t, opts)
 	for began := time.Now(); tr.Counts().OK < 5; time.Sleep(time.Millisecond) {
-		if time.Since(began) > 10*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatalf("%+v", tr.Counts())
 		}
 	}
