@@ -180,9 +180,13 @@ func (s *Site) cantWrite(d time.Duration, says ...string) {
 	if s.live() {
 		s.answers(s.but("web1")...)
 		s.sends(d, s.but("web1")...)
-		if st, err := s.lbd.status(s.ctx); err != nil || st.Written >= st.Running {
-			s.fail("generation %d is said to be written, and %d to run: %w", st.Written, st.Running, err)
-		}
+		s.wait(soon, func() error {
+			st, err := s.lbd.status(s.ctx)
+			if err == nil && st.Written >= st.Running {
+				err = fmt.Errorf("generation %d is said to be written, and %d to run", st.Written, st.Running)
+			}
+			return err
+		})
 	} else {
 		s.serves(d, s.all()...)
 	}

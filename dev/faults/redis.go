@@ -134,9 +134,10 @@ func redisRows() []Row {
 		Setup:    Setup{Sentinel: true},
 		Run: func(s *Site) {
 			untouched := s.untouched()
+			s.must(s.sentinels.DownAfter(time.Second))
 			s.must(s.redis.Kill())
 			killed := time.Now()
-			s.wait(30*time.Second, s.promoted)
+			s.wait(90*time.Second, s.promoted) // Sentinels that stood still believe nobody for 30 s
 			s.converges(killed, 30*time.Second, s.all()...)
 			s.serves(2*beatEvery, s.all()...)
 			untouched()

@@ -47,8 +47,7 @@ func (s *Site) startOneRedis() (err error) {
 
 // startSentinels starts a master with a replica, and real Sentinels that watch them.
 func (s *Site) startSentinels() (err error) {
-	patient := "sentinel down-after-milliseconds " + servers.SentinelMaster + " 1000" // a busy machine is no fault of Redis
-	if s.sentinels, err = servers.StartSentinels(s.ctx, servers.SentinelOptions{Dir: s.dir, SentinelConf: []string{patient}}); err != nil {
+	if s.sentinels, err = servers.StartSentinels(s.ctx, servers.SentinelOptions{Dir: s.dir}); err != nil {
 		return err
 	}
 	s.atEnd(s.sentinels.Kill)

@@ -79,7 +79,7 @@ func (s *Site) settled(since time.Time, ids []string) error {
 // answers waits until all of these nodes answer the traffic to lbd's Nginx, and no other does.
 func (s *Site) answers(ids ...string) {
 	before := s.lb.gen.Counts()
-	s.wait(5*time.Second, func() error {
+	s.wait(retry, func() error {
 		err := s.lb.answer(before, ids)
 		if others := (*errOthers)(nil); errors.As(err, &others) {
 			before = s.lb.gen.Counts() // requests under way; they end
@@ -93,7 +93,7 @@ func (s *Site) serves(d time.Duration, ids ...string) {
 	slices.Sort(ids)
 	before := s.lb.gen.Counts()
 	s.during(d, func() error { return s.inFile(ids) })
-	s.wait(2*time.Second, func() error { return s.lb.answer(before, ids) }) // a short d is too short for all of them to be asked
+	s.wait(retry, func() error { return s.lb.answer(before, ids) }) // a short d is too short for all of them to be asked
 }
 
 // sends lets the traffic go on for d: all of it goes to these nodes, whatever the file says.
@@ -106,7 +106,7 @@ func (s *Site) sends(d time.Duration, ids ...string) {
 		}
 		return err
 	})
-	s.wait(2*time.Second, func() error { return s.lb.answer(before, ids) })
+	s.wait(retry, func() error { return s.lb.answer(before, ids) })
 }
 
 // saysBehind waits until lbd says that its file is not what it serves live, and why.
