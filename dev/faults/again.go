@@ -10,8 +10,7 @@ const (
 	// also the agents, and half a beat more or less decides whether a heartbeat is there in time.
 	stillMost = beatEvery / 2
 
-	// playsMost is how often a row is played when it was chance that it did not hold: what is wrong with lbd fails each
-	// time.
+	// playsMost is how often a row is played when it may have been chance that it did not hold.
 	playsMost = 3
 )
 

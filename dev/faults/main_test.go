@@ -90,12 +90,12 @@ func TestChoose(t *testing.T) {
 }
 
 func TestTheTableSaysWhatWasLeftOut(t *testing.T) {
-	res := results{Short: true, LeftOut: []string{"redis: b", "lbd: c"}, Rows: []Result{{Name: "redis: a", Requests: 100, Control: 7, More: 30}, {Name: "lbd: e", More: beyondAll}, {Name: "disk: d", Wrong: "it fell"}, {Name: "disk: e", Skipped: "no disk"}}}
+	res := results{Short: true, LeftOut: []string{"redis: b", "lbd: c"}, Rows: []Result{{Name: "redis: a", Requests: 100, Control: 7, More: 30, Before: []string{"it was late (the machine stood still)"}}, {Name: "lbd: e", More: beyondAll}, {Name: "disk: d", Wrong: "it fell"}, {Name: "disk: e", Skipped: "no disk"}}}
 	var table strings.Builder
 	if err := res.writeTable(&table); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"4 rows, 1 failed; 100 requests", " 7 +30 ", " 0 +any ", "2 rows are left out", "left out: redis: b\n", "left out: lbd: c\n", "FAILED disk: d: it fell\n", "not played: disk: e: no disk\n"} {
+	for _, want := range []string{"4 rows, 1 failed; 100 requests", " 7 +30 ", " 0 +any ", "2 rows are left out", "left out: redis: b\n", "left out: lbd: c\n", "FAILED disk: d: it fell\n", "played again: redis: a: it was late (the machine stood still)\n", "not played: disk: e: no disk\n"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &table)
 		}

@@ -84,6 +84,7 @@ type Result struct {
 	Converge float64          `json:"converge_s"`
 	Seconds  float64          `json:"seconds"` // the row took
 	Wrong    string           `json:"wrong"`   // "": all held
+	Before   []string         `json:"before"`  // what was wrong when it was played before, and why that was no proof
 	Skipped  string           `json:"skipped"` // why this machine can't play it; "": it was played
 
 	dealt bool // all held but the number of requests, which chance deals out
@@ -151,13 +152,16 @@ func play(ctx context.Context, o options, games []game, log io.Writer) *results 
 
 // play plays one row, again when it was chance that it did not hold.
 func (g *game) play(ctx context.Context, o options, log io.Writer) Result {
-	for plays := 1; ; plays++ {
+	var before []string
+	for {
 		still := watchStill()
 		res := g.once(ctx, o, log)
-		why := res.again(still(), plays)
+		res.Before = before
+		why := res.again(still(), len(before)+1)
 		if why == "" || ctx.Err() != nil {
 			return res
 		}
+		before = append(before, res.Wrong+" ("+why+")")
 		fmt.Fprintf(log, "%s: %s: played again, for %s\n", res.Name, res.Wrong, why)
 	}
 }

@@ -94,6 +94,9 @@ func (res *results) writeTable(w io.Writer) error {
 		if r.Skipped != "" {
 			t.line("not played: " + r.Name + ": " + r.Skipped)
 		}
+		for _, wrong := range r.Before {
+			t.line("played again: " + r.Name + ": " + wrong)
+		}
 	}
 	for _, name := range res.LeftOut {
 		t.line("left out: " + name)
