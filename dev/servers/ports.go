@@ -1,12 +1,14 @@
 package servers
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 )
 
 // lowestPort is the lowest port handed out: below it live services that
@@ -54,9 +56,16 @@ func FreePorts(n int) ([]int, error) {
 		}
 		port := given.left[0]
 		given.left = given.left[1:]
-		if l, err := net.Listen("tcp", Loopback(port)); err == nil {
-			l.Close()
+		// It is asked, not tried: a listener of ours would outlive its Close in a child that is just being started,
+		// until its exec.
+		c, err := net.Dial("tcp", Loopback(port))
+		switch {
+		case err == nil:
+			c.Close() // somebody's
+		case errors.Is(err, syscall.ECONNREFUSED):
 			ports = append(ports, port)
+		default:
+			return nil, fmt.Errorf("find %d free ports: %w", n, err)
 		}
 	}
 	return ports, nil

@@ -2,9 +2,11 @@ package servers_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bazbeans/bazbeans/dev/servers"
@@ -46,5 +48,33 @@ func TestFreePortsAreOnesOwn(t *testing.T) {
 		if seen[port] {
 			t.Errorf("port %s is another process's, too", port)
 		}
+	}
+}
+
+// A port is free at once, also while other tests start programs: a child has copies of what is open until its exec.
+func TestFreePortsAreFreeAtOnce(t *testing.T) {
+	over := make(chan struct{})
+	var starters sync.WaitGroup
+	for range 2 {
+		starters.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					_ = exec.Command("true").Run()
+				}
+			}
+		})
+	}
+	defer starters.Wait()
+	defer close(over)
+	for range 1000 {
+		port := serverstest.Ports(t, 1)[0]
+		l, err := net.Listen("tcp", servers.Loopback(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
 	}
 }
