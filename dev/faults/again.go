@@ -10,22 +10,16 @@ const (
 	// also the agents, and half a beat more or less decides whether a heartbeat is there in time.
 	stillMost = beatEvery / 2
 
-	// playsMost is how often a row is played when it may have been chance that it did not hold.
+	// playsMost is how often a row is played when it may have been the machine that did not hold.
 	playsMost = 3
 )
 
-// again tells whether a row is to be played again, and why: it did not hold while the machine stood still for so long,
-// or it was only the number of requests that chance deals out.
+// again tells why a row that did not hold is to be played again: the machine stood still for so long. "": it is not.
 func (res *Result) again(still time.Duration, plays int) (why string) {
-	switch {
-	case res.Wrong == "" || plays >= playsMost:
+	if res.Wrong == "" || plays >= playsMost || still < stillMost {
 		return ""
-	case still >= stillMost:
-		return "this machine stood still for " + still.Round(time.Millisecond).String()
-	case res.dealt:
-		return "which requests fail is chance here"
 	}
-	return ""
+	return "this machine stood still for " + still.Round(time.Millisecond).String()
 }
 
 // watchStill begins to watch for moments at which the machine stands still; the function that it returns ends that and
