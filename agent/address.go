@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/bazbeans/bazbeans/cli"
@@ -40,6 +41,15 @@ func sourceTo(ctx context.Context, addrs string) (netip.Addr, error) {
 		return usable(local.AddrPort().Addr(), addr)
 	}
 	return netip.Addr{}, errors.Join(errs...)
+}
+
+// atHome reports whether this machine has that address; yes, if it can't tell.
+func atHome(a netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(all, func(has net.Addr) bool {
+		n, ok := has.(*net.IPNet)
+		return ok && n.IP.Equal(a.AsSlice())
+	})
 }
 
 // usable refuses what no other host could send to.

@@ -60,7 +60,8 @@ type Agent struct {
 	close     func() error
 	where     string // of Redis, for messages
 	locate    func(context.Context) (netip.Addr, error)
-	instance  string // the tail of our instance's name
+	atHome    func(netip.Addr) bool // whether this machine has that address
+	instance  string                // the tail of our instance's name
 	callLimit time.Duration
 	health    *health
 	sampler   *bounded[pool.Metrics]
@@ -116,7 +117,7 @@ func newAgent(cfg Config, probes []probe, p registry) *Agent {
 	log := cfg.Log.With("node", cfg.NodeID)
 	host, _ := os.Hostname()
 	a := &Agent{
-		cfg: cfg, log: log, pool: p, close: func() error { return nil },
+		cfg: cfg, log: log, pool: p, close: func() error { return nil }, atHome: atHome,
 		// The end tells apart two containers that have the same host name and process id.
 		instance:  fmt.Sprintf("%s:%d:%s", host, os.Getpid(), rand.Text()[:6]),
 		callLimit: min(callMost, max(time.Second, time.Duration(cfg.HeartbeatTTL)/4)),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 	"time"
@@ -19,15 +20,16 @@ type beater struct {
 	memory  *memory
 	reg     pool.Registration
 	m       member
-	looked  bool      // at what an earlier run of the agent left
-	unsure  bool      // the last try to register has had no answer: it may be carried out yet
-	told    string    // the reason to be frozen that the member was last told
-	active  bool      // as Redis said last
-	rev     int64     // of the node's last change, as Redis said last
-	state   string    // what was last logged of the node's standing
-	sampled bool      // the next sample has an interval behind it
-	blind   bool      // the last sample failed, and that is logged
-	until   time.Time // once it ends: how long it tries to drain and to leave
+	looked  bool       // at what an earlier run of the agent left
+	unsure  bool       // the last try to register has had no answer: it may be carried out yet
+	told    string     // the reason to be frozen that the member was last told
+	active  bool       // as Redis said last
+	rev     int64      // of the node's last change, as Redis said last
+	state   string     // what was last logged of the node's standing
+	sampled bool       // the next sample has an interval behind it
+	blind   bool       // the last sample failed, and that is logged
+	kept    netip.Addr // an address that there is no better one for, and that is logged
+	until   time.Time  // once it ends: how long it tries to drain and to leave
 }
 
 // join registers, as soon as Redis lets it. A nil member without an error means that ctx has ended before.
@@ -184,10 +186,8 @@ func (b *beater) sample(ctx context.Context) {
 
 // say tells Redis that the node lives, and whether it is well when that has changed.
 func (b *beater) say(ctx context.Context) error {
-	if b.a.outage.on() {
-		if err := b.relocate(ctx); err != nil {
-			return err
-		}
+	if err := b.relocate(ctx); err != nil {
+		return err
 	}
 	st, err := b.tell(ctx)
 	var newer *pool.SupersededError
@@ -220,15 +220,19 @@ func (b *beater) tell(ctx context.Context) (pool.Standing, error) {
 	return b.m.Heartbeat(ctx, b.a.health.metrics())
 }
 
-// relocate looks at the address again before the first heartbeat after an outage: the network may be another.
+// relocate looks at the address again before the first heartbeat after an outage: the network may be another. When the
+// machine has lost the address there need not be an outage: the connection to Redis is renewed without a word.
 func (b *beater) relocate(ctx context.Context) error {
-	if b.a.cfg.Address != "" {
+	if b.a.cfg.Address != "" || !b.a.outage.on() && b.a.atHome(b.reg.Address) {
 		return nil
 	}
 	addr, err := b.a.address(ctx)
 	var unusable *cli.Error
 	if errors.As(err, &unusable) {
-		b.a.log.Warn("address kept", "address", b.reg.Address, "error", err)
+		if b.kept != b.reg.Address {
+			b.a.log.Warn("address kept", "address", b.reg.Address, "error", err)
+		}
+		b.kept = b.reg.Address
 		return nil
 	}
 	if err == nil && addr != b.reg.Address {

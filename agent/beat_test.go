@@ -118,16 +118,39 @@ func TestSupersededByItself(t *testing.T) {
 	})
 }
 
+// moving gives the node no address of its own; move tells where it is from now on, or why that can't be told.
+func (s *site) moving() (move func(address string, err error)) {
+	var now netip.Addr
+	var nowErr error
+	s.agent.cfg.Address = ""
+	s.agent.locate = func(context.Context) (netip.Addr, error) {
+		s.pool.mu.Lock()
+		defer s.pool.mu.Unlock()
+		return now, nowErr
+	}
+	s.agent.atHome = func(a netip.Addr) bool {
+		s.pool.mu.Lock()
+		defer s.pool.mu.Unlock()
+		return a == now
+	}
+	return func(address string, err error) {
+		s.pool.set(func(*fakePool) { now, nowErr = netip.MustParseAddr(address), err })
+	}
+}
+
+func (s *site) wantAddress(want string) {
+	s.t.Helper()
+	if s.pool.addr.String() != want {
+		s.t.Errorf("address %v, want %s; log:\n%s", s.pool.addr, want, s.log)
+	}
+}
+
 func TestAddressIsLookedAtAgainAfterAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.agent.cfg.Address = ""
-		now, nowErr := netip.MustParseAddr("10.0.0.7"), error(nil)
-		s.agent.locate = func(context.Context) (netip.Addr, error) {
-			s.pool.mu.Lock()
-			defer s.pool.mu.Unlock()
-			return now, nowErr
-		}
+		move := s.moving()
+		s.agent.atHome = func(netip.Addr) bool { return true }
+		move("10.0.0.7", nil)
 		s.start()
 		after(time.Second)
 		blink := func() {
@@ -136,18 +159,48 @@ func TestAddressIsLookedAtAgainAfterAnOutage(t *testing.T) {
 			s.pool.set(func(f *fakePool) { f.err = nil })
 			after(interval)
 		}
-		s.pool.set(func(*fakePool) { now = netip.MustParseAddr("10.0.0.8") })
+		move("10.0.0.8", nil)
 		blink()
-		if s.pool.addr != now {
-			t.Errorf("address %v, want %v", s.pool.addr, now)
-		}
-		s.pool.set(func(*fakePool) { nowErr = cli.Usagef("loopback") })
+		s.wantAddress("10.0.0.8")
+		move("127.0.0.1", cli.Usagef("loopback"))
 		blink()
-		if s.pool.addr != now || s.log.count("address kept") == 0 {
-			t.Errorf("address %v, want the last good one; log:\n%s", s.pool.addr, s.log)
+		s.wantAddress("10.0.0.8")
+		if s.log.count("address kept") == 0 {
+			t.Errorf("it does not say that the address is kept:\n%s", s.log)
 		}
 		s.wantStop()
 	})
+}
+
+// A connection to Redis that goes with the address may be renewed without a word: then no heartbeat fails.
+func TestAddressThatTheMachineHasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		move := s.moving()
+		move("10.0.0.7", nil)
+		s.start()
+		after(time.Second)
+		move("10.0.0.8", nil)
+		after(interval)
+		s.wantAddress("10.0.0.8")
+		move("127.0.0.1", cli.Usagef("loopback"))
+		after(5 * interval)
+		s.wantAddress("10.0.0.8")
+		for text, want := range map[string]int{"address kept": 1, "redis fails": 0} {
+			if n := s.log.count(text); n != want {
+				t.Errorf("%q %d times in the log, want %d:\n%s", text, n, want, s.log)
+			}
+		}
+		s.wantStop()
+	})
+}
+
+func TestAtHome(t *testing.T) {
+	for a, want := range map[string]bool{"127.0.0.1": true, "192.0.2.1": false, "2001:db8::1": false} {
+		if got := atHome(netip.MustParseAddr(a)); got != want {
+			t.Errorf("%s: %v, want %v", a, got, want)
+		}
+	}
 }
 
 func TestNoAddressEndsTheAgent(t *testing.T) {
