@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 	"github.com/bazbeans/bazbeans/pool"
 )
 
@@ -74,9 +75,12 @@ func TestLiveProgress(t *testing.T) {
 	close(goOn)
 	a.wantEnd(t, 0)
 	a.seen.shows(t, "\x1b[2A\r\x1b[Jweb1: restart succeeded (")
-	if got := a.seen.String(); strings.Count(got, "\x1b[2A\r\x1b[J") != strings.Count(got, "restart ··") {
-		t.Errorf("a picture stays on the screen: %q", got)
-	}
+	serverstest.Eventually(t, soon, func() error { // the terminal's other end is read a moment later
+		if got := a.seen.String(); strings.Count(got, "\x1b[2A\r\x1b[J") != strings.Count(got, "restart ··") {
+			return fmt.Errorf("a picture stays on the screen: %q", got)
+		}
+		return nil
+	})
 }
 
 func TestWatch(t *testing.T) {

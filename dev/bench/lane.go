@@ -56,6 +56,7 @@ type lane struct {
 
 const (
 	within = 10 * time.Second // a change that has not arrived by then is an error
+	begun  = time.Minute      // so is a program that does not answer by then
 	// Looking costs a processor time, too: often while a moment is awaited that a node itself has noted, seldom else.
 	poll     = 5 * time.Millisecond
 	calmPoll = 25 * time.Millisecond
@@ -173,7 +174,7 @@ func firstStart(ctx context.Context, node *load.Backend, t time.Time) (time.Time
 
 // await asks until ready returns nil.
 func await(ctx context.Context, ready func() error) error {
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(begun)
 	for {
 		err := ready()
 		if err == nil || time.Now().After(deadline) {
