@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/bazbeans/bazbeans/cli"
+	"github.com/bazbeans/bazbeans/lbd/nginx"
 )
 
 // once is `lbd once`.
@@ -79,7 +80,11 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 	for _, q := range p.Quarantined {
 		fmt.Fprintf(stdout, "      %-10s %s: %s\n", "", cli.Printable(q.ID, 40), cli.Printable(q.Why, 200))
 	}
-	line("nginx -t", l.engine.Test(ctx, p), l.cfg.Nginx.Conf)
+	line("nginx -t", l.apart(p.Files, func(files []nginx.File) error {
+		trial := *p
+		trial.Files = files
+		return l.engine.Test(ctx, &trial)
+	}), l.cfg.Nginx.Conf)
 	if len(errs) > 0 {
 		return fmt.Errorf("%d of the checks failed: %s", len(errs), strings.ReplaceAll(errors.Join(errs...).Error(), "\n", ", "))
 	}

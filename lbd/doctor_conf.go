@@ -63,7 +63,7 @@ func (d *doctor) checkTest(ctx context.Context) {
 		d.add(finding{Code: "nginx-test", Level: levelProblem, What: err.Error(), Means: "Without `nginx -t` lbd changes nothing."})
 		return
 	}
-	err = e.Rehearse(ctx, d.files)
+	err = d.l.rehearse(ctx, d.files)
 	switch {
 	case live == "" && err == nil:
 		d.ok("nginx-test", "`nginx -t` passes %s, with lbd's files too", who)

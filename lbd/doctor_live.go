@@ -34,9 +34,14 @@ func (d *doctor) checkLive(context.Context) {
 	}
 	d.ok("live-engine", "changes go in live: %s", c.String())
 	for _, u := range d.l.upstreams {
-		if u.byReload != "" {
-			d.add(finding{Code: "live-template", Level: levelNote, What: fmt.Sprintf("upstream %s changes by reloads: %s", u.Name, u.byReload),
-				Means: "The other upstreams change live. docs/live.md says what a template needs."})
+		if u.byReload == "" {
+			continue
 		}
+		f := finding{Code: "live-template", Level: levelNote, What: fmt.Sprintf("upstream %s changes by reloads: %s", u.Name, u.byReload),
+			Means: "The other upstreams change live. docs/live.md says what a template needs."}
+		if c.refused[u.Name] != nil {
+			f.Level = levelWarning
+		}
+		d.add(f)
 	}
 }

@@ -31,9 +31,6 @@ func (f *fault) is(text []byte, now time.Time) bool {
 
 // isolate finds the upstreams because of which Nginx refuses p, and notes them as faulty. It reports whether there
 // are any, and others beside them: with all at their last good the test has to pass, or it is nothing of ours.
-//
-// Those that Nginx's message names are tried first: if all the others pass, one test has found it. Else one upstream
-// after another gets its new output, and keeps it if the test passes: as many tests as there are changed upstreams.
 func (l *LB) isolate(ctx context.Context, p *Plan, refusal error) (found bool) {
 	named := new(nginx.Refused)
 	if !errors.As(refusal, &named) {
@@ -68,15 +65,28 @@ func (l *LB) isolate(ctx context.Context, p *Plan, refusal error) (found bool) {
 		}
 		return l.engine.Test(ctx, &trial)
 	}
+	for i, why := range culprits(ctx, changed, suspects, refusal, without) {
+		l.blame(p.Files[i], why)
+		found = true
+	}
+	return found
+}
 
+// culprits finds which of the changed outputs Nginx refuses, and why; none when the test without them does not pass either.
+// without tests all but some, which are as they were; suspects are those that the refusal of all names.
+//
+// The suspects are tried first: if all the others pass, one test has found it. Else one after another is let in, and stays
+// if the test passes: as many tests as there are changed ones.
+func culprits(ctx context.Context, changed, suspects []int, refusal error, without func([]int) error) map[int]error {
+	found := map[int]error{}
 	if len(suspects) > 0 && without(suspects) == nil {
 		for _, i := range suspects {
-			l.blame(p.Files[i], refusal)
+			found[i] = refusal
 		}
-		return true
+		return found
 	}
 	if without(changed) != nil {
-		return false
+		return nil
 	}
 	out := slices.Clone(changed)
 	for _, i := range changed {
@@ -84,12 +94,11 @@ func (l *LB) isolate(ctx context.Context, p *Plan, refusal error) (found bool) {
 		err := without(rest)
 		switch {
 		case ctx.Err() != nil:
-			return false
+			return nil
 		case err == nil:
 			out = rest
 		default:
-			l.blame(p.Files[i], err)
-			found = true
+			found[i] = err
 		}
 	}
 	return found

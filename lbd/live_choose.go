@@ -9,17 +9,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/render"
 )
 
 // choice is how plans go into Nginx, and why so.
 type choice struct {
-	kind  liveKind  // nil: by reloads
-	why   string    // why not otherwise, for people
-	retry backoff   // when to see whether a live engine can be had after all
-	since time.Time // when kind was taken
-	seat  string    // the upstream whose output has the kind's common part, in the plan that is being made
+	kind  liveKind    // nil: by reloads
+	why   string      // why not otherwise, for people
+	retry backoff     // when to see whether a live engine can be had after all
+	since time.Time   // when kind was taken
+	tried *render.Set // the templates folder as it was then
+	seat  string      // the upstream whose output has the kind's common part, in the plan that is being made
+	// refused are upstreams whose output Nginx takes by reloads and not live, and what it said.
+	refused map[string]error
 }
 
 // name is what people call it.
@@ -67,14 +69,16 @@ func (l *LB) choose(ctx context.Context, serve bool) {
 	}
 	for _, name := range names {
 		kind, err := l.makeKind(ctx, name)
-		if err == nil {
-			err = l.try(ctx, kind, serve)
-		}
 		if err == nil && serve {
 			err = kind.start()
 		}
+		var refused map[string]error
+		if err == nil {
+			refused, err = l.try(ctx, kind, serve)
+		}
 		if err == nil {
 			l.take(kind, strings.Join(whys, "; "), serve)
+			l.refuse(refused, serve)
 			return
 		}
 		if kind != nil {
@@ -91,7 +95,7 @@ func (l *LB) choose(ctx context.Context, serve bool) {
 // take goes over to an engine; say says whether to log it.
 func (l *LB) take(kind liveKind, why string, say bool) {
 	former := l.chosen
-	l.chosen = choice{kind: kind, why: why, retry: former.retry, since: time.Now()}
+	l.chosen = choice{kind: kind, why: why, retry: former.retry, since: time.Now(), tried: l.templates}
 	if kind == nil {
 		if former.kind != nil && time.Since(former.since) > former.retry.most {
 			l.chosen.retry.reset() // it worked for long
@@ -143,57 +147,20 @@ func (l *LB) arrive(ctx context.Context) error {
 	}
 }
 
-// rechoose looks again whether a live engine can be had, when that is wanted and due.
+// rechoose looks again whether a live engine can be had, or by more upstreams, when that is wanted and due: from time to
+// time, and when templates have changed.
 func (l *LB) rechoose(ctx context.Context) {
-	if l.nginx != nil && l.cfg.Nginx.Apply != "reload" && l.chosen.kind == nil && !time.Now().Before(l.chosen.retry.next) {
+	switch due := !time.Now().Before(l.chosen.retry.next) || l.chosen.tried != l.templates; {
+	case l.nginx == nil || l.cfg.Nginx.Apply == "reload" || !due:
+	case l.chosen.kind == nil:
 		l.choose(ctx, true)
-	}
-}
-
-// try asks Nginx whether it takes the kind's outputs, and whether templates can be used with it.
-func (l *LB) try(ctx context.Context, kind liveKind, serve bool) error {
-	former := l.chosen
-	l.chosen = choice{kind: kind}
-	defer func() { l.chosen = former }()
-	var files []nginx.File
-	var whys []error
-	for _, u := range l.upstreams {
-		set := l.proven
-		servers, _ := l.last.upstream(u)
-		f, err := l.render(u, servers.Servers, set)
+	case len(l.chosen.refused) > 0:
+		refused, err := l.try(ctx, l.chosen.kind, true)
 		if err != nil {
-			return err
+			refused = l.chosen.refused
 		}
-		if u.byReload != "" {
-			whys = append(whys, fmt.Errorf("upstream %s: %s", u.Name, u.byReload))
-		}
-		files = append(files, f)
+		l.refuse(refused, true)
 	}
-	if len(whys) == len(l.upstreams) {
-		return errors.Join(whys...)
-	}
-	if !serve {
-		return l.nginx.Rehearse(ctx, files)
-	}
-	err := l.nginx.Test(ctx, files)
-	if err != nil && !errors.As(err, new(*nginx.Refused)) && l.runs(ctx, kind, files) {
-		return nil // the operator's configuration is broken, and peers can go in all the same
-	}
-	return err
-}
-
-// runs reports whether Nginx is proven to run with this kind.
-func (l *LB) runs(ctx context.Context, kind liveKind, files []nginx.File) bool {
-	served, err := l.nginx.Served(ctx, files)
-	if err != nil {
-		return false
-	}
-	for _, f := range served {
-		if _, upstreams, err := kind.strip(f.Data); err == nil && len(upstreams) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // renderLive is the live part of render: it makes the view one of the chosen kind, where the template and the balance
@@ -202,6 +169,10 @@ func (l *LB) renderLive(u *upstream, servers []render.Server, templates *render.
 	kind := l.chosen.kind
 	if kind == nil {
 		u.byReload = ""
+		return nil, false, nil
+	}
+	if err := l.chosen.refused[u.Name]; err != nil {
+		u.byReload = err.Error()
 		return nil, false, nil
 	}
 	var unfit error

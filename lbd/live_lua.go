@@ -35,12 +35,7 @@ func newLuaKind(ctx context.Context, n *nginx.Nginx, cfg *Config) (*luaKind, err
 	if err := lua.CheckSocket(socket); err != nil {
 		return nil, err
 	}
-	// Nginx makes its sockets for everybody to write to: the folder keeps everybody out.
-	dir := filepath.Dir(socket)
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
-		return nil, fmt.Errorf("make the folder of the control socket: %w", err)
-	}
-	k := &luaKind{options: lua.Options{Socket: socket}, aside: filepath.Join(dir, "live.sock"), nginx: n}
+	k := &luaKind{options: lua.Options{Socket: socket}, aside: filepath.Join(filepath.Dir(socket), "live.sock"), nginx: n}
 	for _, u := range cfg.Upstreams {
 		k.ours = append(k.ours, nginx.File{Path: u.Output})
 	}
@@ -112,8 +107,17 @@ func (k *luaKind) name() string                               { return "lua" }
 func (k *luaKind) lines() bool                                { return true }
 func (k *luaKind) common() string                             { return lua.Common(k.options) }
 func (k *luaKind) bridge([]nginx.File, []string) []nginx.File { return nil }
-func (k *luaKind) start() error                               { return nil }
 func (k *luaKind) close()                                     {}
+
+// start makes the folder of the control socket: Nginx makes its sockets for everybody to write to, and the folder keeps
+// everybody out.
+func (k *luaKind) start() error {
+	dir := filepath.Dir(k.options.Socket)
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
+		return fmt.Errorf("make the folder of the control socket: %w", err)
+	}
+	return nil
+}
 
 func (k *luaKind) view(v *render.View) error {
 	list := peers(v)

@@ -108,32 +108,15 @@ func TestLiveUpstreamIsAdded(t *testing.T) {
 			s.configure(strings.Replace(read(t, s.balancer.conf), "upstreams: [{name: app_backend, output: "+s.output+"}]",
 				"upstreams: [{name: app_backend, output: "+s.output+", balance: round_robin}, {name: other, output: "+folder+"/other.conf}]", 1))
 			s.lbd.signal(syscall.SIGHUP)
-			from := func(want ...string) {
-				t.Helper()
-				serverstest.Eventually(t, soon, func() error {
-					got := map[string]bool{}
-					for range 20 {
-						code, _, node, err := get(t.Context(), "http://"+other)
-						if err != nil || code != 200 {
-							return fmt.Errorf("%d %w", code, err)
-						}
-						got[node] = true
-					}
-					if nodes := slices.Sorted(maps.Keys(got)); !slices.Equal(nodes, want) {
-						return fmt.Errorf("%v answer, want %v", nodes, want)
-					}
-					return nil
-				})
-			}
-			from("web2")
+			from(t, other, "web2")
 			s.want("/readyz", 200)
 			s.nodes["web1"].wantNoMore(frozen)
 			reloads := s.reloads()
 			s.bbctl("unfreeze", "web1", "--wait")
-			from("web1", "web2")
+			from(t, other, "web1", "web2")
 			traffic.wantReaches("web1", "web2")
 			s.bbctl("freeze", "web2", "--wait")
-			from("web1")
+			from(t, other, "web1")
 			s.wantAnswersFrom("web1")
 			if now := s.reloads(); now != reloads {
 				t.Errorf("%d reloads for changes of the set", now-reloads)
@@ -141,4 +124,23 @@ func TestLiveUpstreamIsAdded(t *testing.T) {
 			traffic.wantNoHarm()
 		})
 	}
+}
+
+// from waits until the nodes, and no other, answer at addr.
+func from(t *testing.T, addr string, want ...string) {
+	t.Helper()
+	serverstest.Eventually(t, soon, func() error {
+		got := map[string]bool{}
+		for range 20 {
+			code, _, node, err := get(t.Context(), "http://"+addr)
+			if err != nil || code != 200 {
+				return fmt.Errorf("%d %w", code, err)
+			}
+			got[node] = true
+		}
+		if nodes := slices.Sorted(maps.Keys(got)); !slices.Equal(nodes, want) {
+			return fmt.Errorf("%v answer, want %v", nodes, want)
+		}
+		return nil
+	})
 }

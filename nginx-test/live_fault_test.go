@@ -1,0 +1,70 @@
+package nginxtest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/servers"
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+)
+
+// A template whose output Nginx takes by reloads and not live costs its own upstream the live engine, and no other; its
+// mended version is live at once.
+func TestLiveTemplateAtFault(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []struct{ name, debian string }{{"lua", ""}, {"resolve", "sid"}} {
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			other := servers.Loopback(serverstest.Ports(t, 1)[0])
+			s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: engine.name, debian: engine.debian, files: map[string]string{
+				"conf.d/upstream.conf": "upstream app_backend { server 127.0.0.1:9 down; }\n",
+				"conf.d/other.conf":    "upstream other { server 127.0.0.1:9 down; }\n",
+				"conf.d/site.conf":     "server { listen " + other + "; location / { proxy_pass http://other; } }\n",
+			}})
+			s.lbd.stop()
+			template := filepath.Join(s.balancer.dir, "templates", "own.tmpl")
+			const own = "upstream {{.Name}} {\n zone {{.Name}} {{.ZoneSize}};\n{{range .Servers}}  server {{.Addr}}{{.Params}};\n{{end}}{{with .Live}}{{.}}\nAFTER{{end}}}\n"
+			write(t, template, strings.Replace(own, "AFTER", "keepalive_requests many;", 1))
+			s.configure(strings.Replace(read(t, s.balancer.conf), "upstreams: [", "upstreams: [{name: other, template: own.tmpl, output: "+filepath.Dir(s.output)+"/other.conf}, ", 1))
+			s.start()
+			s.want("/readyz", 200)
+			s.want("/status", 200, fmt.Sprintf("%q: %q", "name", engine.name), `"other": "nginx refuses the live output of template own.tmpl`, "keepalive_requests")
+			s.lbd.wantLog("an upstream changes by reloads")
+			s.run("doctor").want(t, 0, "upstream other changes by reloads", "own.tmpl")
+
+			reloads := s.reloads()
+			s.bbctl("freeze", "web1", "--wait")
+			s.wantAnswersFrom("web2")
+			from(t, other, "web2")
+			if s.reloads() == reloads {
+				t.Error("no reload, and the upstream at fault goes by reloads")
+			}
+			write(t, template, strings.Replace(own, "AFTER", "", 1))
+			s.want("/status", 200, `"by_reload": {}`)
+			s.want("/readyz", 200)
+			reloads = s.reloads()
+			s.bbctl("unfreeze", "web1", "--wait")
+			s.wantAnswersFrom("web1", "web2")
+			from(t, other, "web1", "web2")
+			if now := s.reloads(); now != reloads {
+				t.Errorf("%d reloads for changes of the set", now-reloads)
+			}
+		})
+	}
+}
+
+// What looks makes no folder for the control socket: that is for an lbd that serves.
+func TestLooksMakeNoLiveFolder(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1"}, engine: "lua"})
+	elsewhere := filepath.Join(s.dir, "elsewhere")
+	s.run("check", "--state-dir", elsewhere).want(t, 0, "apply      lua")
+	s.run("doctor", "--state-dir", elsewhere).want(t, 0, "changes go in live: lua", "with lbd's files too")
+	s.run("render", "--state-dir", elsewhere).want(t, 0, "listen unix:"+elsewhere+"/live/control.sock;")
+	if _, err := os.Lstat(filepath.Join(elsewhere, "live")); !os.IsNotExist(err) {
+		t.Errorf("there is a folder: %v", err)
+	}
+}
