@@ -167,11 +167,13 @@ func (l *LB) putPin(p *Plan) {
 	}
 	if p.lacking = err != nil; p.lacking {
 		p.Errors = append(p.Errors, fmt.Errorf("what is pinned can't be had, and what is served stays: %w", err))
-		if g = l.last; g == nil {
+		if l.last == nil {
 			p.Files, p.Sets = nil, nil // whatever it is
 			p.hash = hashOf(nil)
 			return
 		}
+		l.putLast(p)
+		return
 	}
 	g.put(p, l.upstreams)
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -330,6 +331,33 @@ func TestStandsWithoutRedis(t *testing.T) {
 		s, _ := next.board.read(&next.cfg)
 		if s.Wanted != s.Running || len(s.Nodes) != 2 || s.Nodes[0].Address != "10.0.0.49" || !s.Nodes[0].Stale || s.Redis.Connected {
 			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// What was served with resolve, and lbd does not answer any more, stands as server lines: Nginx would have none.
+func TestStandsWithoutNames(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "web2", "web3")
+		time.Sleep(2 * time.Second)
+		f.set("-web3")
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		g := *l.last
+		up := live.Upstream{Name: "app_backend", Peers: []live.Peer{{ID: "web1", Addr: netip.MustParseAddrPort("10.0.0.49:8000"), Weight: 1}}}
+		g.Upstreams = slices.Clone(g.Upstreams)
+		g.Upstreams[0].Text = []byte("upstream app_backend {\n    server " + names.Server("app_backend") + ";\n    " + names.Block(netip.MustParseAddrPort("127.0.0.1:9153"), up) + "\n}\n")
+		if err := l.archive.put(&g, 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := afterARestart(t, l, f); got != "web1,web2" {
+			t.Errorf("after a restart: %s", got)
+		}
+		if err := pinFile(l.cfg.StateDir).write(&pin{Generation: g.N}); err != nil {
+			t.Fatal(err)
+		}
+		if got := afterARestart(t, l, f); got != "web1,web2" {
+			t.Errorf("after a restart, with the generation pinned: %s", got)
 		}
 	})
 }

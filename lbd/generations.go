@@ -67,11 +67,17 @@ func (g *saved) covers(today []UpstreamConfig) error {
 // Nginx would have nobody to send to.
 func (g *saved) asks(answers bool) error {
 	for _, s := range g.Upstreams {
-		if _, asked, err := names.Strip(s.Text); err == nil && len(asked) > 0 && !answers {
+		if asked(s.Text) && !answers {
 			return fmt.Errorf("generation %d was made with nginx.live: resolve, and lbd does not answer nginx's questions now: put nginx.apply and nginx.live back as they were", g.N)
 		}
 	}
 	return nil
+}
+
+// asked reports whether Nginx asks lbd for the servers of an output.
+func asked(text []byte) bool {
+	_, upstreams, err := names.Strip(text)
+	return err == nil && len(upstreams) > 0
 }
 
 // put fills p with g as far as the upstreams of today's config are in it.

@@ -2,6 +2,7 @@ package lbd
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -112,11 +113,31 @@ func (l *LB) stand(ctx context.Context) {
 		return
 	}
 	p := &Plan{Rev: l.rev, standing: true}
-	l.last.put(p, l.upstreams)
+	l.putLast(p)
 	l.putPin(p)
 	l.settle(ctx, nil, p)
 	l.remember(p)
 	l.board.stood(l, p)
+}
+
+// putLast fills p with what was served last. What Nginx would ask lbd for is rendered anew where lbd does not answer any more,
+// as with another nginx.live than then: an Nginx that is started would have no server.
+func (l *LB) putLast(p *Plan) {
+	l.last.put(p, l.upstreams)
+	l.chosen.seat = ""
+	for i, f := range p.Files {
+		u := l.writes(f.Path)
+		if !asked(f.Data) || l.chosen.answers() {
+			continue
+		}
+		f, err := l.render(u, p.Sets[u.Name], l.usable(time.Now()))
+		if err != nil {
+			p.Errors = append(p.Errors, fmt.Errorf("upstream %s asks lbd for its servers, which does not answer as it is configured now, and can't be rendered without: %w", u.Name, err))
+			continue
+		}
+		p.Files[i] = f
+	}
+	p.hash = hashOf(p.Files)
 }
 
 // pace spaces looks that applied nothing, so that a flood of events makes neither lbd nor Redis busy: each has to be
