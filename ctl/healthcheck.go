@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,21 @@ func (out outcome) health(report json.RawMessage) outcome {
 	}
 	out.text = "healthy"
 	return out
+}
+
+// allPassed says which check of an agent of ours failed this time. One bad answer freezes no node whose checks fall after
+// two, and it is no pass either.
+func allPassed(report json.RawMessage) error {
+	var r healthReport
+	if err := json.Unmarshal(report, &r); err != nil {
+		return fmt.Errorf("health check: the agent's answer can't be read: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Checks)) {
+		if said := r.Checks[name]; said != "ok" && !strings.HasPrefix(said, "ok, ") { // how far it has come back
+			return fmt.Errorf("check %s: %s", name, said)
+		}
+	}
+	return nil
 }
 
 // showHealth says how a node is, and what each check answered.

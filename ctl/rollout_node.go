@@ -64,7 +64,11 @@ func (r *rollout) well(ctx context.Context, n planned) error {
 	const again = time.Second
 	why := ""
 	for {
-		err := r.judge(wait, r.ask(wait, n, order{verb: "health check", kind: "health_check", for_: min(30*time.Second, r.u.healthTimeout)}))
+		got := r.ask(wait, n, order{verb: "health check", kind: "health_check", for_: min(30*time.Second, r.u.healthTimeout), unlisted: true})
+		err := r.judge(wait, got)
+		if err == nil && !r.to[n.ID].python { // its handlers answer what they like
+			err = allPassed(got.Output)
+		}
 		if err == nil {
 			var now *pool.Node
 			if now, err = r.s.pool.Node(wait, n.ID); err == nil && now.SelfFreeze != "" {

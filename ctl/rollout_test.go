@@ -31,6 +31,39 @@ func TestUpdateWaitsForHealth(t *testing.T) {
 	}
 }
 
+// One bad answer freezes no node whose checks fall after two: a run waits for a good one all the same. That it asks often
+// drives nothing out of the node's last commands, by which --resume knows what was done.
+func TestUpdateWaitsUntilEachCheckPasses(t *testing.T) {
+	s := newSite(t)
+	s.node("web1", true)
+	s.node("web2", true)
+	s.balancer("lb1", nil)
+	var asked, bad atomic.Int32
+	bad.Store(1)
+	s.agent("web1", func(c pool.Command) *pool.Result {
+		r := succeed(c)
+		if c.Type == "health_check" {
+			app := "ok, 1 of 3 in a row"
+			if asked.Add(1) <= bad.Load() {
+				app = "answers 502 Bad Gateway"
+			}
+			r.Output = json.RawMessage(`{"healthy":true,"checks":{"app":"` + app + `","db":"ok"}}`)
+		}
+		return r
+	})
+	if r := s.update("web1"); r.code != 0 || asked.Load() != 2 {
+		t.Errorf("asked %d times: %+v", asked.Load(), r)
+	}
+	last, err := s.p.LastCommands(t.Context(), "web1", 50)
+	if err != nil || len(last) != 1 || last[0].Type != "update" {
+		t.Errorf("%+v, %v", last, err)
+	}
+	bad.Store(1000)
+	if r := s.update("web1", "--health-timeout", "2s"); r.code != 1 || !strings.Contains(r.stderr, ": not well within 2s: check app: answers 502 Bad Gateway; it stays frozen, its update is done") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // Ctrl-C lets the node at hand finish, and begins no other.
 func TestUpdateInterrupted(t *testing.T) {
 	s := newSite(t)

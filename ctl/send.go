@@ -55,6 +55,8 @@ type order struct {
 	args map[string]any
 	for_ time.Duration
 	id   func() string // of each node's command; nil: pool's own
+	// unlisted: not among the node's last commands; see pool.Command.
+	unlisted bool
 }
 
 // notForPython says what of an order the original Python agent would not do, without a word; "": nothing.
@@ -152,6 +154,7 @@ func (s *session) targets(ctx context.Context, ids []string, sign *signer) ([]ta
 // command makes the command of an order for one node.
 func (sign *signer) command(o order, t target) (pool.Command, error) {
 	c := pool.NewCommand(o.kind, sign.s.as, o.for_, o.args)
+	c.Unlisted = o.unlisted
 	if o.id != nil {
 		c.ID = o.id()
 	}

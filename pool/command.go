@@ -30,6 +30,10 @@ type Command struct {
 
 	// Signed is what trust.PrivateKey.Sign returned. The node then runs what is in it, and nothing of the fields above.
 	Signed json.RawMessage
+
+	// Unlisted keeps it from LastCommands: one of many that would drive out what people look for. Its record is kept as
+	// any. Only Send reads it.
+	Unlisted bool
 }
 
 // NewCommand returns a command with an id of its own that expires after ttl (0: DefaultExpiry).

@@ -402,6 +402,17 @@ func TestLastCommands(t *testing.T) {
 		if err != nil || len(last) != 50 || last[0].ID != ids[0] || last[49].ID != ids[49] {
 			t.Fatalf("%d commands, %v", len(last), err)
 		}
+		c := pool.NewCommand("health_check", "ann", 0, nil)
+		c.Unlisted = true
+		if err := w.Send(ctx, "web1", c); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.result(t, c.ID); r.State != pool.Queued || r.Type != "health_check" {
+			t.Errorf("one that is not listed: %+v", r)
+		}
+		if last, err = w.LastCommands(ctx, "web1", 1); err != nil || len(last) != 1 || last[0].ID != ids[0] {
+			t.Errorf("%+v, %v", last, err)
+		}
 		w.rdb.Del(ctx, "bazbeans:command:"+ids[0])
 		w.rdb.LPush(ctx, "bazbeans:node:web1:recent", "../hostile")
 		if last, err = w.LastCommands(ctx, "web1", 4); err != nil || len(last) != 2 || last[0].ID != ids[1] {

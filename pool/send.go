@@ -44,11 +44,15 @@ func (p *Pool) Send(ctx context.Context, node string, c Command) error {
 	if len(b) > commandMost {
 		return fmt.Errorf("send %s to %s: %d bytes are more than the %d that an agent takes", c.Type, node, len(b), commandMost)
 	}
+	listed := recentMost
+	if c.Unlisted {
+		listed = 0
+	}
 	k := p.keys
 	rfc, _ := stamp()
 	r, err := p.runOnce(ctx, "send command", sendScript, // once, so that the error says whether it may be queued
 		[]string{k.all(), k.active(), k.commands(node), k.taken(node), k.command(c.ID), k.recent(node), k.events()},
-		node, string(b), queueMost, c.ID, c.Type, cut(c.By), rfc, clock(c.Expires), resultTTL.Milliseconds(), recentMost)
+		node, string(b), queueMost, c.ID, c.Type, cut(c.By), rfc, clock(c.Expires), resultTTL.Milliseconds(), listed)
 	switch {
 	case err != nil:
 		return p.Explain(err)

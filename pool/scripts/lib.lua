@@ -77,12 +77,14 @@ local function others(frozen, id, prefix)
 end
 
 -- remember begins the record of a command, unless there is one, and notes it among the node's recent ones.
--- c: id, node, type, by, now, ttl (ms), most (how many recent ones are kept).
+-- c: id, node, type, by, now, ttl (ms), most (how many recent ones are kept, '0': this one is not noted).
 local function remember(command, recent, c)
   if redis.call('EXISTS', command) == 0 then
     redis.call('HSET', command, 'node', c.node, 'type', c.type, 'by', c.by, 'queued', c.now)
-    redis.call('LPUSH', recent, c.id)
-    redis.call('LTRIM', recent, 0, c.most - 1)
+    if c.most ~= '0' then
+      redis.call('LPUSH', recent, c.id)
+      redis.call('LTRIM', recent, 0, c.most - 1)
+    end
   end
   redis.call('PEXPIRE', command, c.ttl)
   redis.call('PEXPIRE', recent, c.ttl)

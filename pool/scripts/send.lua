@@ -1,7 +1,8 @@
 -- Queues a command for a node and begins its record.
 -- KEYS: all, active, commands, taken, command, recent, events
 -- ARGV: 1 node, 2 command (JSON), 3 how many may wait, 4 id of the command, 5 type, 6 by, 7 now (RFC 3339),
---       8 expires (RFC 3339) or '', 9 TTL of the record in ms, 10 how many recent ones are known
+--       8 expires (RFC 3339) or '', 9 TTL of the record in ms, 10 how many recent ones are known,
+--       0: this is none of them
 -- Returns: {'none'} no such node · {'full', how many wait} · {'same'} it was sent before ·
 --          {'other', node} the id is that of a command to another node · {'ok'}
 local bad = wrong('set', 'set', 'list', 'list', 'hash', 'list', 'stream')
