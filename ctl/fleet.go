@@ -58,7 +58,7 @@ func servedBy(n *pool.Node, lbs []pool.LB) []string {
 		b := &lbs[i]
 		knows := b.Rev >= n.Rev
 		refuses := slices.ContainsFunc(b.Refused, func(r pool.Refusal) bool { return r.ID == n.ID })
-		wanted := n.Wanted() && n.Weight > 0
+		wanted := inService(n)
 		switch {
 		case b.Silent, b.Blind, refuses:
 		case wanted && knows, slices.Contains(b.Held, n.ID), !wanted && !knows && n.Alive:

@@ -47,7 +47,7 @@ type nodeView struct {
 
 // newNodeView takes the address of a Python node, as found, from ip.
 func newNodeView(n *pool.Node, ip string, lbs []pool.LB) nodeView {
-	v := nodeView{ID: n.ID, State: n.State(), Traffic: n.Wanted() && n.Weight > 0, Why: n.Why(), Since: since(n), DataCenter: n.DataCenter,
+	v := nodeView{ID: n.ID, State: n.State(), Traffic: inService(n), Why: n.Why(), Since: since(n), DataCenter: n.DataCenter,
 		Address: ip, Port: n.Port, Weight: n.Weight, Labels: n.Labels, Agent: n.Agent, Instance: n.Instance, Rev: n.Rev,
 		Registered: n.Registered, Active: n.Active, Alive: n.Alive, Freeze: n.Freeze, SelfFreeze: n.SelfFreeze,
 		LastBeat: known(n.Beat), Status: n.Status, Details: n.Details, Fault: n.Fault,
@@ -66,6 +66,9 @@ func newNodeView(n *pool.Node, ip string, lbs []pool.LB) nodeView {
 	}
 	return v
 }
+
+// inService reports whether the node gets traffic as far as the pool tells: a weight of 0 is none.
+func inService(n *pool.Node) bool { return n.Wanted() && n.Weight > 0 }
 
 // since is when the node came into its state, as far as Redis tells; nil: it does not.
 func since(n *pool.Node) *time.Time {

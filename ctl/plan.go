@@ -109,7 +109,7 @@ func (p *plan) fill(ctx context.Context, cmd *cobra.Command, pl *pool.Pool, chos
 	slices.SortStableFunc(p.todo, func(a, b planned) int { return p.at(b.Node) - p.at(a.Node) })
 	active := 0
 	for i := range p.snap.Nodes {
-		if n := &p.snap.Nodes[i]; n.Wanted() || p.at(n) == 1 {
+		if n := &p.snap.Nodes[i]; inService(n) || p.at(n) == 1 {
 			active++
 		}
 	}

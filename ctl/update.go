@@ -195,7 +195,7 @@ func (p *plan) enough(snap *pool.Snapshot, batch []planned) error {
 	active, out := 0, 0
 	for i := range snap.Nodes {
 		n := &snap.Nodes[i]
-		if !n.Wanted() {
+		if !inService(n) {
 			continue
 		}
 		active++

@@ -200,6 +200,9 @@ func TestUpdateGuards(t *testing.T) {
 	s.must("lbs", "forget", "lb2")
 	s.balancer("lb1", func(a *pool.Ack) { a.Draining = 2 })
 	none(5, "too few nodes would stay in service: 0 of the pool's 2 active nodes, and --min-active is 1", "--batch", "2")
+	s.node("web2", true, "weight", "0") // gets no traffic: without web1 nobody serves
+	none(5, "too few nodes would stay in service: 0 of the pool's 1 active nodes, and --min-active is 1", "web1")
+	s.node("web2", true, "weight", "1")
 	none(2, "--batch", "--batch", "0")
 	none(2, "--min-active", "--min-active", "x")
 
