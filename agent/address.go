@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bazbeans/bazbeans/cli"
 )
@@ -22,12 +23,16 @@ func (a *Agent) address(ctx context.Context) (netip.Addr, error) {
 }
 
 // sourceTo connects to the first of the addresses (separated by commas; Sentinel and Cluster have several) that
-// answers, and returns the address that this machine has on that connection. The error is a *cli.Error when no
-// further try can help.
+// answers, and returns the address that this machine has on that connection. Each is waited for as long as its share of
+// ctx's time: a host that is gone does not even refuse. The error is a *cli.Error when no further try can help.
 func sourceTo(ctx context.Context, addrs string) (netip.Addr, error) {
-	var d net.Dialer
 	var errs []error
-	for addr := range strings.SplitSeq(addrs, ",") {
+	list := strings.Split(addrs, ",")
+	for i, addr := range list {
+		var d net.Dialer
+		if end, ok := ctx.Deadline(); ok {
+			d.Timeout = time.Until(end) / time.Duration(len(list)-i)
+		}
 		conn, err := d.DialContext(ctx, "tcp", addr)
 		if err != nil {
 			errs = append(errs, err)
