@@ -79,7 +79,7 @@ func (a *Agent) takeCommands(ctx context.Context) {
 func (c *commander) take(ctx context.Context) {
 	o := outage{log: c.a.log, what: "commands"}
 	poll := time.Duration(c.a.cfg.CommandPollInterval)
-	first, looked := true, time.Time{}
+	first, looked, lost := true, time.Time{}, false
 	for ctx.Err() == nil {
 		var err error
 		if first || time.Since(looked) >= poll || c.room() {
@@ -92,11 +92,15 @@ func (c *commander) take(ctx context.Context) {
 		}
 		if err == nil {
 			o.over()
+			lost = false
 			continue
 		}
 		looked = time.Time{}
 		if !unreachable(err) { // that is said by the heartbeats
 			o.failed(err)
+		} else if !lost { // one answer, it may be: a look finds at once what was in it
+			lost = true
+			continue
 		}
 		select {
 		case <-ctx.Done():

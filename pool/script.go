@@ -105,7 +105,7 @@ func (o once) send(ctx context.Context, name, script string, keys []string, args
 	return cmd
 }
 
-type noRetry struct{ *redis.Cmd }
+type noRetry struct{ redis.Cmder }
 
 func (noRetry) NoRetry() bool { return true }
 

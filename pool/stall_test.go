@@ -218,6 +218,35 @@ func TestAFreezeIsSentOnce(t *testing.T) {
 	}
 }
 
+// A command whose answer was lost is in hand: the one behind it must not be taken in its place.
+func TestCommandsStayInOrderWhenAnAnswerIsLost(t *testing.T) {
+	srv := serverstest.Redis(t)
+	r := startRelay(t, srv.Addr())
+	w := open(t, srv.Addr())
+	w.register(t, "web1")
+	w.send(t, "stop", nil)
+	w.send(t, "start", nil)
+	p := connect(t, pool.Config{URL: r.url()})
+	if err := p.Ping(t.Context()); err != nil { // there is a connection, so the next answer is that of the call
+		t.Fatal(err)
+	}
+	r.deaf.Store(true)
+	if got, ok, err := p.Next(t.Context(), "web1", time.Second); err == nil {
+		t.Errorf("took %q, %t", got.Type, ok)
+	}
+	hand, _, err := p.InHand(t.Context(), "web1", 10)
+	if err != nil || len(hand) != 1 || hand[0].Type != "stop" {
+		t.Errorf("in hand: %+v, %v", hand, err)
+	}
+	if got, ok, err := p.Next(t.Context(), "web1", 5*time.Second); err != nil || !ok || got.Type != "start" {
+		t.Errorf("then took %q, %t, %v", got.Type, ok, err)
+	}
+	// Its own time for the answer counts, not that of any read.
+	if got, ok, err := p.Next(t.Context(), "web1", 4*time.Second); err != nil || ok {
+		t.Errorf("took %q, %t, %v", got.Type, ok, err)
+	}
+}
+
 // calls is how many scripts Redis was asked to run.
 func calls(t *testing.T, w world) (n int) {
 	t.Helper()

@@ -30,7 +30,11 @@ type Taken struct {
 // A command without an id, as the Python CLI sends it, is given one. After an error there may be something in hand that
 // was not returned: look InHand.
 func (p *Pool) Next(ctx context.Context, node string, wait time.Duration) (t Taken, ok bool, err error) {
-	raw, err := p.rdb.BLMove(ctx, p.keys.commands(node), p.keys.taken(node), "LEFT", "RIGHT", wait).Result()
+	// Sent once: sent again after an answer that was lost it would take the next command before the one that is in hand
+	// then, a start before a stop. The pipeline is never run: it makes the command with a time of its own for the answer.
+	move := p.rdb.Pipeline().BLMove(ctx, p.keys.commands(node), p.keys.taken(node), "LEFT", "RIGHT", wait)
+	_ = p.rdb.Process(ctx, noRetry{move}) // the error is in move, too
+	raw, err := move.Result()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return t, false, nil
