@@ -30,13 +30,16 @@ func startCrowd(ctx context.Context, s *site, n int) (crowd, error) {
 		c = append(c, render.Server{ID: fmt.Sprintf("c%d", i+1), Addr: at, Weight: 1})
 		fmt.Fprintf(&listen, "        listen %s;\n", at)
 	}
-	web, err := servers.StartNginx(ctx, servers.NginxOptions{Dir: filepath.Join(s.dir, fmt.Sprintf("crowd-%d", n)), Conf: fmt.Sprintf(crowdConf, listen.String())})
+	web, err := servers.StartNginx(ctx, servers.NginxOptions{Dir: filepath.Join(s.dir, fmt.Sprintf("crowd-%d", n)), Conf: fmt.Sprintf(crowdConf, listen.String(), pagePath, strings.Repeat("x", 1024), strings.Repeat("$kib", 16))})
 	if err != nil {
 		return nil, err
 	}
 	s.atEnd(web.Kill)
 	return c, nil
 }
+
+// pagePath is where the nodes answer with 16 KiB from memory; elsewhere it is three bytes.
+const pagePath = "/page"
 
 const crowdConf = `worker_processes 1;
 pid nginx.pid;
@@ -53,6 +56,10 @@ http {
     server {
 %s
         location / { return 200 "ok\n"; }
+        location = %s {
+            set $kib %s;
+            return 200 %s;
+        }
     }
 }
 `

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/bazbeans/bazbeans/dev/servers"
@@ -33,6 +34,7 @@ type webOptions struct {
 	binary string            // default: nginx, from PATH
 	lua    bool              // load the Lua module
 	most   int               // worker_connections; default 1024
+	spread bool              // each worker gets as many connections, where chance may give one all of a few that stay open
 	files  map[string]string // as in servers.NginxOptions
 }
 
@@ -49,7 +51,7 @@ func startWeb(ctx context.Context, s *site, name string, o webOptions) (*nginxFr
 	if o.lua {
 		opts.Modules = luaModules
 	}
-	opts.Conf = webConf(servers.DefaultConf(opts), o.most)
+	opts.Conf = webConf(servers.DefaultConf(opts), o)
 	opts.Files = map[string]string{"conf.d/upstream.conf": "upstream app_backend { server 127.0.0.1:9 down; }\n"}
 	for file, text := range o.files {
 		opts.Files[file] = text
@@ -65,12 +67,17 @@ func startWeb(ctx context.Context, s *site, name string, o webOptions) (*nginxFr
 
 // webConf is the usual nginx.conf with what a measurement needs: room for connections, and clients' connections that
 // Nginx does not close by itself after 1,000 requests, so that every close has another cause.
-func webConf(conf string, most int) string {
-	if most > 0 {
-		conf = strings.Replace(conf, "worker_connections 1024;", fmt.Sprintf("worker_connections %d;", most), 1)
+func webConf(conf string, o webOptions) string {
+	if o.most > 0 {
+		conf = strings.Replace(conf, "worker_connections 1024;", fmt.Sprintf("worker_connections %d;", o.most), 1)
+	}
+	if o.spread {
+		conf = listenLine.ReplaceAllString(conf, "$0 reuseport")
 	}
 	return strings.Replace(conf, "http {\n", "http {\n    keepalive_requests 1000000000;\n", 1)
 }
+
+var listenLine = regexp.MustCompile(`(?m)^\s*listen [^;]+`)
 
 func (w *nginxFront) addr() string { return w.Listen[0] }
 

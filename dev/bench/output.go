@@ -160,9 +160,9 @@ func (res *results) contenders(t table) {
 
 // write is what the parts have found.
 func (p parts) write(t table) {
-	if u := p.Throughput; u != nil {
+	for _, u := range p.Throughput {
 		t.line("")
-		t.line("Throughput of lua / a static upstream, %d pairs of runs: %v; processor time of Nginx for a request: %v.", len(u.Live), u.Rate, u.CPU)
+		t.line("Throughput of lua / a static upstream, answers of %s, %d pairs of runs: %v; processor time of Nginx for a request: %v.", u.Answer, len(u.Live), u.Rate, u.CPU)
 		t.line("Medians: %.0f and %.0f requests/s, %.1f and %.1f µs.", median(rates(u.Live)), median(rates(u.Fixed)), median(costs(u.Live)), median(costs(u.Fixed)))
 	}
 	if len(p.Peers) > 0 {

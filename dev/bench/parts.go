@@ -8,9 +8,9 @@ import (
 
 // parts are what is measured besides the turns of the contenders; each is nil when it was not.
 type parts struct {
-	Throughput *throughput `json:"throughput,omitempty"`
-	Peers      []*peerCost `json:"peers,omitempty"`
-	Updates    *updates    `json:"updates,omitempty"`
+	Throughput []*throughput `json:"throughput,omitempty"`
+	Peers      []*peerCost   `json:"peers,omitempty"`
+	Updates    *updates      `json:"updates,omitempty"`
 }
 
 // measureParts measures those that o names, each on servers of its own that end with it.

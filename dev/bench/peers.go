@@ -29,7 +29,7 @@ func measurePeers(ctx context.Context, s *site, o options, log io.Writer) ([]*pe
 		return nil, err
 	}
 	few := many[:fewPeers]
-	web := webOptions{lua: true, most: 8192}
+	web := webOptions{lua: true, most: 8192, spread: true}
 	var fronts []front
 	var list []*peerCost
 	for _, balance := range []string{"least_conn", "round_robin"} {
@@ -50,7 +50,7 @@ func measurePeers(ctx context.Context, s *site, o options, log io.Writer) ([]*pe
 		}
 		list = append(list, &peerCost{Balance: balance, Engine: "static"}, &peerCost{Balance: balance, Engine: laneLua})
 	}
-	runs, err := inTurn(ctx, fronts, (o.Pairs+1)/2, o, log, partPeers)
+	runs, err := inTurn(ctx, fronts, "/", (o.Pairs+1)/2, o, log, partPeers)
 	if err != nil {
 		return nil, err
 	}

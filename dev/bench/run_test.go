@@ -136,8 +136,13 @@ func checkOutcome(t *testing.T, out *outcome, cycles, turns int) {
 // checkParts looks for figures that cannot be.
 func checkParts(t *testing.T, res *results, o options) {
 	t.Helper()
-	if u := res.Parts.Throughput; u == nil || len(u.Live) != 1 || len(u.Fixed) != 1 || u.Live[0].Rate < 100 || u.Rate.Value <= 0 || u.CPU.Value <= 0 {
-		t.Errorf("throughput %+v", u)
+	if len(res.Parts.Throughput) != len(answers) {
+		t.Errorf("throughput of %d answers", len(res.Parts.Throughput))
+	}
+	for _, u := range res.Parts.Throughput {
+		if len(u.Live) != 1 || len(u.Fixed) != 1 || u.Live[0].Rate < 100 || u.Rate.Value <= 0 || u.CPU.Value <= 0 {
+			t.Errorf("throughput %+v", u)
+		}
 	}
 	if u := res.Parts.Updates; u == nil || u.Large.P50 <= 0 || u.First.P50 <= u.Large.P50 || len(u.Memory) != memoryLooks || u.Memory[0] < 1 ||
 		u.Sent == 0 || u.Failed != 0 || u.Workers != 0 {
@@ -151,7 +156,7 @@ func checkParts(t *testing.T, res *results, o options) {
 			t.Errorf("peers %+v", p)
 		}
 	}
-	if len(res.Contenders) != 0 || len(res.Verdicts) != 7 {
+	if len(res.Contenders) != 0 || len(res.Verdicts) != 8 {
 		t.Errorf("not what was asked for: %+v", res)
 	}
 	var table bytes.Buffer

@@ -39,8 +39,8 @@ func (res *results) judge() []verdict {
 		add(atMost(laneResolve, "drain p50, ms", out.Drain.P50, 700), atMost(laneResolve, "drain max, ms", out.Drain.Max, 2500))
 		add(judgeLive(out)...)
 	}
-	if t := res.Parts.Throughput; t != nil {
-		add(atLeast(partThroughput, "lua / static upstream", t.Rate.Value, 0.97))
+	for _, t := range res.Parts.Throughput {
+		add(atLeast(partThroughput, "lua / static upstream, "+t.Answer, t.Rate.Value, 0.97))
 	}
 	for _, p := range res.Parts.Peers {
 		if p.Engine == laneLua {

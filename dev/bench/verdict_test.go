@@ -19,7 +19,7 @@ func wellDone() *results {
 		},
 		Against: []*comparison{{Name: laneLBD, DrainP50: ratio{Value: 1.04}, DrainP95: ratio{Value: 1.2}}},
 		Parts: parts{
-			Throughput: &throughput{Rate: ratio{Value: 0.99}},
+			Throughput: []*throughput{{Answer: "16 KiB", Rate: ratio{Value: 0.99}}, {Answer: "3 bytes", Rate: ratio{Value: 0.98}}},
 			Peers:      []*peerCost{{Balance: "least_conn", Engine: "static", CPU: ratio{Value: 3}}, {Balance: "least_conn", Engine: laneLua, CPU: ratio{Value: 1.02}}},
 			Updates:    &updates{Large: spread{P95: 2}, Pushes: 100000, Growth: 0.1},
 		},
@@ -50,7 +50,8 @@ func TestEveryVerdictCanFail(t *testing.T) {
 		"resolve: failed cycles":                              func(r *results) { r.Contenders[3].Errors = []string{"node n1 got none"} },
 		"resolve: connections closed":                         func(r *results) { r.Contenders[3].Requests.Closed = 1 },
 		"resolve: workers replaced":                           func(r *results) { r.Contenders[3].Replaced = 1 },
-		"throughput: lua / static upstream":                   func(r *results) { r.Parts.Throughput.Rate.Value = 0.96 },
+		"throughput: lua / static upstream, 16 KiB":           func(r *results) { r.Parts.Throughput[0].Rate.Value = 0.96 },
+		"throughput: lua / static upstream, 3 bytes":          func(r *results) { r.Parts.Throughput[1].Rate.Value = 0.96 },
 		"peers: cost of a request, 1000 / 10, lua least_conn": func(r *results) { r.Parts.Peers[1].CPU.Value = 1.11 },
 		"updates: update of 1000 peers p95, ms":               func(r *results) { r.Parts.Updates.Large.P95 = 5.1 },
 		"updates: growth over 100000 updates, MiB":            func(r *results) { r.Parts.Updates.Growth = 1.1 },

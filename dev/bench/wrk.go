@@ -17,14 +17,14 @@ type burst struct {
 
 // blast sends as many GETs as the front answers, over conns keep-alive connections. Any answer but 2xx, and any broken
 // connection, is an error: a front that answers with errors is fast.
-func blast(ctx context.Context, f front, o options) (burst, error) {
+func blast(ctx context.Context, f front, path string, o options) (burst, error) {
 	before, err := frontUse(f)
 	if err != nil {
 		return burst{}, err
 	}
 	text, err := exec.CommandContext(ctx, o.wrk, "-t", "1", "-c", strconv.Itoa(o.Conns), "-d", fmt.Sprintf("%ds", o.WrkFor),
 		"--timeout", "30s", // for one answer: a machine that stands still is no error of the front's
-		"http://"+f.addr()+"/").CombinedOutput()
+		"http://"+f.addr()+path).CombinedOutput()
 	if err != nil {
 		return burst{}, fmt.Errorf("run wrk: %w: %s", err, text)
 	}

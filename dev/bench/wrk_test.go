@@ -40,11 +40,14 @@ func TestBlast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := c.fixed(t.Context(), s, "static", usual, webOptions{most: 4096})
+	f, err := c.fixed(t.Context(), s, "static", usual, webOptions{most: 4096, spread: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := blast(t.Context(), f, o)
+	if page, err := get(t.Context(), f.addr(), pagePath); err != nil || len(page) != 16<<10 {
+		t.Errorf("a page of %d bytes: %v", len(page), err)
+	}
+	b, err := blast(t.Context(), f, "/", o)
 	if err != nil || b.Rate < 100 || b.CPU <= 0 || b.CPU > 1e4 {
 		t.Errorf("%+v %v", b, err)
 	}
@@ -52,10 +55,10 @@ func TestBlast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := blast(t.Context(), empty, o); err == nil || !strings.Contains(err.Error(), "Non-2xx") {
+	if b, err := blast(t.Context(), empty, "/", o); err == nil || !strings.Contains(err.Error(), "Non-2xx") {
 		t.Errorf("a front that answers with 502: %+v %v", b, err)
 	}
-	runs, err := inTurn(t.Context(), []front{f, f}, 1, o, t.Output(), "test")
+	runs, err := inTurn(t.Context(), []front{f, f}, pagePath, 1, o, t.Output(), "test")
 	if err != nil || len(runs) != 2 || len(runs[0]) != 1 || len(runs[1]) != 1 {
 		t.Errorf("runs %v %v", runs, err)
 	}
