@@ -45,7 +45,8 @@ func (e *WaitError) Unwrap() error { return e.Err }
 
 // WaitDrained returns nil once no load balancer sends anything to ids any more: every one ever seen and not forgotten
 // is proven to serve revision rev or a later one, holds none of ids against it, has had no old worker left since, and
-// where it counts requests has none under way on ids; and none of ids is to get traffic again by then.
+// where it counts requests has none under way on ids; and none of ids is to get traffic again by then. A Redis that does
+// not know ids any more may have lost load balancers with them: it is waited until it does.
 // One that is silent blocks: its Nginx may still be sending. rev is the Change.Rev of the freezes, the highest of them.
 //
 // ctx should have a deadline; its end makes a *WaitError that names who is missing. ErrNoLB means that there is nobody
@@ -131,9 +132,6 @@ func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), done func() 
 	for {
 		ended := false
 		lbs, err := p.LBs(ctx)
-		if err == nil && len(lbs) == 0 {
-			return ErrNoLB
-		}
 		if err == nil {
 			blockers = blocking(lbs, look)
 			ended = len(blockers) == 0
@@ -149,6 +147,8 @@ func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), done func() 
 			return err
 		case err != nil:
 			blockers = []Blocker{{Why: err.Error()}}
+		case ended && len(lbs) == 0:
+			return ErrNoLB
 		case ended:
 			return nil
 		}

@@ -61,6 +61,9 @@ func TestWaitDrained(t *testing.T) {
 	onEach(t, "every reason to wait, one after another", func(t *testing.T, w world) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
+		if err := w.rdb.SAdd(ctx, "bazbeans:nodes:all", "web3").Err(); err != nil {
+			t.Fatal(err)
+		}
 		drained := func(ctx context.Context, report func([]pool.Blocker)) error {
 			return w.WaitDrained(ctx, 100, []string{"web3"}, report)
 		}

@@ -30,12 +30,18 @@ func (e *UnfrozenError) Error() string {
 }
 
 // stillOut looks whether nodes that load balancers have let go of, as of revision rev, are still to get no traffic; the
-// error is an *UnfrozenError if not. newest is the revision of the last change to any of them: one that was back in
+// error is an *UnfrozenError if not, and another when Redis does not know them all. newest is the revision of the last change to any of them: one that was back in
 // between is out since then only.
 func (p *Pool) stillOut(ctx context.Context, rev int64, ids []string) (newest int64, err error) {
 	nodes, err := p.some(ctx, ids, statusFields)
 	if err != nil {
 		return 0, err
+	}
+	if len(nodes) < len(ids) { // load balancers may be lost as well, and they can't be missed
+		gone := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+			return slices.ContainsFunc(nodes, func(n Node) bool { return n.ID == id })
+		})
+		return 0, fmt.Errorf("it does not know %s any more: somebody forgot it, or redis has lost its data", strings.Join(gone, ", "))
 	}
 	var back []string
 	for i := range nodes {

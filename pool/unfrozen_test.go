@@ -66,6 +66,37 @@ func TestWaitDrainedOfANodeThatIsBack(t *testing.T) {
 	}
 }
 
+// A Redis that lost its data has lost load balancers that had not acked, too: that the others are done proves nothing, and
+// that there is none is no reason to go on without.
+func TestWaitDrainedOutlivesLostData(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		rev, drained := w.frozenPair(t)
+		w.ack(t, pool.Ack{ID: "lb1", Rev: rev})
+		w.ack(t, pool.Ack{ID: "lb2", Rev: rev - 1})
+		wait := startWait(ctx, drained)
+		wait.want(t, pool.Blocker{LB: "lb2", Why: servesRev(rev - 1)})
+		if err := w.rdb.FlushAll(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
+		lost := pool.Blocker{Why: "it does not know web1, web2 any more: somebody forgot it, or redis has lost its data"}
+		wait.want(t, lost)
+		w.ack(t, pool.Ack{ID: "lb1", Rev: rev})
+		wait.want(t, lost)
+		// Their agents are back, and so are the load balancers.
+		now, _ := w.frozenPair(t)
+		w.ack(t, pool.Ack{ID: "lb2", Rev: rev})
+		wait.want(t, pool.Blocker{LB: "lb1", Why: servesRev(rev)}, pool.Blocker{LB: "lb2", Why: servesRev(rev)})
+		for _, id := range []string{"lb1", "lb2"} {
+			w.ack(t, pool.Ack{ID: id, Rev: now})
+		}
+		if err := wait.end(t); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // One that was back for a moment is drained when that moment is over for all load balancers, their old workers included.
 func TestWaitDrainedOfANodeThatWasBack(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
