@@ -183,6 +183,24 @@ func TestBurst(t *testing.T) {
 	}
 }
 
+// A command that was taken, and the answer lost on the way, runs at once, and before those behind it.
+func TestAnswerOfTheQueueIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, unsigned("stop", "start"))
+		for _, kind := range []string{"stop", "start"} {
+			s.agent.Handle(kind, func(context.Context, pool.Command) (any, error) { return nil, nil })
+			s.pool.queue <- pool.Command{Type: kind, ID: kind}
+		}
+		s.pool.lose = 1
+		s.start()
+		after(time.Second)
+		if got := s.pool.ids; !slices.Equal(got, []string{"stop", "start"}) {
+			t.Errorf("run %q", got)
+		}
+		s.wantStop()
+	})
+}
+
 func TestSeenBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, unsigned("update"))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ type fakeQueue struct {
 	before  pool.Begun             // if set, what Begin answers
 	dropped []string               // why
 	named   int
+	lose    int // so many answers of Next are lost: what they would have told is in hand
 	seen    int // most that InHand tells at once, as if they were large; 0: as many as asked
 }
 
@@ -45,6 +47,10 @@ func (f *fakePool) Next(ctx context.Context, _ string, wait time.Duration) (t po
 		t.ID = fmt.Sprintf("py-%d", f.named)
 	}
 	f.hand = append(f.hand, t)
+	if f.lose > 0 {
+		f.lose--
+		return pool.Taken{}, false, io.EOF
+	}
 	return t, true, nil
 }
 
