@@ -18,7 +18,7 @@ import (
 
 // options are what the command line sets. They go into the results as they are.
 type options struct {
-	Cycles int     `json:"cycles"`      // of each contender
+	Cycles int     `json:"cycles"`      // of each contender, twice for resolve
 	Live   int     `json:"live_cycles"` // of those whose changes take milliseconds
 	Rate   float64 `json:"rate"`        // requests a second
 	Conns  int     `json:"conns"`       // keep-alive connections
@@ -60,7 +60,7 @@ func parse(args []string) (o options, help string, err error) {
 	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
-	fs.IntVar(&o.Cycles, "cycles", 50, "`number` of freezes and unfreezes, for each contender that needs a second or so for one")
+	fs.IntVar(&o.Cycles, "cycles", 50, "`number` of freezes and unfreezes, for each contender that needs a second or so for one; resolve makes twice as many")
 	fs.IntVar(&o.Live, "live-cycles", 0, "`number` for lua and haproxy (default 20 times --cycles)")
 	fs.StringSliceVar(&o.only, "only", nil, "only these: "+strings.Join(everything, ","))
 	fs.Float64Var(&o.Rate, "rate", 2000, "requests a second")

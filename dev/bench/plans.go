@@ -30,7 +30,7 @@ func plans(o options) []plan {
 		{name: laneFloor, start: startFloor, cycles: o.Cycles, reloads: true, quiet: reloadQuiet},
 		{name: laneLBD, start: startLBD(o.lbd, byReload, webOptions{}), cycles: o.Cycles, reloads: true, quiet: reloadQuiet},
 		{name: laneLua, start: startLBD(o.lbd, byLua, webOptions{lua: true}), cycles: o.Live, quiet: liveQuiet},
-		{name: laneResolve, start: startResolve(o), cycles: o.Cycles, quiet: liveQuiet, jitter: time.Second},
+		{name: laneResolve, start: startResolve(o), cycles: 2 * o.Cycles, quiet: liveQuiet, jitter: time.Second},
 		{name: laneHAProxy, start: startHAProxy(o.haproxy), cycles: o.Live, quiet: liveQuiet},
 	}
 	if o.confd != "" {

@@ -40,8 +40,11 @@ func TestRun(t *testing.T) {
 		}
 		for _, out := range res.Contenders {
 			cycles := o.Cycles
-			if out.Name == laneLua || out.Name == laneHAProxy {
+			switch out.Name {
+			case laneLua, laneHAProxy:
 				cycles = o.Live
+			case laneResolve:
+				cycles = 2 * o.Cycles
 			}
 			checkOutcome(t, out, cycles, o.Cycles)
 		}
