@@ -73,8 +73,9 @@ func (p *pin) String() string {
 
 // control is one of the two files, read again when it changed.
 type control[T any] struct {
-	path string
-	seen os.FileInfo // of what was read; nil: there was none
+	path   string
+	seen   os.FileInfo // of what was read; nil: there was none
+	unread bool        // what is there could not be read: each turn tries again
 }
 
 // changed reports whether the file is another than the one that was read; a look at it costs one system call.
@@ -90,14 +91,14 @@ func (c *control[T]) changed() bool {
 func (c *control[T]) read() (*T, error) {
 	info, _ := os.Stat(c.path) // before it is read: a change meanwhile is read the next time
 	text, err := os.ReadFile(c.path)
-	if errors.Is(err, os.ErrNotExist) {
-		c.seen = nil
+	if c.unread = err != nil; errors.Is(err, os.ErrNotExist) {
+		c.seen, c.unread = nil, false
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err // seen stays as it is: it is tried again
-	}
 	c.seen = info
+	if err != nil {
+		return nil, fmt.Errorf("%w (it has to be lbd's user's, or remove it)", err)
+	}
 	v := new(T)
 	if err := json.Unmarshal(text, v); err != nil {
 		return nil, fmt.Errorf("%s: %w (remove it)", c.path, err)
@@ -128,7 +129,7 @@ func pinFile(stateDir string) *control[pin] {
 
 // controls reads what an operator has said since.
 func (l *LB) controls() {
-	if l.approvals.changed() {
+	if l.approvals.changed() || l.approvals.unread {
 		a, err := l.approvals.read()
 		l.say.change("approval", err, "an approval can't be read: it does not count", "no approval is in the way any more")
 		if a != nil && time.Now().After(a.Until) {
@@ -139,7 +140,7 @@ func (l *LB) controls() {
 			l.log.Info("an operator approved that nodes go", "by", a.By, "hash", a.Hash, "nodes", a.Nodes)
 		}
 	}
-	if l.pins.changed() {
+	if l.pins.changed() || l.pins.unread {
 		p, err := l.pins.read()
 		if err != nil && p == nil {
 			p = &pin{By: "somebody"} // it says that nothing is to change, if nothing else

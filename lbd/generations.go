@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/bazbeans/bazbeans/lbd/live/names"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
@@ -255,7 +256,21 @@ func (l *LB) save() {
 	l.say.change("memory", err, "can't remember what is served: after a restart the guard begins anew", "what is served is remembered again")
 }
 
-// writeState writes a file of state_dir, whole or not at all.
+// writeState writes a file of state_dir, whole or not at all. Root, who may speak for an lbd that is another user, gives it
+// to that user.
 func writeState(path string, text []byte) error {
-	return renameio.WriteFile(path, text, 0o600, renameio.WithTempDir(filepath.Dir(path)))
+	dir := filepath.Dir(path)
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(0o600), renameio.WithExistingPermissions())
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	var owner unix.Stat_t
+	if err := unix.Stat(dir, &owner); err == nil && os.Geteuid() == 0 && owner.Uid != 0 {
+		_ = f.Chown(int(owner.Uid), int(owner.Gid)) // as far as we may: who can't read it says so
+	}
+	return f.CloseAtomicallyReplace()
 }

@@ -194,18 +194,22 @@ func (c *Chain) decide(place int, id string, s Said, unknown map[string]error) (
 	return r, false
 }
 
+// errNobody is of a node of which each link has said for certain that it is not its own.
+var errNobody = errors.New("no resolver knows its address")
+
 // undecided is the Resolution of a node that no link found or refused.
 func (c *Chain) undecided(id string, unknown map[string]error) Resolution {
 	why := unknown[id]
 	if why == nil {
-		return Resolution{Err: errors.New("no resolver knows its address")}
+		return Resolution{Err: errNobody}
 	}
 	r := c.last[id]
 	r.Stale, r.Err = r.Found(), why
 	return r
 }
 
-// remember keeps what was found, and what was known of nodes not asked about now, up to a bound.
+// remember keeps what was found, and what was known of nodes not asked about now, up to a bound. An address that was taken
+// back is forgotten: it may be another host's when a link that had it can't be asked.
 func (c *Chain) remember(found map[string]Resolution) {
 	if len(c.last) > 2*len(found)+1000 {
 		for id := range c.last {
@@ -219,7 +223,7 @@ func (c *Chain) remember(found map[string]Resolution) {
 		case r.Found():
 			r.Stale, r.Err = false, nil
 			c.last[id] = r
-		case IsRefused(r.Err):
+		case IsRefused(r.Err), errors.Is(r.Err, errNobody):
 			delete(c.last, id)
 		}
 	}

@@ -117,6 +117,31 @@ func TestCannotKnowKeepsTheLastAddress(t *testing.T) {
 	}
 }
 
+// What a link has taken back is not last known any more: it may be another host's by the time that the link fails.
+func TestAnAddressTakenBackDoesNotReturn(t *testing.T) {
+	first := &asked{answers: Answers{"a": at("10.0.0.1"), "b": at("10.0.0.2")}}
+	second := &asked{}
+	c := newChain(t, Link{Name: "one", Resolver: first}, Link{Name: "two", Resolver: second})
+	c.Recall(map[string]Endpoint{"c": at("10.0.0.3").Endpoint})
+	resolve(t, c, "a", "b")
+	first.answers, second.err = nil, errors.New("down")
+	if b := resolve(t, c, "b")["b"]; b.Addr.String() != "10.0.0.2" || !b.Stale {
+		t.Errorf("the second might have it: %+v", b)
+	}
+	second.err = nil
+	resolve(t, c, "a", "c")
+	first.err = errors.New("down")
+	got := resolve(t, c, "a", "b", "c")
+	for _, id := range []string{"a", "c"} {
+		if r := got[id]; r.Found() || r.Stale || r.Err == nil {
+			t.Errorf("%s was nobody's: %+v", id, r)
+		}
+	}
+	if b := got["b"]; b.Addr.String() != "10.0.0.2" || !b.Stale {
+		t.Errorf("nobody has taken it back: %+v", b)
+	}
+}
+
 func TestRefusedEndsTheSearch(t *testing.T) {
 	first := &asked{answers: Answers{"a": at("127.0.0.1"), "b": {Err: &RefusedError{Why: "unix socket"}}, "c": {}}}
 	second := &asked{answers: Answers{"a": at("10.0.0.1"), "b": at("10.0.0.2"), "c": at("10.0.0.3")}}
