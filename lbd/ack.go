@@ -46,7 +46,7 @@ func (l *LB) ack(ctx context.Context) {
 	looked := time.Since(now)
 	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
-		Blind: !state.Up() || !l.serving || blind != nil, Draining: state.Draining, Apply: "reload", Refused: l.refuses, Busy: state.Busy}
+		Blind: !state.Up() || !l.serving || l.renewed || blind != nil, Draining: state.Draining, Apply: "reload", Refused: l.refuses, Busy: state.Busy}
 	if state.Live != "" {
 		a.Apply, a.Live, a.Rev = "live", state.Live, l.revAt(state.Generation)
 	}
@@ -118,6 +118,7 @@ func (l *LB) seeNginx(state State, err error) {
 	}
 	l.say.change("nginx", err, "nginx is not running, as far as lbd can see", "nginx runs")
 	if state.Master != l.acks.master || state.Unseen != l.acks.unseen {
+		l.renewed = l.acks.master != 0
 		l.acks.master, l.acks.unseen, l.lastCheck = state.Master, state.Unseen, time.Time{} // does it serve what it should?
 		l.own.is(state.Master)
 		l.agenda.now()

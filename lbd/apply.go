@@ -22,7 +22,7 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	out, err := l.engine.Apply(ctx, p)
 	took := time.Since(began)
 	l.progress()
-	l.lastCheck = time.Now()
+	l.lastCheck, l.renewed = time.Now(), false
 	if out.Reloaded || err != nil {
 		l.lastApply = l.lastCheck
 	}
@@ -36,6 +36,9 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	l.note(p, out, err, took)
 	if err != nil {
 		l.settled = false // what was served before is served still, or lbd/nginx has put it back
+		if out.Foreign {
+			l.serving = false // … or what somebody else put in its place
+		}
 		return out, err
 	}
 	l.settled, l.serving = true, out.Running

@@ -149,6 +149,8 @@ func (l *LB) note(p *Plan, out Outcome, err error, took time.Duration) {
 		if s.Running = 0; out.Running {
 			s.Running = l.wanted.N
 		}
+	} else if out.Foreign {
+		s.Running = 0
 	}
 	if !out.Changed && !out.Reloaded && err == nil {
 		return

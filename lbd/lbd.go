@@ -104,6 +104,7 @@ type LB struct {
 
 	// What the ack says.
 	serving bool     // Nginx runs and was proven to serve the last plan
+	renewed bool     // it is another one since then: it has read the files anew, whatever is in them
 	rev     int64    // of the last plan that is in place in full
 	revs    []revOf  // what it was when former generations were in place
 	held    []string // ids kept against the pool's word in that plan

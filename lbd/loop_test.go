@@ -133,6 +133,8 @@ type fakeEngine struct {
 	start   time.Time
 	former  int  // old generations that have workers left
 	quick   bool // it needs no reload
+	master  int  // default 1
+	foreign bool // what is refused is not what lbd wrote
 }
 
 func (e *fakeEngine) Test(_ context.Context, p *Plan) error { return e.refuse(text(p)) }
@@ -140,7 +142,7 @@ func (e *fakeEngine) Test(_ context.Context, p *Plan) error { return e.refuse(te
 func (e *fakeEngine) Apply(_ context.Context, p *Plan) (Outcome, error) {
 	done, err := e.take(p)
 	if done || err != nil {
-		return Outcome{Outcome: nginx.Outcome{Running: err == nil}}, err
+		return Outcome{Outcome: nginx.Outcome{Running: err == nil, Foreign: err != nil && e.foreign}}, err
 	}
 	time.Sleep(100 * time.Millisecond) // the bubble's time: what a reload takes
 	return Outcome{Outcome: nginx.Outcome{Changed: true, Reloaded: true, Running: true}}, nil
@@ -179,7 +181,7 @@ func (e *fakeEngine) Close() error                       { return nil }
 func (e *fakeEngine) State(context.Context) (State, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return State{State: nginx.State{Master: 1, Workers: 1, Former: e.former, Draining: e.former, ShutdownTimeout: time.Minute}}, nil
+	return State{State: nginx.State{Master: cmp.Or(e.master, 1), Workers: 1, Former: e.former, Draining: e.former, ShutdownTimeout: time.Minute}}, nil
 }
 
 func text(p *Plan) string {

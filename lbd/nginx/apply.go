@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bazbeans/bazbeans/step"
@@ -29,7 +30,7 @@ func (n *Nginx) Apply(ctx context.Context, files []File, generation int64) (Outc
 		return out, err
 	}
 	outs, err := n.outputs(files)
-	if err != nil {
+	if out.Foreign = err != nil || n.foreign(outs); err != nil {
 		return out, err
 	}
 	m, run, err := n.master(b)
@@ -47,6 +48,17 @@ func (n *Nginx) Apply(ctx context.Context, files []File, generation int64) (Outc
 	defer discard(outs)
 	err = n.change(ctx, s, outs, generation, &out)
 	return out, err
+}
+
+// foreign tells whether what differs is neither what was proven last nor of that content.
+func (n *Nginx) foreign(outs []*output) bool {
+	p := n.lastProof()
+	return slices.ContainsFunc(differing(outs), func(o *output) bool {
+		if id, ok := p.Files[o.real]; ok && id == o.id {
+			return false
+		}
+		return !o.exists || p.Sums[o.real] != sum(o.live)
+	})
 }
 
 // already tells whether there is nothing to do, since what is on disk is what is wanted and m, or the one that can't be
@@ -192,6 +204,8 @@ func (n *Nginx) back(ctx context.Context, s setup, m process, run args, t *tree,
 		return failed(err)
 	}
 	out.Workers, out.Draining = undone.Workers, undone.Draining
+	last := n.lastProof().Sums
+	out.Foreign = out.Foreign && slices.ContainsFunc(outs, func(o *output) bool { return last[o.real] != sum(content(o)) })
 	p.Sums = n.keepVerified(outs, content)
 	p.Asked, p.Answer = w.says()
 	n.record(p)

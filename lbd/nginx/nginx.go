@@ -68,7 +68,10 @@ type Outcome struct {
 	Why      string
 	Workers  int // live workers, draining ones not counted
 	Draining int // workers of former configurations that still finish their requests
-	Took     map[step.Name]time.Duration
+	// Foreign means, beside an error: before this Apply somebody else had changed the files that were proven last. Nobody
+	// knows whether Nginx has read them since.
+	Foreign bool
+	Took    map[step.Name]time.Duration
 }
 
 // Nginx is one Nginx on this host. Its methods may be called from several goroutines.

@@ -57,7 +57,7 @@ func TestWhatARefusedReloadGoesBackTo(t *testing.T) {
 			port, free := takePort(t)
 			defer free()
 			out := s.refuses(step.Reload, []File{{Path: s.out, Data: append(gen("new"), fmt.Sprintf("map $host $mine { default 1; }\nserver { listen 127.0.0.1:%d; }\n", port)...)}}, "could not bind()")
-			if out.Changed || out.Running || out.Workers != 2 {
+			if out.Changed || out.Running || out.Workers != 2 || out.Foreign != (tc.want != "proven") {
 				t.Errorf("outcome %+v", out)
 			}
 			if tc.want == "proven" {
