@@ -22,12 +22,13 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 	out, err := l.engine.Apply(ctx, p)
 	took := time.Since(began)
 	l.progress()
-	l.lastCheck, l.renewed = time.Now(), false
+	ended := time.Now()
+	l.lastCheck, l.renewed = began, false
 	if out.Reloaded || err != nil {
-		l.lastApply = l.lastCheck
+		l.lastApply = ended
 	}
 	if out.Changed || out.Reloaded {
-		l.lastChange = l.lastCheck
+		l.lastChange = ended
 	}
 	for s, d := range out.Took {
 		l.metrics.took(s, d)
@@ -91,7 +92,8 @@ func (l *LB) served(p *Plan) {
 // plan that holds now: p, or the one of older templates.
 func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	now := time.Now()
-	if p.hash == l.running.Hash && l.settled && now.Sub(l.lastCheck) < l.cfg.Timing.Resync {
+	// A look a resync after one that checked comes a little earlier than a resync after the check.
+	if p.hash == l.running.Hash && l.settled && now.Sub(l.lastCheck) < l.cfg.Timing.Resync*9/10 {
 		l.served(p)
 		l.lastErr = p.problems()
 		return p

@@ -31,7 +31,7 @@ func TestNothingIsClaimedOfForeignFiles(t *testing.T) {
 				e.foreign = foreign
 				e.refuse = func(string) error { return step.Errorf(step.Install, "", "%w", errors.New("read-only file system")) }
 			})
-			time.Sleep(3 * l.cfg.Timing.Resync)
+			time.Sleep(l.cfg.Timing.Resync + time.Second)
 			synctest.Wait()
 			s, _ := l.board.read(&l.cfg)
 			if a := f.lastAck(); a.Blind != foreign || a.Error == "" || (s.Running == 0) != foreign {

@@ -38,12 +38,17 @@ func (n *Nginx) Apply(ctx context.Context, files []File, generation int64) (Outc
 	if err != nil && !errors.As(err, &gone) { // we could not tell whether a reload is needed, or prove it
 		return out, step.Wrap(step.Reload, err)
 	}
-	if len(differing(outs)) == 0 {
+	s := n.setupAs(b, run)
+	reached := n.reaches(s, outs)
+	if reached && len(differing(outs)) == 0 {
 		if done, err := n.already(ctx, m, gone, outs, &out); done {
 			return out, err
 		}
 	}
-	s := n.setupAs(b, run)
+	if !reached { // the test says so
+		out.Foreign = true
+		n.disprove()
+	}
 	n.sweep(s, outs)
 	defer discard(outs)
 	err = n.change(ctx, s, outs, generation, &out)

@@ -68,8 +68,8 @@ type Outcome struct {
 	Why      string
 	Workers  int // live workers, draining ones not counted
 	Draining int // workers of former configurations that still finish their requests
-	// Foreign means, beside an error: before this Apply somebody else had changed the files that were proven last. Nobody
-	// knows whether Nginx has read them since.
+	// Foreign means, beside an error: before this Apply somebody else had changed the files that were proven last, or taken
+	// out what includes them. Nobody knows whether Nginx has read that since.
 	Foreign bool
 	Took    map[step.Name]time.Duration
 }
@@ -84,6 +84,7 @@ type Nginx struct {
 	mu    sync.Mutex      // one Test or Apply at a time
 	tidy  sync.WaitGroup  // what need not be waited for before the lock is given back
 	swept map[string]bool // folders in which no left-over of a killed lbd is any more
+	roads *roads          // of the last look; nil: none yet
 
 	proofMu sync.Mutex
 	proof   *proof // what was proven last; nil: not yet loaded from StateDir

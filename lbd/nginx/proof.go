@@ -87,6 +87,14 @@ func identify(outs []*output) map[string]fileID {
 	return ids
 }
 
+// disprove takes back what was proven: Nginx may have been reloaded without our files, and has to be once they are back.
+func (n *Nginx) disprove() {
+	if p := n.lastProof(); p.Files != nil {
+		p.Files = nil
+		n.record(p)
+	}
+}
+
 // record keeps p, whose Master or witness was seen to serve Files; or, with neither, that they are on disk.
 func (n *Nginx) record(p proof) {
 	p.Boot, p.At = bootID(), uptime()
