@@ -117,6 +117,10 @@ func (l *LB) seeNginx(state State, err error) {
 		l.endless = endless
 	}
 	l.say.change("nginx", err, "nginx is not running, as far as lbd can see", "nginx runs")
+	if state.Lost {
+		l.lastCheck = time.Time{}
+		l.agenda.now()
+	}
 	if state.Master != l.acks.master || state.Unseen != l.acks.unseen {
 		l.renewed = l.acks.master != 0
 		l.acks.master, l.acks.unseen, l.lastCheck = state.Master, state.Unseen, time.Time{} // does it serve what it should?

@@ -39,6 +39,7 @@ type State struct {
 	Busy       map[string]int // by node: what is under way on it, see pool.Ack; nil: not counted
 	Written    int64          // generation on disk; with Live
 	Behind     error          // why that is not the last one
+	Lost       bool           // it does not go by what was applied any more
 	Trouble    string         // what went wrong inside Nginx
 }
 

@@ -26,7 +26,9 @@ type luaKind struct {
 	client  *lua.Client // to the socket where it is now; nil: to be found
 	aside   string
 
-	keys map[string]map[int]live.Key // by upstream and slot, as pushed last
+	// Of the message that was pushed last.
+	sum  string
+	keys map[string]map[int]live.Key // by upstream and slot
 }
 
 // newLuaKind looks at the operator's configuration for what does not go with it.
@@ -232,7 +234,7 @@ func (k *luaKind) Push(ctx context.Context, m live.Message) error {
 }
 
 func (k *luaKind) know(m live.Message) {
-	k.keys = map[string]map[int]live.Key{}
+	k.sum, k.keys = m.Sum, map[string]map[int]live.Key{}
 	for _, u := range m.Upstreams {
 		k.keys[u.Name] = map[int]live.Key{}
 		for _, p := range u.Peers {
@@ -269,7 +271,7 @@ func (k *luaKind) State(ctx context.Context) (live.State, error) {
 		k.client = nil
 		return live.State{}, err
 	}
-	s := live.State{Busy: map[live.Key]int{}, Generation: is.Generation, Workers: []int{}}
+	s := live.State{Busy: map[live.Key]int{}, Generation: is.Generation, Workers: []int{}, Lost: k.sum != "" && k.sum != is.Sum}
 	for _, w := range is.Workers {
 		if w.Error != "" && w.Exiting {
 			continue // it may have more under way than it says: who waits, waits for its end

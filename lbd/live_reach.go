@@ -13,7 +13,7 @@ import (
 
 const (
 	pushTimeout  = 2 * time.Second // for one push; a stopped worker answers none
-	reachTimeout = 3 * time.Second // for the channel to work after a reload
+	reachTimeout = 3 * time.Second // for the channel to work after a reload; longer than Nginx's own lock (src/70_control.lua)
 	reachPoll    = 20 * time.Millisecond
 	crossTimeout = 10 * time.Second // for Nginx to look up its peers for the first time
 )

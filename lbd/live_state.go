@@ -37,6 +37,10 @@ func (e *liveEngine) State(ctx context.Context) (State, error) {
 		}
 	}
 	s.Live, s.Generation, s.Pending, s.Trouble = e.kind.name(), is.Generation, is.Pending, is.Trouble
+	if is.Lost && e.pushed != "" { // some other Lua code has emptied the shared dictionary
+		e.log.Warn("nginx has lost the servers that it was told of: it is told again")
+		e.pushed, s.Lost = "", true
+	}
 	if is.Trouble != "" { // its requests may not be in the counts
 		if e.repeated {
 			e.broken = is.Trouble

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bazbeans/bazbeans/dev/servers"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
@@ -67,4 +68,35 @@ func TestLooksMakeNoLiveFolder(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(elsewhere, "live")); !os.IsNotExist(err) {
 		t.Errorf("there is a folder: %v", err)
 	}
+}
+
+// Another program's Lua code empties the dictionary: Nginx is told of its servers again at once, not at the next resync.
+func TestLiveDictionaryEmptied(t *testing.T) {
+	t.Parallel()
+	other := servers.Loopback(serverstest.Ports(t, 1)[0])
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: "lua", config: "timing: {resync: 1h}\n", files: map[string]string{
+		"conf.d/upstream.conf": "upstream app_backend { server 127.0.0.1:9 down; }\n",
+		"conf.d/other.conf": "server { listen " + other + `;
+			location = /empty { content_by_lua_block { ngx.shared.bazbeans_1:flush_all() ngx.print("done") } }
+			location = /holds { content_by_lua_block { ngx.print(ngx.shared.bazbeans_1:get("m") and "peers" or "nothing") } } }`,
+	}})
+	says := func(path, want string) {
+		t.Helper()
+		serverstest.Eventually(t, soon, func() error {
+			code, got, _, err := get(t.Context(), "http://"+other+path)
+			if err == nil && (code != 200 || got != want) {
+				err = fmt.Errorf("%s: %d %s", path, code, got)
+			}
+			return err
+		})
+	}
+	s.bbctl("freeze", "web1", "--wait")
+	for range 2 {
+		frozen := time.Now()
+		says("/empty", "done")
+		says("/holds", "peers")
+		s.wantAnswersFrom("web2")
+		s.nodes["web1"].wantNoMore(frozen)
+	}
+	s.wantAck()
 }

@@ -54,6 +54,8 @@ type State struct {
 	// one that was pushed, "" for nothing.
 	Generation int64
 	Pending    string
+	// Lost says that what was pushed last is not there any more.
+	Lost bool
 	// Trouble is what went wrong inside Nginx, for people; "" for nothing.
 	Trouble string
 }

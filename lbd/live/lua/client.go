@@ -40,8 +40,8 @@ func NewClient(paths ...string) *Client {
 }
 
 // Refused is an answer of the control server other than what was asked for:
-// 400 a bad message, 409 one that comes later than ctx ends, 413 one too
-// large, 503 another change under way, 507 no room, 500 a fault. None of them
+// 400 a bad message, 409 one that comes or ends too late, 413 one too large,
+// 503 another change under way, 507 no room, 500 a fault. None of them
 // has changed anything.
 type Refused struct {
 	Status int

@@ -8,6 +8,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -393,5 +395,37 @@ func TestLatePut(t *testing.T) {
 			t.Errorf("in time %t: %s, taken %t", want == 200, resp.Status, took)
 		}
 		s.put(s.peers)
+	}
+}
+
+// TestTheLockOfAKilledWorker: a worker that is killed in the middle of a change holds up no other.
+func TestTheLockOfAKilledWorker(t *testing.T) {
+	s := newSite(t, peersOf(newNodes(t, 2)), siteOptions{server: `location /lock { content_by_lua_block {
+		ngx.shared.bazbeans_1:set("lock", ngx.var.arg_pid, 60) } }`})
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	s.get(fmt.Sprintf("/lock?pid=%d", os.Getpid()))
+	refused := new(lua.Refused)
+	if err := s.client.Put(t.Context(), encode(98, s.peers)); !errors.As(err, &refused) || refused.Status != 503 {
+		t.Errorf("while another change is under way: %v", err)
+	}
+	s.get(fmt.Sprintf("/lock?pid=%d", ended.Process.Pid))
+	if err := s.client.Put(t.Context(), encode(99, s.peers)); err != nil || s.state().Generation != 99 {
+		t.Errorf("the lock of a process that has ended: %v, state %v", err, s.state())
+	}
+}
+
+// TestEmptiedTwice: whoever answers is in the state, or lbd would take it for another Nginx.
+func TestEmptiedTwice(t *testing.T) {
+	s := newSite(t, peersOf(newNodes(t, 2)), siteOptions{workers: 1, server: `location /lose { content_by_lua_block {
+		ngx.shared.bazbeans_1:flush_all() } }`})
+	s.put(s.peers)
+	for range 2 {
+		s.get("/lose")
+		if is := s.state(); len(is.Workers) != 1 || is.Generation != 0 {
+			t.Errorf("%+v", is)
+		}
 	}
 }

@@ -43,8 +43,8 @@ func TestFaultsFallBack(t *testing.T) {
 					fault += w.Error
 				}
 				switch k {
-				case "empty": // as after a restart
-					if !reflect.DeepEqual(got, static) || fault != "" {
+				case "empty": // the last good set is no worse for it
+					if got["n0"] != 0 || fault != "" {
 						t.Errorf("%v, %q", got, fault)
 					}
 				case "counts": // others' only, and there are none

@@ -9,6 +9,7 @@
 --                       to be had: the counts themselves, uint32 each
 --   l<pid>              the cells of a worker
 --   cells, free         the last cell that was new, and those to be used again
+--   lock                the worker that takes a message in
 --
 -- Only worker <pid> writes its w and c keys and its cells, whole and absolute: nothing can drift, and what a dead worker
 -- left is dropped with its keys. Nothing is ever stored by pushing something else out (safe_set).
@@ -102,6 +103,11 @@ local function forget(keys, pid)
     end
 end
 
+-- ended reports whether a process is no more (ESRCH is 3 everywhere).
+local function ended(pid)
+    return C.kill(tonumber(pid) or 0, 0) == -1 and ffi.errno() == 3
+end
+
 -- look_around lists the other workers.
 local function look_around()
     local others, keys = {}, dict:get_keys(0)
@@ -125,14 +131,14 @@ local function raise()
 end
 
 -- register makes this process known. It first drops what a former process of the same number left, and those
--- that no longer live (ESRCH is 3 everywhere).
+-- that no longer live.
 local function register()
     worker.pid, worker.number = tostring(ngx.worker.pid()), ngx.worker.pid()
     local keys = dict:get_keys(0)
     forget(keys, worker.pid)
     for i = 1, #keys do
         local pid = match(keys[i], "^w(%d+)$")
-        if pid and C.kill(tonumber(pid), 0) == -1 and ffi.errno() == 3 then
+        if pid and ended(pid) then
             forget(keys, pid)
         end
     end

@@ -198,7 +198,7 @@ local function refresh(version)
         end
     end
     local text, m = present()
-    if m ~= seen_message then
+    if m ~= seen_message and (m or not message) then -- else it was emptied: what is known is newer than the seed
         local fresh
         if text then
             local err

@@ -82,7 +82,10 @@ local function put(text, before)
         end
     end
     local ok, why = dict:safe_set("m" .. m, text)
-    if ok then
+    if ok and dict:get("lock") ~= worker.pid then
+        dict:delete("m" .. m)
+        return 409, "it took too long: another change is under way\n"
+    elseif ok then
         ok, why = dict:safe_set("m", m)
     end
     if not ok then
@@ -93,12 +96,22 @@ local function put(text, before)
     return 200, state(), "application/json"
 end
 
+-- lock is for one change at a time. A worker may be killed or stopped in the middle: the lock of the first is anybody's,
+-- that of the other ends after two seconds, before lbd gives up.
+local function lock()
+    local holder = dict:get("lock")
+    if holder and ended(holder) then
+        dict:delete("lock")
+    end
+    return dict:safe_add("lock", worker.pid, 2)
+end
+
 local function control()
     local route = ngx.req.get_method() .. " " .. ngx.var.uri
     if not worker.pid then
         register()
     end
-    if seen_version ~= version() then
+    if seen_version ~= version() or not dict:get("w" .. worker.pid) then -- emptied twice there is no version either time
         local ok, err = pcall(refresh, version())
         if not ok then
             fault(err)
@@ -106,7 +119,7 @@ local function control()
     end
     if route == "PUT /peers" then
         local text = body()
-        local free, why = dict:safe_add("lock", worker.pid, 5) -- seconds: a worker may be killed in the middle
+        local free, why = lock()
         if not free then
             return why == "exists" and 503 or 507, "no lock for a change: " .. why .. "\n"
         end
