@@ -195,8 +195,12 @@ func (k *namesKind) Current(context.Context) (live.Message, bool, error) {
 
 // State implements live.Channel. Nginx does not tell requests: connections to a peer stand for them. They are counted once
 // for a peer of several upstreams.
-func (k *namesKind) State(context.Context) (live.State, error) {
+func (k *namesKind) State(ctx context.Context) (live.State, error) {
 	if err := k.answers(); err != nil {
+		return live.State{}, err
+	}
+	is, err := k.nginx.State(ctx)
+	if err != nil {
 		return live.State{}, err
 	}
 	keys := map[netip.AddrPort]live.Key{}
@@ -212,7 +216,7 @@ func (k *namesKind) State(context.Context) (live.State, error) {
 			}
 		}
 	}
-	counts, err := names.Connections(addrs...)
+	counts, err := names.Connections(is.Users, addrs...)
 	if err != nil {
 		return live.State{}, err
 	}

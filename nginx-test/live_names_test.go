@@ -2,6 +2,7 @@ package nginxtest
 
 import (
 	"context"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,4 +50,26 @@ func TestNamesServerParameters(t *testing.T) {
 	if now := s.reloads(); now != reloads+1 {
 		t.Errorf("%d reloads for one change of a parameter", now-reloads)
 	}
+}
+
+// A connection to a node that another user's program keeps open, like a health checker's, is none of Nginx's: no drain waits
+// for it.
+func TestNamesOthersConnections(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: "resolve", debian: "sid"})
+	conn, err := net.Dial("tcp", s.nodes["web1"].app.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s.want("/status", 200, `"web1": 1`) // Nginx's own, as far as lbd can tell
+	socket, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if err := socket.Chown(65534, -1); err != nil {
+		t.Fatalf("run this as root: %v", err)
+	}
+	s.bbctl("freeze", "web1", "--wait")
 }

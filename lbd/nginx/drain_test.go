@@ -3,7 +3,9 @@ package nginx
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +101,26 @@ func TestStarts(t *testing.T) {
 		if got := starts(list); got != c.want {
 			t.Errorf("started at %v: %d times, want %d", c.starts, got, c.want)
 		}
+	}
+}
+
+// As whom workers run is told of former ones, too.
+func TestUsersOfWorkers(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	s.hold()
+	s.serves("g0")
+	if st := s.state(func(st State) bool { return st.Workers == 2 }); !slices.Equal(st.Users, []int{os.Getuid()}) {
+		t.Errorf("state %+v", st)
+	}
+	if os.Getuid() != 0 {
+		t.Fatal("run this as root: the workers run as another user then")
+	}
+	s.write("nginx.conf", strings.Replace(s.read("nginx.conf"), "user root;", "user nobody root;", 1))
+	s.apply(File{Path: s.out, Data: gen("g1")})
+	st := s.state(func(st State) bool { return st.Draining == 1 })
+	if slices.Sort(st.Users); !slices.Equal(st.Users, []int{0, 65534}) {
+		t.Errorf("state %+v", st)
 	}
 }
 

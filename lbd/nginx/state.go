@@ -22,6 +22,7 @@ type State struct {
 	Unseen bool
 
 	Leaving []int       // the processes that Draining counts
+	Users   []int       // as whom workers run, former ones too; nil: not all of them can be told
 	Old     []OldWorker // Draining ones that have taken more than a second, for people
 
 	// Former is the number of configurations that the draining workers are of: each holds memory.
@@ -73,6 +74,7 @@ func (n *Nginx) State(ctx context.Context) (State, error) {
 	for _, w := range draining {
 		st.Leaving = append(st.Leaving, w.PID)
 	}
+	st.Users = users(append(workers, draining...))
 	st.Former, st.DrainingSince = n.former(workers, draining)
 	if !st.DrainingSince.IsZero() && time.Since(st.DrainingSince) > slowToEnd {
 		for _, w := range draining {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,20 @@ func (m process) crew() (working, draining []process) {
 		}
 	}
 	return working, append(draining, m.upgradedFrom()...)
+}
+
+// users are the effective users of processes that have not ended; nil when one of them can't be told.
+func users(list []process) (uids []int) {
+	for _, p := range list {
+		uid, ok := p.user()
+		switch {
+		case ok && !slices.Contains(uids, uid):
+			uids = append(uids, uid)
+		case !ok && p.alive():
+			return nil
+		}
+	}
+	return uids
 }
 
 // upgradedFrom lists the workers of m's parent when that is a master, too: after a USR2 both take connections until

@@ -91,7 +91,7 @@ func TestANodeGetsNothingOncePendingSaysSo(t *testing.T) {
 func (s *site) noneLeft(addr netip.AddrPort) {
 	s.Helper()
 	serverstest.Eventually(s, soon, func() error {
-		n, err := names.Connections(addr)
+		n, err := names.Connections(nil, addr)
 		if err != nil || n[addr] > 0 {
 			return fmt.Errorf("%d connections to %s, %v", n[addr], addr, err)
 		}

@@ -84,7 +84,7 @@ func dump(fd int, family byte, states []byte, all []socket) ([]socket, error) {
 }
 
 // diagnosed reads a struct inet_diag_msg: family, state, two bytes, then ports and addresses in network order, and after
-// interface, cookie and expiry the queue.
+// interface, cookie and expiry the queues and the user.
 func diagnosed(m []byte) socket {
 	size := 4
 	if m[0] == unix.AF_INET6 {
@@ -99,5 +99,6 @@ func diagnosed(m []byte) socket {
 		remote: addr(24, 6),
 		state:  m[1],
 		unread: uint64(binary.NativeEndian.Uint32(m[56:])),
+		user:   int(binary.NativeEndian.Uint32(m[64:])),
 	}
 }

@@ -20,6 +20,7 @@ type socket struct {
 	local, remote netip.AddrPort
 	state         byte // of TCP, net/tcp_states.h
 	unread        uint64
+	user          int // who made it
 }
 
 // underWay are the states in which a connection that was begun here can have a request under way: established, being
@@ -62,15 +63,15 @@ func sockets(kind string, yield func(socket)) error {
 	return nil
 }
 
-// readSockets reads a table. Its rows are: number, local and remote address, state, queues, and more:
+// readSockets reads a table. Its rows are: number, local and remote address, state, queues, two of timers, user, and more:
 //
-//	0: 0100007F:1F90 0100007F:C350 01 00000000:00000000 …
+//	0: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000 33 …
 func readSockets(r io.Reader, yield func(socket)) error {
 	lines := bufio.NewScanner(r)
 	lines.Scan() // the heading
 	for lines.Scan() {
 		fields := bytes.Fields(lines.Bytes())
-		if len(fields) < 5 {
+		if len(fields) < 8 {
 			return fmt.Errorf("row %.80q is too short", lines.Bytes())
 		}
 		local, ok1 := parseAddr(fields[1])
@@ -78,10 +79,11 @@ func readSockets(r io.Reader, yield func(socket)) error {
 		state, err1 := strconv.ParseUint(string(fields[3]), 16, 8)
 		_, queue, _ := bytes.Cut(fields[4], []byte(":"))
 		unread, err2 := strconv.ParseUint(string(queue), 16, 64)
-		if !ok1 || !ok2 || err1 != nil || err2 != nil {
+		user, err3 := strconv.Atoi(string(fields[7]))
+		if !ok1 || !ok2 || err1 != nil || err2 != nil || err3 != nil {
 			return fmt.Errorf("row %.80q is not understood", lines.Bytes())
 		}
-		yield(socket{local, remote, byte(state), unread})
+		yield(socket{local, remote, byte(state), unread, user})
 	}
 	return lines.Err()
 }
