@@ -65,8 +65,8 @@ func (l *LB) ack(ctx context.Context) {
 		a.Error = risk.Error()
 	case blind != nil:
 		a.Error = "can't see nginx: " + blind.Error()
-	case state.Unseen && state.Draining > 0 && state.ShutdownTimeout == 0:
-		a.Error = "nginx's processes can't be seen, and worker_shutdown_timeout is not set: nobody can say when old workers have ended"
+	case state.Unseen && state.Draining > 0 && state.Endless:
+		a.Error = "nginx's processes can't be seen, and its old workers were started without worker_shutdown_timeout: nobody can say when they have ended"
 	case !state.Up():
 		a.Error = "nginx is not running: " + state.Why
 	default:

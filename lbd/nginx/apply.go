@@ -81,7 +81,7 @@ func (n *Nginx) already(ctx context.Context, m process, gone *absence, outs []*o
 	conf, err := n.known(ctx)
 	if n.unseen() {
 		out.Running = p.holds(outs) && n.answers(ctx, p) == nil
-		out.Draining = p.maybe(conf.shutdown)
+		out.Draining = p.maybe(conf)
 		return out.Running, err
 	}
 	if !p.holds(outs) {
@@ -146,6 +146,7 @@ func (n *Nginx) change(ctx context.Context, s setup, outs []*output, generation 
 	case err == nil:
 		out.Reloaded, out.Running = true, true
 		p := proof{Master: m, Args: run, Files: now, Generation: generation}
+		p.replaces(n.lastProof(), conf)
 		p.Sums = n.keepVerified(outs, (*output).wanted)
 		p.Asked, p.Answer = w.says()
 		n.record(p)
@@ -209,8 +210,9 @@ func (n *Nginx) back(ctx context.Context, s setup, m process, run args, t *tree,
 		return failed(err)
 	}
 	out.Workers, out.Draining = undone.Workers, undone.Draining
-	last := n.lastProof().Sums
-	out.Foreign = out.Foreign && slices.ContainsFunc(outs, func(o *output) bool { return last[o.real] != sum(content(o)) })
+	last := n.lastProof()
+	out.Foreign = out.Foreign && slices.ContainsFunc(outs, func(o *output) bool { return last.Sums[o.real] != sum(content(o)) })
+	p.replaces(last, n.learn(s, t))
 	p.Sums = n.keepVerified(outs, content)
 	p.Asked, p.Answer = w.says()
 	n.record(p)

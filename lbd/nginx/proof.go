@@ -23,6 +23,10 @@ type proof struct {
 	// Sums are those of the files' content; see keepVerified. They stay while no master is there.
 	Sums map[string]string
 
+	// worker_shutdown_timeout as the reload read it, and the longest that workers replaced by it may have been started with.
+	// 0: not known.
+	Shutdown, Leaving time.Duration
+
 	Generation int64
 	Asked      string // address of the witness, if there was one
 	Answer     string // its
@@ -104,6 +108,9 @@ func (n *Nginx) record(p proof) {
 	}
 	if p.Sums == nil {
 		p.Sums = last.Sums
+	}
+	if p.Shutdown == 0 { // nothing was reloaded
+		p.Shutdown, p.Leaving = last.Shutdown, last.Leaving
 	}
 	n.proofMu.Lock()
 	n.proof = &p

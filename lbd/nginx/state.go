@@ -17,9 +17,9 @@ type State struct {
 	Draining int    // workers of former configurations that still finish their requests
 
 	// Unseen: Nginx serves what was proven last, says its proof listener, but its processes can't be seen. Then Draining
-	// is 1 as long as there may be old workers: until ShutdownTimeout has passed since the last reload, without one for
-	// ever.
-	Unseen bool
+	// is 1 as long as there may be old workers: until the worker_shutdown_timeout that they were started with has passed
+	// since the last reload. Endless: they have none.
+	Unseen, Endless bool
 
 	Leaving []int       // the processes that Draining counts
 	Users   []int       // as whom workers run, former ones too; nil: not all of them can be told
@@ -59,7 +59,8 @@ func (n *Nginx) State(ctx context.Context) (State, error) {
 		st := State{Why: conf.why(a), ShutdownTimeout: conf.shutdown}
 		if p := n.lastProof(); n.unseen() {
 			err := n.answers(ctx, p)
-			st.Unseen, st.Draining = err == nil, p.maybe(conf.shutdown)
+			st.Unseen, st.Draining = err == nil, p.maybe(conf)
+			st.Endless = p.leaving(conf) == never
 			if err != nil {
 				st.Why = fmt.Sprintf("%v, and %s", err, st.Why)
 			}

@@ -1,9 +1,11 @@
 package nginx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -39,11 +41,24 @@ func unshown(err error) error {
 	return step.Errorf(at, strings.TrimPrefix(hint, "; ")+"the new files have passed nginx's test and stay", "nginx can't be shown to serve the new files, if it runs: %w", err)
 }
 
+// never is how long a worker takes to end without worker_shutdown_timeout.
+const never = time.Duration(math.MaxInt64)
+
+// replaces notes in p that a reload has replaced workers that were started as last says; a worker goes by the timeout of its
+// own configuration, not of the one that replaces it. An operator may have reloaded between the two with either.
+func (p *proof) replaces(last proof, conf learned) {
+	p.Shutdown = cmp.Or(conf.shutdown, never)
+	p.Leaving = max(p.Shutdown, last.Shutdown)
+}
+
+// leaving is after which time none of the workers is left that the reload of p has replaced. An lbd of old has not noted it.
+func (p proof) leaving(conf learned) time.Duration { return cmp.Or(p.Leaving, conf.shutdown, never) }
+
 // maybe is how many workers are said to drain where they can't be seen, p being the last proof: one as long as there may
 // be any.
-func (p proof) maybe(shutdown time.Duration) int {
+func (p proof) maybe(conf learned) int {
 	const late = time.Second // timers of a busy worker
-	if shutdown > 0 && p.Boot == bootID() && uptime() > p.At+shutdown+late {
+	if leaving := p.leaving(conf); leaving != never && p.Boot == bootID() && uptime() > p.At+leaving+late {
 		return 0
 	}
 	return 1

@@ -192,9 +192,41 @@ func TestDrainingUnseenEnds(t *testing.T) {
 		t.Errorf("state %+v", st)
 	}
 	s.state(func(st State) bool { return st.Draining == 0 && st.Unseen })
-	later := proof{Boot: bootID(), At: uptime() - time.Hour}
-	if later.maybe(0) != 1 || later.maybe(2*time.Hour) != 1 || later.maybe(time.Minute) != 0 {
-		t.Error("an hour later")
+}
+
+// Old workers go by the timeout of the configuration that they were started with, whatever the one says that replaces them.
+func TestHowLongUnseenWorkersMayDrain(t *testing.T) {
+	an := func(d time.Duration) learned { return learned{shutdown: d} }
+	const minute = time.Minute
+	for _, tc := range []struct {
+		name  string
+		reads []learned // by reloads, one after the other; the last is an hour ago
+		now   learned   // in the configuration on disk
+		want  int
+	}{
+		{"an hour later", []learned{an(minute), an(minute)}, an(minute), 0},
+		{"the first reload", []learned{an(minute)}, an(minute), 0},
+		{"longer than an hour", []learned{an(2 * time.Hour), an(2 * time.Hour)}, an(2 * time.Hour), 1},
+		{"lowered with the reload", []learned{an(2 * time.Hour), an(minute)}, an(minute), 1},
+		{"lowered, and reloaded once more", []learned{an(2 * time.Hour), an(minute), an(minute)}, an(minute), 0},
+		{"raised with the reload, or by an operator's before it", []learned{an(minute), an(2 * time.Hour)}, an(2 * time.Hour), 1},
+		{"lowered on disk alone", []learned{an(2 * time.Hour), an(2 * time.Hour)}, an(minute), 1},
+		{"set with the reload", []learned{an(0), an(minute)}, an(minute), 1},
+		{"never set", []learned{an(0), an(0)}, an(0), 1},
+		{"set on disk alone", []learned{an(0), an(0)}, an(minute), 1},
+		{"noted by an lbd of old", nil, an(minute), 0},
+		{"noted by an lbd of old, never set", nil, an(0), 1},
+	} {
+		var p proof
+		for _, conf := range tc.reads {
+			var next proof
+			next.replaces(p, conf)
+			p = next
+		}
+		p.Boot, p.At = bootID(), uptime()-time.Hour
+		if got := p.maybe(tc.now); got != tc.want {
+			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)
+		}
 	}
 }
 
