@@ -122,7 +122,7 @@ func (l *LB) seeNginx(state State, err error) {
 		l.agenda.now()
 	}
 	if state.Master != l.acks.master || state.Unseen != l.acks.unseen {
-		l.renewed = l.renewed || l.acks.master != 0 // until it was looked at
+		l.renewed = l.renewed || l.acks.master != 0                                         // until it was looked at
 		l.acks.master, l.acks.unseen, l.lastCheck = state.Master, state.Unseen, time.Time{} // does it serve what it should?
 		l.own.is(state.Master)
 		l.agenda.now()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	psnet "github.com/shirou/gopsutil/v3/net"
@@ -71,6 +72,11 @@ func (n *Nginx) State(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	workers, draining := m.crew()
+	for _, w := range n.elders(m) {
+		if !slices.Contains(draining, w) {
+			draining = append(draining, w)
+		}
+	}
 	st := State{Master: m.PID, Workers: len(workers), Draining: len(draining), ShutdownTimeout: conf.shutdown}
 	for _, w := range draining {
 		st.Leaving = append(st.Leaving, w.PID)
