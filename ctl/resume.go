@@ -57,17 +57,19 @@ func findRun(ctx context.Context, pl *pool.Pool, name, sum string, nodes []*pool
 	return strings.Split(newest.ID, "-")[0], err
 }
 
-// sentBy returns the newest update command of a run for each node that has one.
+// sentBy returns the newest update command of a run for each node that has one. Redis keeps their order; the times in them
+// are of the clocks of whoever went on with the run.
 func sentBy(ctx context.Context, pl *pool.Pool, run string, nodes []*pool.Node) (map[string]pool.Result, error) {
 	sent := map[string]pool.Result{}
 	err := eachUpdate(ctx, pl, nodes, func(of string, r pool.Result) {
-		if of == run && !r.Queued.Before(sent[r.Node].Queued) {
+		if _, newer := sent[r.Node]; of == run && !newer {
 			sent[r.Node] = r
 		}
 	})
 	return sent, err
 }
 
+// eachUpdate calls fn for each update command of a run, those of one node the newest first.
 func eachUpdate(ctx context.Context, pl *pool.Pool, nodes []*pool.Node, fn func(run string, r pool.Result)) error {
 	all := make([][]pool.Result, len(nodes))
 	var g errgroup.Group

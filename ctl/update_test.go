@@ -146,6 +146,33 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// Who went on with a run knows what was done in it, also when the clock of who began it is ahead.
+func TestResumeGoesByTheOrderInRedis(t *testing.T) {
+	s := newSite(t)
+	var failing atomic.Pointer[string]
+	log := s.fleetOf(1, &failing)
+	s.balancer("lb1", nil)
+	bad := "web1"
+	failing.Store(&bad)
+	if r := s.update("--min-active", "0"); r.code != 1 {
+		t.Fatalf("%+v", r)
+	}
+	last, err := s.p.LastCommands(t.Context(), "web1", 1)
+	if err != nil || len(last) != 1 {
+		t.Fatalf("%+v, %v", last, err)
+	}
+	ahead := time.Now().Add(2 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z")
+	s.do(s.rdb.HSet(t.Context(), "bazbeans:command:"+last[0].ID, "queued", ahead))
+	failing.Store(nil)
+	if r := s.update("--min-active", "0", "--resume"); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	log.take()
+	if r := s.update("--min-active", "0", "--resume"); r.code != 0 || !strings.Contains(r.stderr, "is done: 1 node\n") || log.take() != "" {
+		t.Errorf("%+v", r)
+	}
+}
+
 // Who is left out, who stays frozen, and batches.
 func TestUpdateOfFrozenAndDeadNodes(t *testing.T) {
 	s := newSite(t)
