@@ -3,6 +3,7 @@ package nginx
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,9 +80,13 @@ func TestDiskTrouble(t *testing.T) {
 					t.Errorf("outcome %+v", out)
 				}
 			} else {
-				out := s.refuses(tc.at, files, tc.want...)
+				out, err := s.n.Apply(t.Context(), files, s.generation())
+				checkError(t, err, tc.at, tc.want...)
 				if out.Changed || out.Running {
 					t.Errorf("outcome %+v", out)
+				}
+				if _, again := s.n.Apply(t.Context(), files, s.generation()); tc.at == step.Install && fmt.Sprint(again) != err.Error() {
+					t.Errorf("the same trouble reads %q, and then %q", err, again)
 				}
 				if now, _ := os.ReadFile(s.out); !bytes.Equal(now, live) {
 					t.Errorf("the live file holds %.100q, held %.100q", now, live)

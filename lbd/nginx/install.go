@@ -49,7 +49,7 @@ func (n *Nginx) replace(o *output) error {
 		return os.Remove(o.real)
 	}
 	if err := os.Rename(o.staged, o.real); err != nil {
-		return err
+		return nameless(err)
 	}
 	o.staged = ""
 	return nil
@@ -112,7 +112,7 @@ func copyFile(o *output, data []byte, name string) error {
 	if err := <-c.synced; err != nil {
 		return err
 	}
-	return os.Rename(c.staged, name)
+	return nameless(os.Rename(c.staged, name))
 }
 
 // keepOriginal keeps a file that lbd did not write, once, below StateDir. Where there was none, an empty file whose

@@ -65,7 +65,7 @@ func (sh *shadow) path(s *source) (string, error) {
 			return "", err
 		}
 		if path, err = sh.write(s.name, data); err != nil {
-			return "", step.Errorf(step.Test, wayOut(err, filepath.Join(sh.state, shadowMark)), "copy %s for the test: %w", s.name, err)
+			return "", step.Errorf(step.Test, wayOut(err, filepath.Join(sh.state, shadowMark)), "copy %s for the test: %w", s.name, nameless(err))
 		}
 	case ours:
 		path = s.out.staged
@@ -152,7 +152,7 @@ func (sh *shadow) writeMain(conf string, data []byte) error {
 	sh.names = append(sh.names, sh.conf, conf)
 	if err := writeNew(sh.main, data); err != nil {
 		hint := "let lbd write in " + dir + ", or make once a link from " + link + " to a file in a folder of lbd's"
-		return step.Errorf(step.Test, hint, "copy %s for the test: %w", conf, err)
+		return step.Errorf(step.Test, hint, "copy %s for the test: %w", conf, nameless(err))
 	}
 	return nil
 }

@@ -132,24 +132,24 @@ func (o *output) stage() error {
 	name := dotName(o.real)
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return nameless(err)
 	}
 	o.staged = name
 	if _, err := file.Write(o.Data); err != nil {
 		file.Close()
-		return err
+		return nameless(err)
 	}
 	if o.uid >= 0 && (o.uid != os.Geteuid() || o.gid != os.Getegid()) {
 		_ = file.Chown(o.uid, o.gid) // as far as we may; Nginx's master reads it as root
 	}
 	if err := file.Chmod(o.mode); err != nil {
 		file.Close()
-		return err
+		return nameless(err)
 	}
 	// The disk writes while Nginx tests: install waits for the answer.
 	o.synced = make(chan error, 1)
 	go func() {
-		o.synced <- errors.Join(file.Sync(), file.Close())
+		o.synced <- errors.Join(nameless(file.Sync()), nameless(file.Close()))
 	}()
 	return nil
 }
@@ -186,6 +186,19 @@ func random() string {
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails, says its documentation
 	return hex.EncodeToString(b[:])
+}
+
+// nameless is an error of the file system without the name of a temporary file, which is another one at each try: the same
+// trouble has to read the same, for it is told once.
+func nameless(err error) error {
+	at, link := new(fs.PathError), new(os.LinkError)
+	switch {
+	case errors.As(err, &at):
+		return fmt.Errorf("%s: %w", at.Op, at.Err)
+	case errors.As(err, &link):
+		return fmt.Errorf("%s: %w", link.Op, link.Err)
+	}
+	return err
 }
 
 func readNames(dir string) ([]string, error) {
