@@ -148,12 +148,12 @@ func TestUpdate(t *testing.T) {
 
 // Who went on with a run knows what was done in it, also when the clock of who began it is ahead.
 func TestResumeGoesByTheOrderInRedis(t *testing.T) {
-	s := newSite(t)
 	var failing atomic.Pointer[string]
-	log := s.fleetOf(1, &failing)
-	s.balancer("lb1", nil)
 	bad := "web1"
 	failing.Store(&bad)
+	s := newSite(t)
+	log := s.fleetOf(1, &failing)
+	s.balancer("lb1", nil)
 	if r := s.update("--min-active", "0"); r.code != 1 {
 		t.Fatalf("%+v", r)
 	}
