@@ -77,6 +77,11 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 	}
 	p := l.plan(f, l.templates, time.Now())
 	line("render", errors.Join(p.Errors...), fmt.Sprintf("%d file(s), %d entry(ies) in quarantine", len(p.Files), len(p.Quarantined)))
+	for _, u := range l.upstreams {
+		if u.byReload != "" {
+			fmt.Fprintf(stdout, "      %-10s upstream %s changes by reloads: %s\n", "", u.Name, cli.Printable(u.byReload, 400))
+		}
+	}
 	for _, q := range p.Quarantined {
 		fmt.Fprintf(stdout, "      %-10s %s: %s\n", "", cli.Printable(q.ID, 40), cli.Printable(q.Why, 200))
 	}

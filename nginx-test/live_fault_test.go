@@ -34,6 +34,7 @@ func TestLiveTemplateAtFault(t *testing.T) {
 			s.want("/readyz", 200)
 			s.want("/status", 200, fmt.Sprintf("%q: %q", "name", engine.name), `"other": "nginx refuses the live output of template own.tmpl`, "keepalive_requests")
 			s.lbd.wantLog("an upstream changes by reloads")
+			s.run("check").want(t, 0, "upstream other changes by reloads", "own.tmpl")
 			s.run("doctor").want(t, 0, "upstream other changes by reloads", "own.tmpl")
 
 			reloads := s.reloads()
