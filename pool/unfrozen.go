@@ -30,8 +30,8 @@ func (e *UnfrozenError) Error() string {
 }
 
 // stillOut looks whether nodes that load balancers have let go of, as of revision rev, are still to get no traffic; the
-// error is an *UnfrozenError if not, and another when Redis does not know them all. newest is the revision of the last change to any of them: one that was back in
-// between is out since then only.
+// error is an *UnfrozenError if not, and another when Redis does not know them all. newest is the revision of the last
+// change to any of them: one that was back in between is out since then only.
 func (p *Pool) stillOut(ctx context.Context, rev int64, ids []string) (newest int64, err error) {
 	nodes, err := p.some(ctx, ids, statusFields)
 	if err != nil {
