@@ -71,6 +71,39 @@ func TestInspectReadsWhatNginxReads(t *testing.T) {
 	}
 }
 
+// Who looks without the lock may do so while our files are put in place: they are ours all the same.
+func TestInspectBesideAnInstall(t *testing.T) {
+	s := newSite(t, "include conf.d/*.conf;", map[string]string{"conf.d/out.conf": string(gen("g0"))})
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			if err := errors.Join(os.WriteFile(s.out+".new", gen(fmt.Sprint("g", i)), 0o600), os.Rename(s.out+".new", s.out)); err != nil {
+				stopped <- err
+				return
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	}()
+	for range 100 {
+		in := inspect(t, s, File{Path: s.out, Data: gen("wanted")})
+		maps := in.Named("map")
+		if len(maps) != 1 || !maps[0].Ours || maps[0].Block[0].String() != "default wanted" {
+			t.Fatalf("beside an install the configuration has %v, of ours %t", maps, len(maps) == 1 && maps[0].Ours)
+		}
+	}
+}
+
 // What is broken is told, and what was read before it is there; a circle of includes ends.
 func TestInspectOfABrokenConfiguration(t *testing.T) {
 	s := newSite(t, "include conf.d/*.conf;", map[string]string{"conf.d/a.conf": "include conf.d/a.conf;\nserver { listen 1;", "conf.d/b.conf": "map $a $b {}\n"})

@@ -108,15 +108,18 @@ func (t *tree) read(s *source) {
 	s.data, s.err = io.ReadAll(file)
 }
 
-// output returns the output that s names, nil when it is none of ours.
+// output returns the output that s names, nil when it is none of ours. It goes by the place alone: where nobody has the
+// lock, another file may have been put there since the output was looked at.
 func (t *tree) output(s *source) *output {
-	for _, o := range t.outs {
-		if o.exists && (o.id.Dev != s.id.Dev || o.id.Ino != s.id.Ino) || !o.exists && s.id != (fileID{}) {
-			continue // another file: no need to follow the links
-		}
-		if real, err := resolve(s.name); err == nil && real == o.real {
-			return o
-		}
+	if len(t.outs) == 0 {
+		return nil
+	}
+	real, err := resolve(s.name)
+	if err != nil {
+		return nil
+	}
+	if i := slices.IndexFunc(t.outs, func(o *output) bool { return o.real == real }); i >= 0 {
+		return t.outs[i]
 	}
 	return nil
 }
