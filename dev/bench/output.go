@@ -162,8 +162,13 @@ func (res *results) contenders(t table) {
 func (p parts) write(t table) {
 	for _, u := range p.Throughput {
 		t.line("")
-		t.line("Throughput of lua / a static upstream, answers of %s, %d pairs of runs: %v; processor time of Nginx for a request: %v.", u.Answer, len(u.Live), u.Rate, u.CPU)
-		t.line("Medians: %.0f and %.0f requests/s, %.1f and %.1f µs.", median(rates(u.Live)), median(rates(u.Fixed)), median(costs(u.Live)), median(costs(u.Fixed)))
+		t.row("answers of "+u.Answer, "requests/s", "/ static", "Nginx's µs for a request", "/ static")
+		row := func(name string, runs []burst, over ...string) {
+			t.row(name, fmt.Sprintf("%.0f", median(rates(runs))), over[0], fmt.Sprintf("%.1f", median(costs(runs))), over[1])
+		}
+		row("static upstream", u.Fixed, "", "")
+		row("lua", u.Live, u.Rate.String(), u.CPU.String())
+		row("the least Lua code", u.Bare, u.BareRate.String(), u.BareCPU.String())
 	}
 	if len(p.Peers) > 0 {
 		t.line("")

@@ -8,13 +8,18 @@ import (
 )
 
 // throughput is how many requests a second an Nginx with the lua engine answers, beside one with the same peers in its
-// configuration and the same modules, in pairs of runs.
+// configuration and the same modules, and one with the least Lua code: each round is a run of each.
 type throughput struct {
 	Answer string  `json:"answer"` // what the nodes answer with
 	Fixed  []burst `json:"static"`
+	Bare   []burst `json:"bare_lua"`
 	Live   []burst `json:"lua"`
-	Rate   ratio   `json:"rate_ratio"` // live over static, the median of the pairs
-	CPU    ratio   `json:"cpu_ratio"`
+
+	// Over static, the median of the rounds.
+	Rate     ratio `json:"rate_ratio"`
+	CPU      ratio `json:"cpu_ratio"`
+	BareRate ratio `json:"bare_rate_ratio"`
+	BareCPU  ratio `json:"bare_cpu_ratio"`
 }
 
 // answers are what it is measured with: a page, and next to nothing, where the choice of the node is much of all there is
@@ -31,22 +36,31 @@ func measureThroughput(ctx context.Context, s *site, o options, log io.Writer) (
 	if err != nil {
 		return nil, err
 	}
+	bare, err := c.bare(ctx, s, "throughput-bare", usual, web)
+	if err != nil {
+		return nil, err
+	}
 	live, _, err := c.live(ctx, s, "throughput-lua", usual, byLua, web, o.lbd)
 	if err != nil {
 		return nil, err
 	}
 	var list []*throughput
 	for _, a := range answers {
-		runs, err := inTurn(ctx, []front{fixed, live}, a.path, o.Pairs, o, log, partThroughput)
+		runs, err := inTurn(ctx, []front{fixed, bare, live}, a.path, o.Pairs, o, log, partThroughput)
 		if err != nil {
 			return nil, err
 		}
-		t := &throughput{Answer: a.is, Fixed: runs[0], Live: runs[1]}
-		t.Rate = ratioOfPairs(rates(t.Live), rates(t.Fixed))
-		t.CPU = ratioOfPairs(costs(t.Live), costs(t.Fixed))
+		t := &throughput{Answer: a.is, Fixed: runs[0], Bare: runs[1], Live: runs[2]}
+		t.Rate, t.CPU = t.over(t.Live)
+		t.BareRate, t.BareCPU = t.over(t.Bare)
 		list = append(list, t)
 	}
 	return list, nil
+}
+
+// over compares runs with those of the static upstream.
+func (t *throughput) over(runs []burst) (rate, cpu ratio) {
+	return ratioOfPairs(rates(runs), rates(t.Fixed)), ratioOfPairs(costs(runs), costs(t.Fixed))
 }
 
 // inTurn runs wrk so many rounds against each front, each round in the other order. A first run of each, to warm up, does
