@@ -1,6 +1,7 @@
 package lua_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -73,7 +74,7 @@ func TestNewCellsAreSeen(t *testing.T) {
 }
 
 // TestCountsOutliveALoss: when the dictionary is emptied, or a worker is taken for dead while it lives, what it has under
-// way is known again with its next request, and what it counts goes to no cell that is another's by then.
+// way is known again as soon as anybody looks, and what it counts goes to no cell that is another's by then.
 func TestCountsOutliveALoss(t *testing.T) {
 	for _, noCells := range []bool{false, true} {
 		h := newHolding(t, 2)
@@ -99,6 +100,22 @@ func TestCountsOutliveALoss(t *testing.T) {
 		h.release()
 		s.idle()
 	}
+}
+
+// TestALossIsNoticed by the requests themselves, within a second: until lbd looks, nobody else does.
+func TestALossIsNoticed(t *testing.T) {
+	s := newSite(t, peersOf(newNodes(t, 2)), siteOptions{workers: 1, server: `
+location = /known { content_by_lua_block { ngx.print(#ngx.shared.bazbeans_1:get_keys(0)) } }` + asksForCounts})
+	s.put(s.peers)
+	s.shares("/", 4)
+	s.get("/lose")
+	serverstest.Eventually(t, soon, func() error {
+		s.shares("/", 2)
+		if known, _ := s.get("/known"); known == "0" {
+			return errors.New("the dictionary is empty")
+		}
+		return nil
+	})
 }
 
 // TestWithoutCells: a worker that finds no cells counts in the dictionary, and workers of both kinds see each other: an

@@ -24,7 +24,7 @@ ngx.print(longest)
 // piece with least_conn had 236 instructions while there was a loop. jit.v tells why.)
 func TestRequestsAreCompiled(t *testing.T) {
 	each(t, func(t *testing.T, suite string) {
-		for method, least := range map[string]int{"round_robin": 300, "least_conn": 550, "random two least_conn": 450} {
+		for method, least := range map[string]int{"round_robin": 220, "least_conn": 450, "random two least_conn": 360} {
 			s := newSite(t, peersOf(newNodes(t, 8)), siteOptions{suite: suite, method: method, workers: 2, inside: "keepalive 8;",
 				server: longest + " location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ''; }"})
 			s.put(s.peers)

@@ -26,6 +26,7 @@ func TestFaultsFallBack(t *testing.T) {
 		   k == "code" then package.loaded["bazbeans.live"].upstreams.app.primary.address = nil elseif
 		   k == "pick" then package.loaded["bazbeans.live"].upstreams.app.pick = function() error({}) end end
 		d:incr("v", 1, 0)
+		ngx.sleep(1) -- until a request looks into the dictionary: whoever else raises v stores it in memory, too
 		ngx.say("broken") } }
 		location / { proxy_pass http://app; }`
 	each(t, func(t *testing.T, suite string) {

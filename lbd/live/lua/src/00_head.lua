@@ -6,10 +6,11 @@
 
 local M = {}
 local ffi, bit, base, balancer = require "ffi", require "bit", require "resty.core.base", require "ngx.balancer"
-local C, ffi_string = ffi.C, ffi.string
+local C, cast, fill, ffi_string = ffi.C, ffi.cast, ffi.fill, ffi.string
+local pcall, tonumber = pcall, tonumber
 local arshift, band, bnot, bxor, lshift, rshift, tobit = bit.arshift, bit.band, bit.bnot, bit.bxor, bit.lshift, bit.rshift, bit.tobit
 local byte, find, format, gmatch, gsub = string.byte, string.find, string.format, string.gmatch, string.gsub
-local match, rep, sub = string.match, string.rep, string.sub
+local match, next, rep, sub = string.match, next, string.rep, string.sub
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 local concat, insert, remove = table.concat, table.insert, table.remove
 local get_request, last_failure = base.get_request, balancer.get_last_failure

@@ -14,8 +14,12 @@
 -- Only worker <pid> writes its w and c keys and its cells, whole and absolute: nothing can drift, and what a dead worker
 -- left is dropped with its keys. Nothing is ever stored by pushing something else out (safe_set).
 --
--- A count is a plain store to memory. What makes that safe is v, whose mutex each request takes after it: whoever has
--- raised v sees the count, or the request sees that v was raised.
+-- The first cell holds v once more, for the requests: a load of memory costs them next to nothing, a look into the
+-- dictionary a mutex that the processors hand to one another.
+--
+-- A count is a plain store to memory, and each request loads v after it. What makes that safe is that whoever raises v
+-- has the kernel put a memory barrier between the two on every processor (membarrier): after it he sees the count, or the
+-- request sees that v was raised. Where the kernel doesn't, requests take v from the dictionary, by way of its mutex.
 
 local CHUNK, CELL_COUNT = 16, 16384
 local uint32s, uint64s = ffi.typeof("const uint32_t *"), ffi.typeof("const uint64_t *")
@@ -29,39 +33,32 @@ pcall(ffi.cdef, "int kill(int pid, int signal);")
 local cell_type = ffi.typeof("struct { uint32_t busy[16], owner, spare[15]; }")
 local cells = nil
 pcall(function()
-    local zone = ffi.cast("const struct { void *data; char *address; size_t size, length; const char *name; } *",
+    local zone = cast("const struct { void *data; char *address; size_t size, length; const char *name; } *",
         C.ngx_http_lua_ffi_shdict_udata_to_zone(ngx.shared[CELLS][1]))
     local size = CELL_COUNT * ffi.sizeof(cell_type)
     assert(zone.size == 2 * size and zone.length == #CELLS and ffi_string(zone.name, zone.length) == CELLS)
-    cells = ffi.cast(ffi.typeof("$ *", cell_type), zone.address + size)
+    cells = cast(ffi.typeof("$ *", cell_type), zone.address + size)
 end)
 
--- version is dict:get "v". It calls what lua-resty-core calls, as that has declared it; where that is not as it was until
--- 0.1.32, its own function does it.
-local function version()
-    return dict:get("v")
-end
-local probe = "probe" .. ngx.worker.pid()
+-- membarrier is Linux's system call, nil where this process can't have it.
+local membarrier = nil
 pcall(function()
-    local zone = C.ngx_http_lua_ffi_shdict_udata_to_zone(dict[1])
-    local why, buffer = ffi.new("char *[1]"), ffi.new("unsigned char[16]")
-    local kind, into, size_of, number = ffi.new("int[1]"), ffi.new("unsigned char *[1]"), ffi.new("size_t[1]"), ffi.new("double[1]")
-    local flags, stale = ffi.new("int[1]"), ffi.new("int[1]")
-    local function number_at(key)
-        into[0], size_of[0], kind[0] = buffer, 16, 0
-        if C.ngx_http_lua_ffi_shdict_get(zone, key, #key, kind, into, size_of, number, flags, 0, stale, why) == 0 and kind[0] == 3 then
-            return number[0]
-        end
-        return nil
-    end
-    assert(dict:safe_set(probe, 131073.5) and number_at(probe) == 131073.5)
-    dict:delete(probe)
-    assert(not number_at(probe))
-    version = function()
-        return number_at("v")
+    local number = assert(({ x64 = 324, arm64 = 283 })[ffi.os == "Linux" and ffi.arch])
+    ffi.cdef 'long bazbeans_membarrier(long number, int command, unsigned int flags, int cpu) __asm__("syscall");'
+    local REGISTER, BARRIER = 4, 2 -- MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED and MEMBARRIER_CMD_GLOBAL_EXPEDITED
+    assert(C.bazbeans_membarrier(number, REGISTER, 0, 0) == 0 and C.bazbeans_membarrier(number, BARRIER, 0, 0) == 0)
+    membarrier = function()
+        return C.bazbeans_membarrier(number, BARRIER, 0, 0)
     end
 end)
-dict:delete(probe)
+
+-- current is what v is now, as requests compare it.
+local word = cells and cast("double *", cells)
+local current = word and membarrier and function()
+    return word[0]
+end or function()
+    return dict:get("v")
+end
 
 local function publish_worker()
     local what = worker.error ~= "" and format("@%.0f %s", worker.faulty, worker.error) or ""
@@ -74,7 +71,7 @@ local quiet_until = 0
 -- fault notes what went wrong, in the state that lbd reads and, every ten seconds at most, in the error log.
 local function fault(what)
     what = gsub(sub(tostring(what), 1, 160), '[%c"\\\128-\255]', "?")
-    local v = version() or 0
+    local v = dict:get("v") or 0
     if worker.pid and (what ~= worker.error or v ~= worker.faulty) then
         worker.error, worker.faulty = what, v
         pcall(publish_worker)
@@ -125,9 +122,16 @@ local function new_number()
     return floor(ngx_now() * 1000)
 end
 
--- raise makes everybody look again.
+-- raise makes everybody look again. Each number is stored once: of two who raise v at one moment either may be the last
+-- to store his, and both are new to all others.
 local function raise()
-    return dict:incr("v", 1, new_number())
+    local v = dict:incr("v", 1, new_number())
+    if word then
+        word[0] = v or -new_number()
+    end
+    if membarrier then
+        membarrier()
+    end
 end
 
 -- register makes this process known. It first drops what a former process of the same number left, and those

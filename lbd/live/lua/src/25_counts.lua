@@ -2,19 +2,20 @@
 
 -- counts of one upstream in this worker. They outlive every change of its peers.
 local function new_counts(name)
-    return { name = name, size = 0, keys = {}, cells = {}, theirs = {} }
+    return { name = name, size = 0, keys = {}, cells = {}, theirs = {}, planned = false }
 end
 
 -- room makes place for slots below size, and for -16 … -1.
 local function room(counts, size)
     size = ceil(size / CHUNK) * CHUNK
+    counts.planned = false
     counts.listed = size -- of the present peers; what is below counts.size may still be busy
     if size > counts.size or not counts.own then
         local former, bytes = counts.own_base, (counts.size + CHUNK) * 4
         counts.size, counts.own_base = size, ffi.new("uint32_t[?]", size + CHUNK)
         counts.others_base = ffi.new("uint32_t[?]", size + CHUNK)
         counts.own, counts.others = counts.own_base + CHUNK, counts.others_base + CHUNK
-        counts.others_twos = ffi.cast("uint64_t *", counts.others)
+        counts.others_twos = cast("uint64_t *", counts.others)
         if former then
             ffi.copy(counts.own_base, former, bytes)
         end
@@ -34,7 +35,7 @@ local function new_cell()
         cells_from = ngx_now() + 1
         return nil
     end
-    ffi.fill(cells + n, ffi.sizeof(cell_type))
+    fill(cells + n, ffi.sizeof(cell_type))
     cells[n].owner = worker.number
     return n
 end
@@ -77,10 +78,6 @@ local function publish(counts, slot)
     else
         publish_chunk(counts, k)
     end
-    if not worker.exiting and exiting() then
-        worker.exiting = true
-        publish_worker()
-    end
 end
 
 -- publish_anew publishes all, after the dictionary has lost it.
@@ -96,7 +93,7 @@ local function counts_of(value, pid)
     if type(value) == "number" then
         return cells and value < CELL_COUNT and cells[value].owner == tonumber(pid) and cells[value].busy or nil
     end
-    return type(value) == "string" and #value == CHUNK * 4 and ffi.cast(uint32s, value) or nil
+    return type(value) == "string" and #value == CHUNK * 4 and cast(uint32s, value) or nil
 end
 
 -- theirs_of lists where the other workers count what is on the slots 16k … 16k+15: their cells, and the keys of those
@@ -143,7 +140,7 @@ local function elsewhere(counts, slot)
         n = n + of[i][at]
     end
     if #of.keys > 0 then
-        ffi.fill(scrap, CHUNK * 4)
+        fill(scrap, CHUNK * 4)
         add_keys(scrap, of.keys)
         n = n + scrap[at]
     end
@@ -154,73 +151,86 @@ end
 -- at most a millisecond old where it takes more, and 0 where it would take too many.
 local EXACT, MOST_LOOKS, looking = 8, 128, {}
 
--- looks_of writes n looks out without a loop: at a loop within a request's way LuaJIT stops to compile it, and
--- interprets the rest of the request. Two counts are added at once: neither overflows.
-local function looks_of(n)
-    local code = { "return function(others, from, at)\nlocal sum, more" }
-    for i = 1, n do
-        code[#code + 1] = gsub("sum, more = others + at[I], from[I]", "I", i)
-        for j = 0, CHUNK / 2 - 1 do
-            code[#code + 1] = gsub("sum[J] = sum[J] + more[J]", "J", j)
+-- looks_of writes out, without a loop, how numbers[k + 1] lists are added up for the slots 16k … 16k+15: at a loop within a
+-- request's way LuaJIT stops to compile it, and interprets the rest of the request. Two counts are added at once: neither
+-- overflows.
+local function looks_of(numbers)
+    local code, last = { "return function(sums, from)" }, 0
+    for k = 1, #numbers do
+        local first = last + 1
+        last = last + numbers[k]
+        for i = first, last do
+            code[#code + 1] = gsub("local cI = from[I]", "I", i)
+        end
+        for j = 0, numbers[k] > 0 and CHUNK / 2 - 1 or -1 do
+            local terms = {}
+            for i = first, last do
+                terms[#terms + 1] = "c" .. i .. "[" .. j .. "]"
+            end
+            code[#code + 1] = "sums[" .. (k - 1) * CHUNK / 2 + j .. "] = " .. concat(terms, " + ")
         end
     end
     code[#code + 1] = "end"
     return assert(loadstring(concat(code, "\n")))()
 end
 
-local function look_all(others, from, at)
-    for i = 1, #from do
-        local sum, more = others + at[i], from[i]
-        for j = 0, CHUNK / 2 - 1 do
-            sum[j] = sum[j] + more[j]
+-- plan_looks lists what to look at, and where it belongs. look is how, where it is exact and all have cells.
+local function plan_looks(counts)
+    local from, numbers, chunks = {}, {}, counts.listed / CHUNK
+    counts.look_keys = {}
+    if #worker.others * chunks <= MOST_LOOKS then
+        for k = 0, chunks - 1 do
+            local of = theirs_of(counts, k)
+            for i = 1, #of do
+                from[#from + 1] = cast(uint64s, of[i])
+            end
+            numbers[k + 1] = #of
+            if #of.keys > 0 then
+                counts.look_keys[k] = of.keys
+            end
         end
     end
+    counts.exact, counts.look = #worker.others * chunks <= EXACT, false
+    if counts.exact and not next(counts.look_keys) then
+        local shape = concat(numbers, " ")
+        looking[shape] = looking[shape] or looks_of(numbers)
+        counts.look = looking[shape]
+    end
+    counts.look_from, counts.look_numbers, counts.gathered, counts.planned = from, numbers, -1, true
+    fill(counts.others, counts.listed * 4)
 end
 
-local function look_up(counts)
+local function look_all(counts)
+    local sums, from, numbers, at = counts.others_twos, counts.look_from, counts.look_numbers, 0
+    fill(counts.others, counts.listed * 4)
+    for k = 1, #numbers do
+        for i = at + 1, at + numbers[k] do
+            for j = 0, CHUNK / 2 - 1 do
+                sums[j] = sums[j] + from[i][j]
+            end
+        end
+        at, sums = at + numbers[k], sums + CHUNK / 2
+    end
     for k, keys in pairs(counts.look_keys) do
         add_keys(counts.others + k * CHUNK, keys)
     end
 end
 
+-- few_looks says whether the sums are exact.
 local function few_looks(counts)
-    return #worker.others * counts.listed <= EXACT * CHUNK
-end
-
--- plan_looks lists what to look at, and where it belongs.
-local function plan_looks(counts)
-    local from, at, chunks = {}, {}, counts.listed / CHUNK
-    counts.look_keys, counts.keyed = {}, false
-    if #worker.others * chunks <= MOST_LOOKS then
-        for k = 0, chunks - 1 do
-            local of = theirs_of(counts, k)
-            for i = 1, #of do
-                from[#from + 1], at[#at + 1] = ffi.cast(uint64s, of[i]), k * CHUNK / 2
-            end
-            if #of.keys > 0 then
-                counts.look_keys[k], counts.keyed = of.keys, true
-            end
-        end
+    if not counts.planned then
+        plan_looks(counts)
     end
-    counts.exact = few_looks(counts)
-    if counts.exact then
-        looking[#from] = looking[#from] or looks_of(#from)
-    end
-    counts.look, counts.look_from, counts.look_at = counts.exact and looking[#from] or look_all, from, at
-    counts.looked_for, counts.looked_in = worker.others, counts.listed
+    return counts.exact
 end
 
 -- gather fills counts.others.
 local function gather(counts, clock)
-    if counts.looked_for ~= worker.others or counts.looked_in ~= counts.listed then
-        plan_looks(counts)
-    elseif counts.gathered == clock and not counts.exact then
-        return
-    end
-    counts.gathered = clock
-    ffi.fill(counts.others, counts.listed * 4)
-    counts.look(counts.others_twos, counts.look_from, counts.look_at)
-    if counts.keyed then
-        look_up(counts)
+    local exact = few_looks(counts)
+    if counts.look then
+        counts.look(counts.others_twos, counts.look_from)
+    elseif exact or counts.gathered ~= clock then
+        counts.gathered = clock
+        look_all(counts)
     end
 end

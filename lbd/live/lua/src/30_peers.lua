@@ -52,7 +52,7 @@ end
 -- recount writes the counts anew from the seats.
 local function recount(u, seats)
     local counts = u.counts
-    ffi.fill(counts.own_base, (counts.size + CHUNK) * 4)
+    fill(counts.own_base, (counts.size + CHUNK) * 4)
     for key, seat in pairs(seats) do
         if type(key) == "string" and seat.busy > 0 then
             counts.own[seat.slot] = counts.own[seat.slot] + seat.busy
@@ -187,10 +187,12 @@ local function present()
     error("the dictionary names a message that it does not hold", 0)
 end
 
-local seen_version, seen_message, message = -1, nil, nil
+local seen_version, seen_v, seen_message, message, looked = -1, nil, nil, nil, 0
 
--- refresh takes in what the dictionary holds since somebody raised v. When it throws, it is tried again.
-local function refresh(version)
+-- refresh takes in what the dictionary holds since somebody raised v; now is what current() was before. When it throws, it
+-- is tried again.
+local function refresh(now)
+    local raised = dict:get("v")
     if not dict:get("w" .. worker.pid) then -- somebody emptied the dictionary, or took this worker for dead
         publish_worker()
         for _, u in pairs(upstreams) do
@@ -214,6 +216,15 @@ local function refresh(version)
         worker.generation, worker.error = fresh and fresh.generation or 0, ""
     end
     look_around()
+    for _, u in pairs(upstreams) do
+        u.counts.planned = false
+    end
     publish_worker()
-    seen_version = version
+    seen_version, seen_v = now, raised
+end
+
+-- lost looks into the dictionary: who empties it raises nothing.
+local function lost(second)
+    looked = second
+    return dict:get("v") ~= seen_v
 end

@@ -70,13 +70,14 @@ local function round_robin(u, t, stamp, clock)
 end
 
 -- least_conn_equal is least_conn of peers that weigh the same: the least busy, and of those the first from the tier's
--- next turn on. Among the few peers that most upstreams have, all of them usable, a function without a loop finds it: at
--- a loop within a request's way LuaJIT stops to compile it, and interprets the rest of the request.
-local STRAIGHT, scans = 16, {}
+-- next turn on: the least of the numbers busy · TURNS + turns until it is next. Among the few peers that most upstreams
+-- have, all of them usable, a function without a loop finds it: at a loop within a request's way LuaJIT stops to compile
+-- it, and interprets the rest of the request.
+local TURNS, STRAIGHT, scans = 16384, 16, {}
 local function scan_of(n)
     local code = { "local min, turn = ...\nreturn function(own, others, slots, at)\nlocal least = 1e15" }
     for i = 0, n - 1 do
-        code[#code + 1] = gsub("least = min(least, (own[slots[I]] + others[slots[I]]) * N + turn[at + I])", "[IN]", { I = i, N = n })
+        code[#code + 1] = gsub("least = min(least, (own[slots[I]] + others[slots[I]]) * N + turn[at + I])", "[IN]", { I = i, N = TURNS })
     end
     code[#code + 1] = "return least\nend"
     local turn = ffi.new("double[?]", 2 * n + 1)
@@ -91,7 +92,7 @@ local function scan_on(u, t, stamp, now, own, others)
     for i = 0, n - 1 do
         local p = t.peers[i]
         if usable(u, p, stamp, now) then
-            least = min(least, (own[p.slot] + others[p.slot]) * n + (i + n - t.next) % n)
+            least = min(least, (own[p.slot] + others[p.slot]) * TURNS + (i + n - t.next) % n)
         end
         failing = failing or p.fails > 0
     end
@@ -114,7 +115,8 @@ local function least_conn_equal(u, t, stamp, clock, rec)
     if least == 1e15 then
         return -1
     end
-    local best = (t.next + least % n) % n
+    local over = t.next + band(least, TURNS - 1) - n
+    local best = over + band(arshift(over, 31), n) -- over, and n more where that is below 0
     t.next = best + 1
     return best
 end

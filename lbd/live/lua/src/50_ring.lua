@@ -28,7 +28,7 @@ local function sort(points, owners, n)
     local starts = ffi.new("uint32_t[2049]")
     for pass = 0, 2 do
         local shift = pass * 11
-        ffi.fill(starts, 2049 * 4)
+        fill(starts, 2049 * 4)
         for i = 0, n - 1 do
             local b = band(rshift(points[i], shift), 2047) + 1
             starts[b] = starts[b] + 1

@@ -3,12 +3,11 @@
 
 local BUSY, RUNNING = ngx.ERROR - 2, 1 -- NGX_BUSY: Nginx answers 502 "no live upstreams"
 local uintptr = ffi.typeof("uintptr_t")
-local open, spare, ids, subrequests, stamp = {}, {}, {}, 0, 0
+local open, spare, ids, subrequests, stamp = {}, false, {}, 0, 0
 
--- request_key is the request's address.
-local function request_key()
-    local key = tonumber(ffi.cast(uintptr, get_request()))
-    return key
+-- key_of_request is the request's address.
+local function key_of_request(r)
+    return tonumber(cast(uintptr, r))
 end
 
 -- main_request names the request that this one is part of: a subrequest shares its connection, whoever made it, and does
@@ -17,16 +16,22 @@ local function main_request()
     return ngx.var.connection .. " " .. ngx.var.connection_requests
 end
 
--- in_subrequest is ngx.is_subrequest, by the same short way as store.
-local function in_subrequest()
-    return ngx.is_subrequest
+-- direct gives a function of the Lua module as lua-resty-core calls it, with the request alone; slow where there is none.
+local function direct(name, slow)
+    local ok, fast = pcall(function()
+        return C[name]
+    end)
+    return ok and tonumber(fast(get_request())) == tonumber(slow()) and fast or slow
 end
-pcall(function()
-    local function direct()
-        return C.ngx_http_lua_ffi_is_subrequest(get_request()) == 1
-    end
-    assert(direct() == ngx.is_subrequest)
-    in_subrequest = direct
+
+local in_subrequest = direct("ngx_http_lua_ffi_is_subrequest", function()
+    return ngx.is_subrequest and 1 or 0
+end)
+local internal = direct("ngx_http_lua_ffi_req_is_internal", function()
+    return is_internal() and 1 or 0
+end)
+local status_of = direct("ngx_http_lua_ffi_get_resp_status", function()
+    return ngx.status
 end)
 
 local methods = {
@@ -59,8 +64,8 @@ end
 
 -- failed_last is failed(0) of the log phase. It looks first at what costs nothing: an answer below 500 that was not
 -- made by an error page has not failed. (It may be a stale one from the cache: that try goes unnoticed.)
-local function failed_last()
-    return (ngx.status >= 500 or is_internal()) and failed(0)
+local function failed_last(r)
+    return (status_of(r) >= 500 or internal(r) == 1) and failed(0)
 end
 
 -- enter and leave count a request in and out.
@@ -100,7 +105,7 @@ local function finish(rec, bad)
                 ngx.log(ngx.WARN, "upstream server temporarily disabled: ", t.address[seat.at], ":", p.port, " of ", u.name)
             end
         end
-    elseif p.accessed < p.checked then
+    elseif p.fails > 0 and p.accessed < p.checked then
         p.fails = 0
     end
 end
@@ -108,13 +113,12 @@ end
 -- take gives a record. All are made here, with all their fields, so that they lie alike in memory: LuaJIT compiles the
 -- way to a field for one layout.
 local function take()
-    local n = #spare
-    local rec = spare[n]
+    local rec = spare
     if rec then
-        spare[n] = nil
+        spare = rec.next
         return rec
     end
-    return { u = false, seat = false, tries = 0, tried = {}, draws = 0, hash = 0, round = 0, key = false, id = false }
+    return { u = false, seat = false, tries = 0, tried = {}, draws = 0, hash = 0, round = 0, key = false, id = false, next = false }
 end
 
 -- redraw forgets what the methods that draw have drawn: they begin anew, and pass over the peers that were tried.
@@ -136,26 +140,29 @@ local function release(key, rec)
         end
         rec.id, subrequests = false, subrequests - 1
     end
-    rec.key = false -- it may be long
-    spare[#spare + 1] = rec
+    if rec.key or rec.draws > 0 then
+        redraw(rec)
+    end
+    rec.tries, rec.next, spare = 0, spare, rec
 end
 
 -- request_of gives the record of this request and upstream, with the try before this one ended.
-local function request_of(u, key)
-    local rec, failure = open[key], last_failure()
-    if rec and failure then
-        finish(rec, failure == "failed")
-        return rec
-    elseif rec then
+local function request_of(u, r, key)
+    local rec = open[key]
+    if rec then
+        local failure = last_failure()
+        if failure then
+            finish(rec, failure == "failed")
+            return rec
+        end
         -- Another upstream of the same request (error_page, X-Accel-Redirect), or one whose end we weren't told.
         finish(rec, failed(1))
         release(key, rec)
     end
     rec = take()
-    rec.u, rec.seat, rec.tries = u, false, 0
-    redraw(rec)
+    rec.u = u
     open[key] = rec
-    if in_subrequest() then
+    if in_subrequest(r) == 1 then
         rec.id = main_request()
         local of = ids[rec.id] or {}
         of[#of + 1] = key
@@ -257,13 +264,13 @@ local function step_in(u, rec)
             error("peer " .. t.address[i] .. ": " .. tostring(err))
         end
         enter(rec, t.seats[i + 1])
-        if floor(clock) - p.checked > p.fail_timeout then
+        if p.fails > 0 and floor(clock) - p.checked > p.fail_timeout then
             p.checked = floor(clock)
         end
     end
-    local raised = version()
-    if raised ~= seen_version then
-        local ok, err = pcall(refresh, raised)
+    local now = current()
+    if now ~= seen_version or floor(clock) ~= looked and lost(floor(clock)) then
+        local ok, err = pcall(refresh, now)
         if ok then
             leave(rec)
             redraw(rec)
@@ -293,12 +300,10 @@ local function step_in_again(u, rec)
 end
 
 local function balance(u)
-    if not worker.pid then
-        register()
-    end
-    local rec = request_of(u, request_key())
-    if u.broken and seen_version ~= version() then
-        refresh(version())
+    local r = get_request()
+    local rec = request_of(u, r, key_of_request(r))
+    if u.broken and seen_version ~= current() then
+        refresh(current())
     end
     if u.broken then
         error(u.broken, 0)
@@ -307,7 +312,7 @@ local function balance(u)
 end
 
 local function abandon()
-    local key = request_key()
+    local key = key_of_request(get_request())
     local rec = open[key]
     if rec then
         leave(rec)
@@ -333,13 +338,18 @@ function M.balance(name)
 end
 
 local function done()
-    local key = request_key()
+    local r = get_request()
+    local key = key_of_request(r)
     local rec = open[key]
     if rec then
-        finish(rec, failed_last())
+        finish(rec, failed_last(r))
         release(key, rec)
+        if not worker.exiting and exiting() then
+            worker.exiting = true
+            publish_worker()
+        end
     end
-    if subrequests > 0 and not in_subrequest() then
+    if subrequests > 0 and in_subrequest(r) == 0 then
         local of = ids[main_request()]
         while of and #of > 0 do
             local sub_key = of[#of]
@@ -360,6 +370,9 @@ end
 -- M.upstream makes an upstream known, once in each worker: its method, and the peers that it has while the
 -- dictionary holds no message that names it. Their number is that of the server lines beside it.
 function M.upstream(name, method, seed_lines)
+    if not worker.pid then
+        register()
+    end
     local seed = assert(decode(seed_lines, nil))
     local u = { name = name, counts = new_counts(name), seats = {}, seed = assert(seed.peers[name]), lines = 0 }
     local key, ring = match(method, "^hash (%S+) ?(%w*)$")
@@ -389,3 +402,6 @@ end
 
 -- M.upstreams are those made known.
 M.upstreams = upstreams
+
+-- M.looks_at is where a request looks for v.
+M.looks_at = word and membarrier and "memory" or "dictionary"

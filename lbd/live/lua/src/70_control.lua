@@ -50,7 +50,7 @@ local function state()
             local generation, exiting, what = match(text, "^(%d+) (%d) (.-) *$")
             local seen, fresh = match(what, "^@(%d+) (.*)$")
             if seen then -- since then it has been told to look again, and will before its next request
-                what = tonumber(seen) == version() and fresh or ""
+                what = tonumber(seen) == dict:get("v") and fresh or ""
             end
             insert(workers, format('{"pid":%s,"generation":%s,"error":"%s","exiting":%s,"busy":{%s}}', pid, generation, what,
                 exiting == "1", busy_of(keys, pid)))
@@ -92,7 +92,8 @@ local function put(text, before)
         dict:delete("m" .. m)
         return 507, "the shared dictionary can't take the message: " .. why .. "\n"
     end
-    refresh(raise())
+    raise()
+    refresh(current())
     return 200, state(), "application/json"
 end
 
@@ -111,8 +112,8 @@ local function control()
     if not worker.pid then
         register()
     end
-    if seen_version ~= version() or not dict:get("w" .. worker.pid) then -- emptied twice there is no version either time
-        local ok, err = pcall(refresh, version())
+    if seen_version ~= current() or lost(looked) or not dict:get("w" .. worker.pid) then -- emptied twice there is no v either time
+        local ok, err = pcall(refresh, current())
         if not ok then
             fault(err)
         end
@@ -140,7 +141,8 @@ local function control()
         for pid in gmatch(ngx.var.arg_pid or "", "%d+") do
             forget(dict:get_keys(0), pid)
         end
-        refresh(raise())
+        raise()
+        refresh(current())
         return 200, state(), "application/json"
     end
     return 404, "PUT or GET /peers, GET /state, POST /forget?pid=N,…\n"
