@@ -122,8 +122,8 @@ local function new_number()
     return floor(ngx_now() * 1000)
 end
 
--- raise makes everybody look again. Each number is stored once: of two who raise v at one moment either may be the last
--- to store his, and both are new to all others.
+-- raise makes everybody look again. No two store the same number: of two who raise v at one moment either may be the last
+-- to store his, and both are new to all others. (Without v, which only other Lua code can cause, it is a number below 0.)
 local function raise()
     local v = dict:incr("v", 1, new_number())
     if word then

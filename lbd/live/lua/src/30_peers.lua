@@ -190,7 +190,7 @@ end
 local seen_version, seen_v, seen_message, message, looked = -1, nil, nil, nil, 0
 
 -- refresh takes in what the dictionary holds since somebody raised v; now is what current() was before. When it throws, it
--- is tried again.
+-- is tried again, within a second at the latest.
 local function refresh(now)
     local raised = dict:get("v")
     if not dict:get("w" .. worker.pid) then -- somebody emptied the dictionary, or took this worker for dead

@@ -18,10 +18,12 @@ end
 
 -- direct gives a function of the Lua module as lua-resty-core calls it, with the request alone; slow where there is none.
 local function direct(name, slow)
-    local ok, fast = pcall(function()
-        return C[name]
+    local same, fast = pcall(function()
+        local f = C[name]
+        assert(tonumber(f(get_request())) == tonumber(slow()))
+        return f
     end)
-    return ok and tonumber(fast(get_request())) == tonumber(slow()) and fast or slow
+    return same and fast or slow
 end
 
 local in_subrequest = direct("ngx_http_lua_ffi_is_subrequest", function()
@@ -302,7 +304,7 @@ end
 local function balance(u)
     local r = get_request()
     local rec = request_of(u, r, key_of_request(r))
-    if u.broken and seen_version ~= current() then
+    if u.broken and (seen_version ~= current() or lost(floor(ngx_now()))) then
         refresh(current())
     end
     if u.broken then

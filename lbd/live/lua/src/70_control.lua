@@ -49,7 +49,7 @@ local function state()
         if text then
             local generation, exiting, what = match(text, "^(%d+) (%d) (.-) *$")
             local seen, fresh = match(what, "^@(%d+) (.*)$")
-            if seen then -- since then it has been told to look again, and will before its next request
+            if seen then -- since then it has been told to look again
                 what = tonumber(seen) == dict:get("v") and fresh or ""
             end
             insert(workers, format('{"pid":%s,"generation":%s,"error":"%s","exiting":%s,"busy":{%s}}', pid, generation, what,
@@ -107,11 +107,25 @@ local function lock()
     return dict:safe_add("lock", worker.pid, 2)
 end
 
+local raised_for = nil
+
+-- finish_raise raises v for one who did not come to it: a worker that was killed or stopped within put or raise, or one
+-- that does not know of the memory. Whoever answers vouches for all. It is done once for a message: a bad one stays
+-- unseen.
+local function finish_raise()
+    local m = dict:get("m")
+    if word and word[0] ~= dict:get("v") or m ~= seen_message and m ~= raised_for then
+        raised_for = m
+        raise()
+    end
+end
+
 local function control()
     local route = ngx.req.get_method() .. " " .. ngx.var.uri
     if not worker.pid then
         register()
     end
+    finish_raise()
     if seen_version ~= current() or lost(looked) or not dict:get("w" .. worker.pid) then -- emptied twice there is no v either time
         local ok, err = pcall(refresh, current())
         if not ok then
