@@ -22,7 +22,8 @@ const DictName = "bazbeans_1"
 const DictSize = "16m"
 
 // CellsName and CellsSize are of the zone whose memory holds the counts of
-// requests under way and tells of changes; its first half is Nginx's own, see src/20_shared.lua.
+// requests under way and tells of changes; its first half is Nginx's own, see
+// src/20_shared.lua.
 const (
 	CellsName = "bazbeans_cells_1"
 	CellsSize = "4m"

@@ -224,7 +224,12 @@ local function refresh(now)
 end
 
 -- lost looks into the dictionary: who empties it raises nothing.
-local function lost(second)
-    looked = second
+local function lost()
     return dict:get("v") ~= seen_v
+end
+
+-- lost_since is lost for requests, which look once a second.
+local function lost_since(second)
+    looked = second
+    return lost()
 end

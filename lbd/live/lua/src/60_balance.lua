@@ -271,7 +271,7 @@ local function step_in(u, rec)
         end
     end
     local now = current()
-    if now ~= seen_version or floor(clock) ~= looked and lost(floor(clock)) then
+    if now ~= seen_version or floor(clock) ~= looked and lost_since(floor(clock)) then
         local ok, err = pcall(refresh, now)
         if ok then
             leave(rec)
@@ -304,7 +304,7 @@ end
 local function balance(u)
     local r = get_request()
     local rec = request_of(u, r, key_of_request(r))
-    if u.broken and (seen_version ~= current() or lost(floor(ngx_now()))) then
+    if u.broken and (seen_version ~= current() or lost()) then
         refresh(current())
     end
     if u.broken then

@@ -126,7 +126,7 @@ local function control()
         register()
     end
     finish_raise()
-    if seen_version ~= current() or lost(looked) or not dict:get("w" .. worker.pid) then -- emptied twice there is no v either time
+    if seen_version ~= current() or lost() or not dict:get("w" .. worker.pid) then -- emptied twice there is no v either time
         local ok, err = pcall(refresh, current())
         if not ok then
             fault(err)
