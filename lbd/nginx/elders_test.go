@@ -22,7 +22,7 @@ func TestWorkersOfAMasterThatQuitsDrain(t *testing.T) {
 		}
 		return s.state(func(st State) bool { return st.Workers == 2 }).Master
 	}
-	t.Cleanup(s.endAll)
+	t.Cleanup(s.endDaemons)
 	old := mustStat(t, start())
 	s.apply(File{Path: s.out, Data: gen("g1")})
 	end := s.hold()

@@ -2,13 +2,9 @@ package nginx
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -50,7 +46,7 @@ func TestNginxReplacedDuringAnApply(t *testing.T) {
 			if said, err := exec.Command(real, "-p", s.dir, "-c", filepath.Join(s.dir, "nginx.conf"), "-e", "stderr").CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, said)
 			}
-			t.Cleanup(s.endAll)
+			t.Cleanup(s.endDaemons)
 			s.state(func(st State) bool { return st.Workers == 2 })
 			plain := s.n
 			s.n = s.interfering("if [ ! -e done ]; then touch done; old=$(cat nginx.pid); " + tc.script + "; fi")
@@ -89,27 +85,9 @@ func TestNginxReplacedDuringAnApply(t *testing.T) {
 	}
 }
 
-// endAll ends what runs on the site's configuration, the older masters first: one that outlives a newer one takes the
-// pid file back.
-func (s *site) endAll() {
-	for _, name := range []string{"nginx.pid.oldbin", "nginx.pid", "kept"} {
-		text, _ := os.ReadFile(filepath.Join(s.dir, name))
-		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil {
-			continue
-		}
-		p, _, ok := stat(pid)
-		if !ok || !strings.Contains(p.title(), s.dir) {
-			continue
-		}
-		_ = syscall.Kill(pid, syscall.SIGTERM)
-		serverstest.Eventually(s.t, soon, func() error {
-			if p.alive() {
-				return fmt.Errorf("process %d lives", pid)
-			}
-			return nil
-		})
-	}
+// endDaemons ends what runs on the site's configuration.
+func (s *site) endDaemons() {
+	serverstest.EndDaemons(s.t, s.dir, "nginx.pid.oldbin", "nginx.pid", "kept")
 }
 
 // A proof rests on the kernel's clock since boot, not on one that people set.

@@ -60,6 +60,7 @@ func TestWorkersOfTheMasterBeforeAnUpgradeCount(t *testing.T) {
 	if err := s.nginx.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.endDaemons)
 	// Nginx upgrades itself only as a daemon.
 	if said, err := exec.Command(s.nginx.Binary, "-p", s.dir, "-c", filepath.Join(s.dir, "nginx.conf")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
@@ -76,7 +77,6 @@ func TestWorkersOfTheMasterBeforeAnUpgradeCount(t *testing.T) {
 			}
 			return err
 		})
-		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGTERM) }) // it may have ended
 		return pid
 	}
 	two := func(master int) {

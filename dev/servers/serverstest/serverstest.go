@@ -4,7 +4,13 @@
 package serverstest
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +98,39 @@ func atEnd(t testing.TB, logTail func() string, kill func() error) {
 			t.Error(err)
 		}
 	})
+}
+
+// EndDaemons ends the nginx masters that pid files in dir name, in that order,
+// and returns when they and their workers are gone: what is left of one would
+// go on in a folder that the test removes. A master that outlives a younger
+// one takes that one's pid file back, so name the older one's first. A file
+// that is not there, or whose process has not dir in its command line, is none.
+func EndDaemons(t testing.TB, dir string, pidFiles ...string) {
+	t.Helper()
+	for _, name := range pidFiles {
+		text, _ := os.ReadFile(filepath.Join(dir, name))
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			continue
+		}
+		ours := func() bool { // one that has ended and was not waited for has no command line
+			line, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+			return strings.Contains(string(line), dir)
+		}
+		if !ours() {
+			continue
+		}
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("end process %d: %v", pid, err)
+			continue
+		}
+		Eventually(t, time.Minute, func() error {
+			if ours() {
+				return fmt.Errorf("process %d lives", pid)
+			}
+			return nil
+		})
+	}
 }
 
 // Dir makes a folder that goes with the test. Unlike t.TempDir its path is

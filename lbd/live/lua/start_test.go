@@ -123,6 +123,7 @@ func TestAnUpgradeOfTheBinary(t *testing.T) {
 	if err := s.nginx.Stop(); err != nil { // a child in the foreground takes no upgrade: it has to be a daemon
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { serverstest.EndDaemons(t, s.nginx.Prefix, "nginx.pid.oldbin", "nginx.pid") })
 	out, err := exec.CommandContext(t.Context(), s.root.Nginx(), "-p", s.nginx.Prefix, "-c", s.nginx.Conf).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -139,7 +140,6 @@ func TestAnUpgradeOfTheBinary(t *testing.T) {
 		}
 		return nil
 	})
-	t.Cleanup(func() { syscall.Kill(old, syscall.SIGTERM) })
 	s.put(s.peers)
 	if err := syscall.Kill(old, syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
@@ -151,7 +151,6 @@ func TestAnUpgradeOfTheBinary(t *testing.T) {
 		}
 		return nil
 	})
-	t.Cleanup(func() { syscall.Kill(fresh, syscall.SIGTERM) })
 	if err := syscall.Kill(old, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
