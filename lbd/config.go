@@ -14,6 +14,7 @@ import (
 	"github.com/bazbeans/bazbeans/conf"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
 	"github.com/bazbeans/bazbeans/pool"
+	"github.com/bazbeans/bazbeans/render"
 )
 
 // Config is lbd's configuration file. Defaults are those of DefaultConfig.
@@ -189,9 +190,10 @@ func DefaultConfig() Config {
 // defaultTemplates may be missing; a folder that was named may not.
 const defaultTemplates = "/etc/lbd/templates"
 
-// templatesDir is the folder to read, "" for the built-in templates alone.
-func (c *Config) templatesDir() string {
-	if c.Templates == defaultTemplates {
+// templatesDir is the folder to read, "" for the built-in templates alone. Whose templates in use come from a folder does
+// not give them up because that is away, moved aside for a new one, say.
+func (c *Config) templatesDir(inUse *render.Set) string {
+	if c.Templates == defaultTemplates && !inUse.Own() {
 		if _, err := os.Stat(c.Templates); errors.Is(err, os.ErrNotExist) {
 			return ""
 		}

@@ -139,7 +139,7 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	l.metrics = newMetrics(func() Status { s, _ := l.board.read(&l.cfg); return s })
 	l.host, _ = os.Hostname() // for people: empty will do
 	l.instance = fmt.Sprintf("%s:%d:%s", l.host, os.Getpid(), rand.Text())
-	dir := cfg.templatesDir()
+	dir := cfg.templatesDir(nil)
 	if dir != "" {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			return nil, fmt.Errorf("templates: %s is not a folder that can be read (make it, or leave templates out to use the built-in ones)", dir)

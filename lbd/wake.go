@@ -104,7 +104,7 @@ func (l *LB) hear(w pool.Wake) {
 // watchTemplates tells the loop when something changed in the templates folder: the folder is watched, not its files,
 // because editors, kubectl cp and configmaps replace files and swap links.
 func (l *LB) watchTemplates(ctx context.Context) error {
-	dir := l.cfg.templatesDir()
+	dir := l.cfg.templatesDir(nil)
 	if dir == "" {
 		return nil
 	}
@@ -162,7 +162,7 @@ func (l *LB) refreshTemplates() {
 		return
 	}
 	l.readAt = now
-	set, err := render.Load(l.cfg.templatesDir(), l.templates)
+	set, err := render.Load(l.cfg.templatesDir(l.templates), l.templates)
 	l.board.templates(err)
 	l.say.change("templates", err, "a template is broken: the version before it stays in use", "all templates can be read again")
 	if !set.Equal(l.templates) {

@@ -45,8 +45,8 @@ func (e *WaitError) Unwrap() error { return e.Err }
 
 // WaitDrained returns nil once no load balancer sends anything to ids any more: every one ever seen and not forgotten
 // is proven to serve revision rev or a later one, holds none of ids against it, has had no old worker left since, and
-// where it counts requests has none under way on ids; and none of ids is to get traffic again by then. A Redis that does
-// not know ids any more may have lost load balancers with them: it is waited until it does.
+// where it counts requests has none under way on ids; and none of ids is to get traffic again by then. A Redis that knows
+// neither all of ids any more nor who forgot them may have lost load balancers with them: it is waited until it does.
 // One that is silent blocks: its Nginx may still be sending. rev is the Change.Rev of the freezes, the highest of them.
 //
 // ctx should have a deadline; its end makes a *WaitError that names who is missing. ErrNoLB means that there is nobody

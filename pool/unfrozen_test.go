@@ -80,7 +80,7 @@ func TestWaitDrainedOutlivesLostData(t *testing.T) {
 		if err := w.rdb.FlushAll(ctx).Err(); err != nil {
 			t.Fatal(err)
 		}
-		lost := pool.Blocker{Why: "it does not know web1, web2 any more: somebody forgot it, or redis has lost its data"}
+		lost := pool.Blocker{Why: "it does not know web1, web2 any more: redis has lost its data, or the event that says who forgot it can't be read"}
 		wait.want(t, lost)
 		w.ack(t, pool.Ack{ID: "lb1", Rev: rev})
 		wait.want(t, lost)
@@ -90,6 +90,46 @@ func TestWaitDrainedOutlivesLostData(t *testing.T) {
 		wait.want(t, pool.Blocker{LB: "lb1", Why: servesRev(rev)}, pool.Blocker{LB: "lb2", Why: servesRev(rev)})
 		for _, id := range []string{"lb1", "lb2"} {
 			w.ack(t, pool.Ack{ID: id, Rev: now})
+		}
+		if err := wait.end(t); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A node that somebody forgot in the meantime is out as one that stays frozen is: for good when load balancers have left it
+// out. One of whom no event tells that may be lost, and load balancers with it.
+func TestWaitDrainedOfANodeThatIsForgotten(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		rev, drained := w.frozenPair(t)
+		w.ack(t, pool.Ack{ID: "lb1", Rev: rev})
+		w.ack(t, pool.Ack{ID: "lb2", Rev: rev - 1})
+		wait := startWait(ctx, drained)
+		wait.want(t, pool.Blocker{LB: "lb2", Why: servesRev(rev - 1)})
+		c, err := w.Forget(ctx, "web1", "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ack(t, pool.Ack{ID: "lb2", Rev: rev})
+		wait.want(t, pool.Blocker{LB: "lb1", Why: servesRev(rev)}, pool.Blocker{LB: "lb2", Why: servesRev(rev)})
+		w.ack(t, pool.Ack{ID: "lb1", Rev: c.Rev, Draining: 1})
+		w.ack(t, pool.Ack{ID: "lb2", Rev: c.Rev})
+		wait.want(t, pool.Blocker{LB: "lb1", Why: "1 old worker still draining"})
+		if err := w.rdb.Del(ctx, "bazbeans:events").Err(); err != nil {
+			t.Fatal(err)
+		}
+		w.ack(t, pool.Ack{ID: "lb1", Rev: c.Rev})
+		wait.want(t, pool.Blocker{Why: "it does not know web1 any more: redis has lost its data, or the event that says who forgot it can't be read"})
+		w.ack(t, pool.Ack{ID: "lb2", Rev: rev}) // else the wait might end with web1 in traffic
+		wait.want(t, pool.Blocker{LB: "lb2", Why: servesRev(rev)})
+		w.register(t, "web1")
+		if c, err = w.Freeze(ctx, "web1", "ann", ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"lb1", "lb2"} {
+			w.ack(t, pool.Ack{ID: id, Rev: c.Rev})
 		}
 		if err := wait.end(t); err != nil {
 			t.Error(err)

@@ -92,6 +92,19 @@ func (s *Set) Keep(name string, old *Set) *Set {
 // Source returns where the template comes from, a path or "built-in"; "" when there is none of that name.
 func (s *Set) Source(name string) string { return s.sources[name].path }
 
+// Own reports whether any template comes from a folder. A nil Set has none.
+func (s *Set) Own() bool {
+	if s == nil {
+		return false
+	}
+	for _, src := range s.sources {
+		if src.path != builtIn {
+			return true
+		}
+	}
+	return false
+}
+
 // Names lists the templates, sorted.
 func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.sources)) }
 
