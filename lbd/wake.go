@@ -18,18 +18,22 @@ import (
 
 // agenda holds the moments at which the loop has to look. Any goroutine may add to it.
 type agenda struct {
+	began   time.Time
 	changed chan struct{} // the first moment may have come nearer
 
 	mu    sync.Mutex
 	times []time.Time // sorted
 }
 
-func newAgenda() *agenda { return &agenda{changed: make(chan struct{}, 1)} }
+func newAgenda() *agenda { return &agenda{began: time.Now(), changed: make(chan struct{}, 1)} }
 
-// at asks for a look at t, or up to 10 ms later, so that a flood of events leaves a few moments and not one each.
+// grid is between two moments that are not asked for at once.
+const grid = 10 * time.Millisecond
+
+// at asks for a look at t, or up to grid later, so that a flood of events leaves a few moments and not one each. They are
+// counted from when the agenda began: moments alike by the wall clock are not by the monotonic one, which compares them.
 func (a *agenda) at(t time.Time) {
-	const grid = 10 * time.Millisecond
-	a.add(t.Add(grid - time.Duration(t.UnixNano()%int64(grid)))) // not Truncate: the monotonic clock has to stay
+	a.add(a.began.Add(t.Sub(a.began).Truncate(grid) + grid))
 }
 
 // now asks for a look at once.
