@@ -15,7 +15,7 @@ const module = "github.com/bazbeans/bazbeans"
 // rooms says on which floor each package is. Imports only go down, and siblings on a floor do not import each other.
 // The floors are explained in ARCHITECTURE.md.
 var rooms = map[string]int{
-	"step": -1, "conf": -1, "ngxconf": -1, "trust": -1,
+	"step": -1, "conf": -1, "ngxconf": -1, "trust": -1, "fswatch": -1,
 	"pool": 0, "cli": 0, "templates": 0, "nginx-test/cases": 0,
 	"resolvers": 1, "render": 1,
 	"resolvers/resolvertest": 2,

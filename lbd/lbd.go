@@ -221,7 +221,7 @@ func (l *LB) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.loop(ctx) })
 	g.Go(func() error { return ignoreEnd(ctx, l.pool.Watch(ctx, l.hear)) })
-	g.Go(func() error { return l.watchTemplates(ctx) })
+	g.Go(func() error { l.watchTemplates(ctx); return nil })
 	g.Go(func() error { l.own.watch(ctx); return nil })
 	g.Go(func() error { l.chain.Watch(ctx, l.agenda.now); return nil })
 	if ln != nil {

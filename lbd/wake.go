@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/bazbeans/bazbeans/fswatch"
 	"github.com/bazbeans/bazbeans/pool"
 	"github.com/bazbeans/bazbeans/render"
 	"github.com/bazbeans/bazbeans/step"
@@ -106,56 +108,33 @@ func (l *LB) hear(w pool.Wake) {
 }
 
 // watchTemplates tells the loop when something changed in the templates folder: the folder is watched, not its files,
-// because editors, kubectl cp and configmaps replace files and swap links.
-func (l *LB) watchTemplates(ctx context.Context) error {
-	dir := l.cfg.templatesDir(nil)
-	if dir == "" {
-		return nil
-	}
-	w, err := fsnotify.NewWatcher()
-	if err == nil {
-		defer w.Close()
-		err = w.Add(dir)
-	}
-	if err != nil {
-		l.log.Warn("the templates folder is not watched: changes are seen at each resync", "error", fmt.Errorf("watch %s: %w", dir, err))
-		return nil
-	}
-	l.changed.Store(true) // before we watched, too
-	l.watched.Store(true)
-	defer l.watched.Store(false)
-	// An editor writes in several steps; what it leaves is read after a short quiet.
-	const quiet = 20 * time.Millisecond
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case _, ok := <-w.Events:
-			if !ok {
-				return nil
-			}
-			select {
+// because editors, kubectl cp and configmaps replace files and swap links. It may be replaced as well.
+func (l *LB) watchTemplates(ctx context.Context) {
+	var seen os.FileInfo
+	said := false
+	all := func(fsnotify.Event) bool { return true }
+	fswatch.Folder(ctx, l.cfg.Templates, all, func(event bool, err error) {
+		l.watched.Store(err == nil)
+		info, absent := os.Stat(l.cfg.Templates)
+		if absent != nil {
+			info = nil // who reads it says why
+		} else if err != nil && !said {
+			l.log.Warn("the templates folder is not watched: changes are seen at each resync", "error", fmt.Errorf("watch %s: %w", l.cfg.Templates, err))
+		}
+		said = err != nil
+		if event {
+			select { // an editor writes in several steps
 			case <-ctx.Done():
-				return nil
-			case <-time.After(quiet):
+			case <-time.After(20 * time.Millisecond):
 			}
-			for drained := false; !drained; {
-				select {
-				case <-w.Events:
-				default:
-					drained = true
-				}
-			}
+		}
+		if event || (info == nil) != (seen == nil) || info != nil && !os.SameFile(info, seen) {
+			seen = info
 			l.changed.Store(true)
 			l.agenda.now()
-		case err, ok := <-w.Errors:
-			if !ok {
-				return nil
-			}
-			l.changed.Store(true) // some event was lost
-			l.log.Debug("templates watch", "error", err)
 		}
-	}
+	})
+	l.watched.Store(false)
 }
 
 // refreshTemplates reads the folder again: when something has changed, and at each resync. What cannot be parsed stays as

@@ -81,6 +81,39 @@ func TestTemplates(t *testing.T) {
 	traffic.wantNoHarm()
 }
 
+// A release is put in place by moving folders: while there is none nothing changes but the pool, and what is written into the
+// new one later is seen at once, too.
+func TestTemplatesFolderReplaced(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, config: "timing: {min_interval: 100ms, resync: 1h}\n"})
+	traffic := s.traffic()
+	dir := filepath.Join(s.dir, "lb1/templates")
+	version := func(dir, v string) {
+		write(t, filepath.Join(dir, "upstream.conf.tmpl"), strings.Replace(site7, "one", v, 1))
+	}
+	version(dir, "one")
+	s.wantText("# version one\n")
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	s.lbd.wantLog("read templates", "the version before it stays in use")
+	s.bbctl("freeze", "web1", "--wait")
+	s.wantServers("web2")
+	s.wantText("# version one\n")
+	if err := os.Mkdir(dir+".new", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	version(dir+".new", "two")
+	if err := os.Rename(dir+".new", dir); err != nil {
+		t.Fatal(err)
+	}
+	s.wantText("# version two\n")
+	version(dir, "three")
+	s.wantText("# version three\n")
+	s.wantServers("web2")
+	traffic.wantNoHarm()
+}
+
 // Kubernetes mounts a ConfigMap as links to links and swaps one of them.
 func TestTemplatesInAConfigMap(t *testing.T) {
 	t.Parallel()

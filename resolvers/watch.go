@@ -5,14 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/bazbeans/bazbeans/fswatch"
 )
 
 // watch tells when a file may have changed. The file's folder is watched, and not the file, because editors, configmaps
-// and kubectl cp replace files and swap links. Once a second it looks at the file, too: for what no event tells of, a
-// link that leads into another folder, a file on another host, a system that has no watches left.
+// and kubectl cp replace files and swap links. Once a second it looks at the file, too.
 type watch struct {
 	path    string
 	changed chan struct{} // holds one value
@@ -22,9 +22,6 @@ type watch struct {
 	ended  chan struct{}
 	closed bool
 }
-
-// lookEvery is how often the file is looked at without an event.
-const lookEvery = time.Second
 
 // start begins to watch, once.
 func (w *watch) start() {
@@ -54,40 +51,21 @@ func (w *watch) stop() {
 
 func (w *watch) run(ctx context.Context) {
 	dir := filepath.Dir(w.path)
-	var events chan fsnotify.Event // nil: none come
-	var errs chan error
-	folder, err := fsnotify.NewWatcher()
-	if err == nil {
-		defer folder.Close() // nothing to be done about it
-		events, errs = folder.Events, folder.Errors
+	// A second change within a tick of the file's clock can't be told from the first but by its event.
+	ours := func(e fsnotify.Event) bool {
+		return e.Name == filepath.Join(dir, filepath.Base(w.path)) && !e.Op.Has(fsnotify.Chmod)
 	}
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
 	var seen os.FileInfo
-	for {
-		if folder != nil {
-			_ = folder.Add(dir) // anew, in case that the folder was replaced; one that can't be watched is looked at
-		}
+	fswatch.Folder(ctx, dir, ours, func(event bool, _ error) { // a folder that can't be watched is looked at
 		info, err := os.Stat(w.path)
 		if err != nil {
 			info = nil
 		}
-		if (info == nil) != (seen == nil) || info != nil && !same(info, seen) {
+		if event || (info == nil) != (seen == nil) || info != nil && !same(info, seen) {
 			seen = info
 			w.tell()
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		case e := <-events:
-			// A second change within a tick of the file's clock can't be told from the first but by its event.
-			if e.Name == filepath.Join(dir, filepath.Base(w.path)) && !e.Op.Has(fsnotify.Chmod) {
-				w.tell()
-			}
-		case <-errs: // an overflow: what it lost is seen at the next look
-		}
-	}
+	})
 }
 
 func (w *watch) tell() {
