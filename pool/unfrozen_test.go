@@ -27,6 +27,17 @@ func (w world) frozenPair(t *testing.T) (rev int64, drained func(context.Context
 	}
 }
 
+// oneBehind is such a wait, of which lb1 is done, without old workers, and lb2 is not.
+func (w world) oneBehind(ctx context.Context, t *testing.T) (rev int64, wait waiter) {
+	t.Helper()
+	rev, drained := w.frozenPair(t)
+	w.ack(t, pool.Ack{ID: "lb1", Rev: rev})
+	w.ack(t, pool.Ack{ID: "lb2", Rev: rev - 1})
+	wait = startWait(ctx, drained)
+	wait.want(t, pool.Blocker{LB: "lb2", Why: servesRev(rev - 1)})
+	return rev, wait
+}
+
 // A node that gets traffic again is not drained, whatever revision the load balancers have acked.
 func TestWaitDrainedOfANodeThatIsBack(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -72,11 +83,7 @@ func TestWaitDrainedOutlivesLostData(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		rev, drained := w.frozenPair(t)
-		w.ack(t, pool.Ack{ID: "lb1", Rev: rev})
-		w.ack(t, pool.Ack{ID: "lb2", Rev: rev - 1})
-		wait := startWait(ctx, drained)
-		wait.want(t, pool.Blocker{LB: "lb2", Why: servesRev(rev - 1)})
+		rev, wait := w.oneBehind(ctx, t)
 		if err := w.rdb.FlushAll(ctx).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -103,11 +110,7 @@ func TestWaitDrainedOfANodeThatIsForgotten(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		rev, drained := w.frozenPair(t)
-		w.ack(t, pool.Ack{ID: "lb1", Rev: rev})
-		w.ack(t, pool.Ack{ID: "lb2", Rev: rev - 1})
-		wait := startWait(ctx, drained)
-		wait.want(t, pool.Blocker{LB: "lb2", Why: servesRev(rev - 1)})
+		rev, wait := w.oneBehind(ctx, t)
 		c, err := w.Forget(ctx, "web1", "bob")
 		if err != nil {
 			t.Fatal(err)
@@ -142,11 +145,7 @@ func TestWaitDrainedOfANodeThatWasBack(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		rev, drained := w.frozenPair(t)
-		w.ack(t, pool.Ack{ID: "lb1", Rev: rev}) // no old worker was left of then
-		w.ack(t, pool.Ack{ID: "lb2", Rev: rev - 1})
-		wait := startWait(ctx, drained)
-		wait.want(t, pool.Blocker{LB: "lb2", Why: servesRev(rev - 1)})
+		rev, wait := w.oneBehind(ctx, t)
 		between, err := w.Unfreeze(ctx, "web1", "bob")
 		if err != nil {
 			t.Fatal(err)
