@@ -41,6 +41,7 @@ func (l *LB) ack(ctx context.Context) {
 		return
 	}
 	risk := l.secure()
+	l.board.remembers(l.recordErr)
 	now := time.Now()
 	state, blind := l.engine.State(ctx)
 	looked := time.Since(now)

@@ -43,6 +43,7 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 		return out, err
 	}
 	l.settled, l.serving = true, out.Running
+	l.released(p)
 	before := l.running
 	l.running = l.wanted
 	l.served(p)
@@ -93,7 +94,7 @@ func (l *LB) served(p *Plan) {
 func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	now := time.Now()
 	// A look a resync after one that checked comes a little earlier than a resync after the check.
-	if p.hash == l.running.Hash && l.settled && now.Sub(l.lastCheck) < l.cfg.Timing.Resync*9/10 {
+	if p.hash == l.running.Hash && l.settled && !p.anew && now.Sub(l.lastCheck) < l.cfg.Timing.Resync*9/10 {
 		l.served(p)
 		l.lastErr = p.problems()
 		return p

@@ -19,6 +19,7 @@ type board struct {
 	twin   error     // another lbd has our id
 	broken error     // templates that can't be read
 	unsaid error     // why redis does not take what is served
+	unkept error     // why what is served can't be remembered
 }
 
 // start is the first sign of life.
@@ -48,6 +49,12 @@ func (b *board) templates(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.broken = err
+}
+
+func (b *board) remembers(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unkept = err
 }
 
 func (b *board) acked(err error) {
@@ -223,6 +230,9 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 	}
 	if b.unsaid != nil {
 		add("can't say in redis what is served: " + b.unsaid.Error())
+	}
+	if b.unkept != nil {
+		add(unremembered + ": " + b.unkept.Error())
 	}
 	if s.Redis.Events = b.deaf == nil; b.deaf != nil {
 		add("no events are heard, changes are seen at each resync: " + b.deaf.Error())

@@ -107,7 +107,7 @@ func (d *doctor) checkSpace(code, dir string) {
 	if st.Files > 0 && st.Ffree < 100 {
 		free, says = 0, fmt.Sprintf("%d inodes are free in %s", st.Ffree, dir)
 	}
-	f := finding{Code: code, Level: levelWarning, What: says, Means: "When nothing is free lbd changes nothing any more, and Nginx can't write its temporary files.",
+	f := finding{Code: code, Level: levelWarning, What: says, Means: "When nothing is free lbd can't change files any more nor remember what is served, so no drain counts as done; and Nginx can't write its temporary files.",
 		Where: inShell, Fix: "du -xh " + shellquote.Join(dir) + " | sort -h | tail    # see what can go"}
 	switch {
 	case free < tooLittle:

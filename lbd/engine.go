@@ -49,7 +49,11 @@ type reloads struct{ *nginx.Nginx }
 func (r reloads) Test(ctx context.Context, p *Plan) error { return r.Nginx.Test(ctx, p.Files) }
 
 func (r reloads) Apply(ctx context.Context, p *Plan) (Outcome, error) {
-	out, err := r.Nginx.Apply(ctx, p.Files, p.generation)
+	apply := r.Nginx.Apply
+	if p.anew {
+		apply = r.Nginx.Reapply
+	}
+	out, err := apply(ctx, p.Files, p.generation)
 	return Outcome{Outcome: out}, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -229,7 +230,9 @@ func (l *LB) keep(p *Plan, verified bool) {
 			g.Upstreams = append(g.Upstreams, former)
 		}
 	}
-	g.Upstreams = append(g.Upstreams, l.orphans...)
+	for _, o := range l.orphans {
+		g.Upstreams = append(g.Upstreams, o.savedUpstream)
+	}
 	if old := l.last; old != nil && l.lastKept && old.generation == g.generation && old.Verified == g.Verified && reflect.DeepEqual(old.Upstreams, g.Upstreams) {
 		return
 	}
@@ -253,12 +256,23 @@ func (l *LB) save() {
 	} else {
 		l.saveNext = now.Add(max(l.cfg.Timing.MinInterval, time.Second))
 	}
-	l.say.change("memory", err, "can't remember what is served: after a restart the guard begins anew", "what is served is remembered again")
+	l.say.change("memory", err, unremembered, "what is served is remembered again")
 }
 
+const unremembered = "can't remember what is served: no drain counts as done until it is, and after a restart the guard begins anew"
+
 // writeState writes a file of state_dir, whole or not at all. Root, who may speak for an lbd that is another user, gives it
-// to that user.
-func writeState(path string, text []byte) error {
+// to that user. The error names path, and not the temporary file, which is another one each time.
+func writeState(path string, text []byte) (err error) {
+	defer func() {
+		p, l := new(fs.PathError), new(os.LinkError)
+		switch {
+		case errors.As(err, &p):
+			err = &fs.PathError{Op: p.Op, Path: path, Err: p.Err}
+		case errors.As(err, &l):
+			err = &fs.PathError{Op: l.Op, Path: path, Err: l.Err}
+		}
+	}()
 	dir := filepath.Dir(path)
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(0o600), renameio.WithExistingPermissions())
 	if err != nil {

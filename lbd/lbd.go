@@ -74,10 +74,10 @@ type LB struct {
 	lastKept   bool   // it is in the archive
 	unsaved    *saved // the one before it that is, when it is not; see save
 	saveNext   time.Time
-	record     *saved          // what a restart would begin with; nil: nothing
-	recordErr  error           // why that is not the last one, if that was tried
-	secured    int64           // revision up to which a restart would put back nobody; see secure
-	orphans    []savedUpstream // of former configs; see findOrphans
+	record     *saved   // what a restart would begin with; nil: nothing
+	recordErr  error    // why that is not the last one, if that was tried
+	secured    int64    // revision up to which a restart would put back nobody; see secure
+	orphans    []orphan // of former configs; see findOrphans
 	memory     memory
 	remembered []byte
 

@@ -83,7 +83,7 @@ func newLiveEngine(n *nginx.Nginx, kind liveKind, cfg *Config, log *slog.Logger)
 // Reloads implements Engine.
 func (e *liveEngine) Reloads(p *Plan) bool {
 	want, err := e.cut(p)
-	return err != nil || !want.live() || want.structure != e.running
+	return err != nil || !want.live() || want.structure != e.running || p.anew
 }
 
 // Ahead implements Engine.
@@ -113,7 +113,7 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 		return Outcome{}, step.Wrap(step.Push, fmt.Errorf("%w: %s", errChannel, e.broken))
 	}
 	before := e.pushed
-	if want.structure == e.running && want.sum != e.pushed && e.pushed != "" {
+	if !p.anew && want.structure == e.running && want.sum != e.pushed && e.pushed != "" {
 		began := time.Now()
 		if err := e.push(ctx, p.generation, want); err == nil {
 			e.files.write(p.Files, p.generation)
@@ -127,7 +127,7 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	// While files have yet to follow, what runs can't be read off them. That may take long, when Nginx looks up names in its
 	// test; peers don't wait for it.
 	following := want.structure == e.running && e.files.writing()
-	if following || e.resume(ctx, p) == nil && want.structure == e.running {
+	if !p.anew && (following || e.resume(ctx, p) == nil && want.structure == e.running) {
 		pushed, err := e.reach(ctx, p, want)
 		if err != nil {
 			return Outcome{}, err

@@ -135,6 +135,7 @@ type fakeEngine struct {
 	quick   bool // it needs no reload
 	master  int  // default 1
 	foreign bool // what is refused is not what lbd wrote
+	anew    int  // reloads to let go of what is not on disk any more
 }
 
 func (e *fakeEngine) Test(_ context.Context, p *Plan) error { return e.refuse(text(p)) }
@@ -153,6 +154,9 @@ func (e *fakeEngine) take(p *Plan) (done bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := text(p)
+	if p.anew {
+		e.anew++
+	}
 	if err := e.refuse(now); err != nil || now == e.live {
 		return true, err
 	}

@@ -1,6 +1,7 @@
 package lbd
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -39,9 +40,23 @@ func TestFormerUpstreams(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
+		e.set(func() { e.refuse = func(string) error { return errors.New("refused") } })
 		time.Sleep(15 * time.Second)
+		if a := f.lastAck(); !slices.Equal(a.Held, []string{"web2"}) || a.Error != "refused" {
+			t.Errorf("ack once the file is gone, and Nginx not reloaded: %+v", a)
+		}
+		e.set(func() { e.refuse = func(string) error { return nil }; e.anew = 0 })
+		time.Sleep(time.Minute)
 		if a := f.lastAck(); len(a.Held) != 0 || a.Error != "" {
-			t.Errorf("ack once the file is gone: %+v", a)
+			t.Errorf("ack once Nginx was reloaded without it: %+v", a)
+		}
+		e.set(func() {
+			if e.anew != 1 {
+				t.Errorf("%d reloads for it", e.anew)
+			}
+		})
+		if l.findOrphans(); len(l.orphans) != 0 {
+			t.Errorf("a restart would begin with %v", l.orphans)
 		}
 	})
 }

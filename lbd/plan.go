@@ -29,6 +29,7 @@ type Plan struct {
 
 	lacking    bool     // Pinned can't be had
 	orphanIDs  []string // nodes that Nginx may be sent to by Orphans alone
+	anew       bool     // a reload is due, whatever Nginx is proven to serve: it runs some of Orphans that are not on disk any more
 	hash       string   // of Files, names and all
 	standing   bool     // made from what was served last: the pool can't be looked at
 	plain      bool     // made again by templates proven before, because Nginx can't be told of peers

@@ -72,10 +72,16 @@ func TestARestartUndoesNoDrain(t *testing.T) {
 		if a := f.lastAck(); a.Rev != known || !strings.Contains(a.Error, "a restart of lbd might serve again what was taken out") {
 			t.Errorf("said rev %d: %s; a restart serves %s", a.Rev, a.Error, afterARestart(t, l, f))
 		}
+		if s, _ := l.board.read(&l.cfg); len(s.Problems) != 1 || !strings.HasPrefix(s.Problems[0], unremembered) {
+			t.Errorf("problems %q", s.Problems)
+		}
 		end()
 		time.Sleep(3 * time.Second)
 		if a := f.lastAck(); a.Rev != f.rev || a.Error != "" {
 			t.Errorf("once it can be remembered: %+v, want rev %d", a, f.rev)
+		}
+		if s, _ := l.board.read(&l.cfg); len(s.Problems) != 0 {
+			t.Errorf("problems once it can be remembered: %q", s.Problems)
 		}
 		if got := afterARestart(t, l, f); got != "web1,web2,web4" {
 			t.Errorf("a restart serves %s", got)
@@ -114,4 +120,21 @@ func TestWhatIsAckedIsRemembered(t *testing.T) {
 		f.onAck = nil
 		f.mu.Unlock()
 	})
+}
+
+// An error is the same each time that a file can't be written: it is logged when it is new.
+func TestWriteStateNamesTheFile(t *testing.T) {
+	top := t.TempDir()
+	for _, in := range []string{top, filepath.Join(top, "none")} {
+		path := filepath.Join(in, "a.json")
+		if in == top {
+			if err := os.MkdirAll(filepath.Join(path, "in the way"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, second := writeState(path, nil), writeState(path, nil)
+		if first == nil || second == nil || first.Error() != second.Error() || !strings.Contains(first.Error(), path+": ") {
+			t.Errorf("%v, then %v", first, second)
+		}
+	}
 }

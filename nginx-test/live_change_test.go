@@ -1,6 +1,7 @@
 package nginxtest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -17,11 +18,20 @@ import (
 )
 
 // An upstream that lbd's configuration no longer names keeps the servers it had, for Nginx still sends to it: what is
-// pushed for the others takes nothing from it.
+// pushed for the others takes nothing from it. Once its file is gone, and what names it, no drain is done before Nginx has
+// let go of it.
 func TestLiveUpstreamLeavesTheConfig(t *testing.T) {
-	t.Parallel()
+	for _, tc := range []struct{ engine, debian string }{{"lua", ""}, {"resolve", "sid"}, {"", ""}} {
+		t.Run(tc.engine, func(t *testing.T) {
+			t.Parallel()
+			upstreamLeavesTheConfig(t, tc.engine, tc.debian)
+		})
+	}
+}
+
+func upstreamLeavesTheConfig(t *testing.T, engine, debian string) {
 	other := servers.Loopback(serverstest.Ports(t, 1)[0])
-	s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: "lua",
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: engine, debian: debian,
 		upstreams: "upstreams:\n  - {name: app_backend, output: CONF.D/upstream.conf}\n  - {name: other, output: CONF.D/other.conf}\n",
 		files: map[string]string{
 			"conf.d/upstream.conf": "upstream app_backend { server 127.0.0.1:9 down; }\n",
@@ -59,6 +69,24 @@ func TestLiveUpstreamLeavesTheConfig(t *testing.T) {
 				t.Fatalf("after %s: %v", change.word, err)
 			}
 		}
+	}
+	for _, name := range []string{"site.conf", "other.conf"} {
+		if err := os.Remove(filepath.Join(filepath.Dir(s.output), name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.bbctl("freeze", "web1", "--wait")
+	if err := get(); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("web1 counts as drained, and nginx goes on with the former upstream: %v", err)
+	}
+	s.want("/readyz", 200)
+	reloads := s.reloads()
+	s.lbd.stop()
+	s.start() // it has nothing to let go of
+	s.want("/readyz", 200)
+	s.wantAckOf("web2")
+	if now := s.reloads(); now != reloads {
+		t.Errorf("%d reloads by the next lbd", now-reloads)
 	}
 }
 

@@ -19,6 +19,15 @@ import (
 //
 // generation is the caller's number of what files are, for the proof listener.
 func (n *Nginx) Apply(ctx context.Context, files []File, generation int64) (Outcome, error) {
+	return n.apply(ctx, files, generation, false)
+}
+
+// Reapply is an Apply that reloads whatever is proven: Nginx may run what is not on disk any more.
+func (n *Nginx) Reapply(ctx context.Context, files []File, generation int64) (Outcome, error) {
+	return n.apply(ctx, files, generation, true)
+}
+
+func (n *Nginx) apply(ctx context.Context, files []File, generation int64, anew bool) (Outcome, error) {
 	out := Outcome{Took: map[step.Name]time.Duration{}}
 	unlock, err := n.lock(ctx)
 	if err != nil {
@@ -40,7 +49,7 @@ func (n *Nginx) Apply(ctx context.Context, files []File, generation int64) (Outc
 	}
 	s := n.setupAs(b, run)
 	reached := n.reaches(s, outs)
-	if reached && len(differing(outs)) == 0 {
+	if reached && !anew && len(differing(outs)) == 0 {
 		if done, err := n.already(ctx, m, gone, outs, &out); done {
 			return out, err
 		}
