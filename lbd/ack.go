@@ -97,6 +97,7 @@ func (l *LB) ack(ctx context.Context) {
 		l.acks.next = now.Add(time.Second)
 		return
 	}
+	l.sight.wrote(before != "")
 	l.seeRival(before)
 	l.acks.last, l.acks.said = a, now
 }

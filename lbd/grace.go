@@ -31,6 +31,7 @@ type sight struct {
 	// refuses: Redis took no write when lbd last tried one, so it takes no heartbeat either, however well it answers.
 	refuses  bool
 	rev      int64                    // of the last look
+	acked    bool                     // we wrote an ack, and have not missed it since
 	seenLast []string                 // the ids that it saw
 	gone     map[string]time.Time     // by node that is served: when it was first missing
 	ttl      map[string]time.Duration // by node: the longest that its heartbeat had left when it was looked at
@@ -45,12 +46,12 @@ func (s *sight) seen(began time.Time, snap *pool.Snapshot) {
 	turned := s.turned.Load()
 	switch {
 	case s.since.IsZero(), s.lost, s.refuses, now.Sub(began) > slowLook,
-		snap.Rev < s.rev: // Redis forgot: it was flushed, restarted empty, or a lagging replica took over
+		snap.Rev < s.rev, s.acked && snap.Unacked: // Redis forgot: it was flushed, restarted empty, or a lagging replica took over
 		s.since = now
 	case turned != nil && turned.After(s.since):
 		s.since = *turned
 	}
-	s.lost, s.rev = false, snap.Rev
+	s.lost, s.rev, s.acked = false, snap.Rev, s.acked && !snap.Unacked
 	if s.ttl == nil || len(s.ttl) > 1000+4*len(snap.Nodes) { // of nodes that are no more
 		s.ttl = map[string]time.Duration{}
 	}
@@ -61,6 +62,19 @@ func (s *sight) seen(began time.Time, snap *pool.Snapshot) {
 			s.ttl[n.ID] = min(max(s.ttl[n.ID], n.Expires.Sub(snap.Taken)), ttlMost)
 		}
 	}
+}
+
+// wrote notes an ack that was written; was is whether Redis still had the one before.
+//
+// The revision alone does not tell that Redis forgot: the first agent to come back makes it higher than it ever was. Our ack
+// does: nobody else writes it, and we do so three times within its TTL. If one is missing, to a look or when the next is
+// written, Redis forgot; or we were silent for too long, or `bbctl lbs forget` took it away, which costs a needless grace.
+// Each ack is missed once at most: an lbd that can write none sees no loss in that.
+func (s *sight) wrote(was bool) {
+	if s.acked && !was {
+		s.since = time.Now()
+	}
+	s.acked = true
 }
 
 // probe writes our ack when a node that is served is about to be given up because it is missing: full, read-only or unable

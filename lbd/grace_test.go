@@ -35,9 +35,9 @@ func settled(f *fakePool) {
 func TestGraceAfterAReconnection(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		lose func(f *fakePool)
+		lose func(f *fakePool, e *fakeEngine)
 	}{
-		{"redis was away", func(f *fakePool) {
+		{"redis was away", func(f *fakePool, _ *fakeEngine) {
 			f.mu.Lock()
 			f.away = errors.New("connection refused")
 			f.mu.Unlock()
@@ -46,13 +46,32 @@ func TestGraceAfterAReconnection(t *testing.T) {
 			f.away = nil
 			f.mu.Unlock()
 		}},
-		{"the subscription broke", func(f *fakePool) { f.wakes <- pool.Wake{Subscribed: true} }},
-		{"redis forgot", func(f *fakePool) {
+		{"the subscription broke", func(f *fakePool, _ *fakeEngine) { f.wakes <- pool.Wake{Subscribed: true} }},
+		{"redis forgot", func(f *fakePool, _ *fakeEngine) {
 			f.mu.Lock()
 			f.rev = 0
 			f.mu.Unlock()
 		}},
-		{"redis stood still", func(f *fakePool) {
+		{"redis forgot, and an agent raised the revision before the first look", func(f *fakePool, _ *fakeEngine) {
+			f.mu.Lock()
+			f.acked, f.rev = "", f.rev+1000
+			f.mu.Unlock()
+		}},
+		{"redis forgot, and lbd said what it serves before the first look", func(f *fakePool, e *fakeEngine) {
+			f.mu.Lock()
+			f.acked, f.rev = "", f.rev+1000
+			f.mu.Unlock()
+			e.mu.Lock()
+			e.former = 1
+			e.mu.Unlock()
+			time.Sleep(2 * nginxPoll)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.acked == "" {
+				panic("no ack was written")
+			}
+		}},
+		{"redis stood still", func(f *fakePool, _ *fakeEngine) {
 			f.mu.Lock()
 			f.slow = 3 * time.Second
 			f.mu.Unlock()
@@ -66,7 +85,7 @@ func TestGraceAfterAReconnection(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
 				settled(f)
-				c.lose(f)
+				c.lose(f, e)
 				f.change("web1", func(n *pool.Node) { n.Expires = time.Now() })
 				f.change("web2", func(n *pool.Node) { *n = pool.Node{ID: "web2"} })
 				f.set("-web3")
@@ -170,6 +189,37 @@ func TestGraceWhileNoWriteIsTaken(t *testing.T) {
 			t.Errorf("served in the end: %s", got)
 		}
 	})
+}
+
+// One ack that is gone is one alarm, however often it is missed: an lbd that can write none keeps nothing longer for it.
+func TestAnAckIsMissedOnce(t *testing.T) {
+	var s sight
+	now := time.Now()
+	look := func(acked bool) time.Time {
+		now = now.Add(time.Minute)
+		s.seen(now, &pool.Snapshot{Rev: 1, Taken: now, Unacked: !acked})
+		return s.since
+	}
+	first := look(false)
+	if look(false) != first {
+		t.Fatal("an ack that was never written is missed")
+	}
+	if s.wrote(false); s.since != first || look(true) != first {
+		t.Fatal("an alarm though all is as it should be")
+	}
+	missed := look(false)
+	if missed == first {
+		t.Fatal("no alarm, though the ack is gone")
+	}
+	if look(false) != missed {
+		t.Error("a second alarm for one ack")
+	}
+	if s.wrote(false); s.since != missed {
+		t.Error("a second alarm when it is written anew")
+	}
+	if s.wrote(false); s.since == missed {
+		t.Error("no alarm, though the ack written last was gone when the next was")
+	}
 }
 
 // However often the subscription is cut, a dead node is not kept for ever.

@@ -21,7 +21,7 @@ import (
 
 // registry is what the loop needs of *pool.Pool: it reads the pool, and writes nothing but its own ack.
 type registry interface {
-	SnapshotFirst(ctx context.Context, first []string) (*pool.Snapshot, error)
+	SnapshotFor(ctx context.Context, lb string, first []string) (*pool.Snapshot, error)
 	Watch(ctx context.Context, fn func(pool.Wake)) error
 	WriteAck(ctx context.Context, a pool.Ack, ttl time.Duration) (before string, err error)
 	Where() string

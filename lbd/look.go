@@ -63,7 +63,7 @@ func (l *LB) look(ctx context.Context) (*facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	began := time.Now()
-	snap, err := l.pool.SnapshotFirst(ctx, l.familiar())
+	snap, err := l.pool.SnapshotFor(ctx, l.cfg.ID, l.familiar())
 	if err != nil {
 		return nil, step.Wrap(step.Snapshot, err)
 	}

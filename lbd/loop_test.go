@@ -30,6 +30,7 @@ type fakePool struct {
 	acks  []pool.Ack
 	looks int
 	first []string      // what the last look was to see before all else
+	acked string        // the instance in our ack; "": there is none
 	rival string        // another instance that writes our ack
 	slow  time.Duration // what a look takes
 	full  error         // what every write is answered with
@@ -37,7 +38,7 @@ type fakePool struct {
 	onAck func(rev int64)
 }
 
-func (f *fakePool) SnapshotFirst(_ context.Context, first []string) (*pool.Snapshot, error) {
+func (f *fakePool) SnapshotFor(_ context.Context, _ string, first []string) (*pool.Snapshot, error) {
 	f.mu.Lock()
 	f.first = first
 	slow := f.slow
@@ -49,7 +50,7 @@ func (f *fakePool) SnapshotFirst(_ context.Context, first []string) (*pool.Snaps
 	if f.away != nil {
 		return nil, f.away
 	}
-	s := &pool.Snapshot{Rev: f.rev, Taken: time.Now()}
+	s := &pool.Snapshot{Rev: f.rev, Taken: time.Now(), Unacked: f.acked == ""}
 	for _, n := range f.nodes {
 		n.Alive = n.Expires.After(time.Now())
 		s.Nodes = append(s.Nodes, n)
@@ -82,8 +83,13 @@ func (f *fakePool) WriteAck(_ context.Context, a pool.Ack, _ time.Duration) (str
 	if f.full != nil {
 		return "", f.full
 	}
+	if f.away != nil {
+		return "", f.away
+	}
 	f.acks = append(f.acks, a)
-	return f.rival, f.away
+	before := cmp.Or(f.rival, f.acked)
+	f.acked = a.Instance
+	return before, nil
 }
 
 func (f *fakePool) lastAck() pool.Ack {

@@ -48,7 +48,7 @@ func resolve(ctx context.Context, l *LB, ids []string, output string, stdout, st
 	}
 	nodes := map[string]pool.Node{}
 	looking, cancel := context.WithTimeout(ctx, lookTimeout)
-	snap, err := l.pool.SnapshotFirst(looking, ids)
+	snap, err := l.pool.SnapshotFor(looking, l.cfg.ID, ids)
 	cancel()
 	if err != nil {
 		fmt.Fprintln(stderr, "lbd: the pool can't be looked at, nodes are asked about by their ids alone:", err)

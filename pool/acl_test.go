@@ -115,7 +115,12 @@ func (c cast) careful(t *testing.T, admin world) {
 	admin.fill(t, "bazbeans:node_ips", "web3")
 	admin.fill(t, "bazbeans:nodes:frozen", "web3")
 	c.look(t, pool.Frozen)
-	_, err := c.lbd.NodeIPs(t.Context(), []string{"web3"})
+	_, err := c.lbd.WriteAck(t.Context(), pool.Ack{ID: "lb1", Instance: "i1"}, time.Minute)
+	do(t, "ack", err)
+	if s, err := c.lbd.SnapshotFor(t.Context(), "lb1", nil); err != nil || s.Unacked {
+		t.Errorf("lbd looks carefully for its ack: %+v, %v", s, err)
+	}
+	_, err = c.lbd.NodeIPs(t.Context(), []string{"web3"})
 	do(t, "node_ips", err)
 }
 

@@ -73,7 +73,7 @@ func (p *Pool) carefulSets(ctx context.Context) (*sets, error) {
 }
 
 // carefulFill is fill, and reads the freezes.
-func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string) error {
+func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string, lb string) (bool, error) {
 	pipe := p.rdb.Pipeline()
 	ttls, beats := make([]*redis.DurationCmd, len(nodes)), make([]*redis.StringCmd, len(nodes))
 	ids, keys := make([]string, len(nodes)), make([]string, len(nodes))
@@ -87,22 +87,22 @@ func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string) e
 	texts := carefulFields(ctx, pipe, keys, forPeople, textMost)
 	freezes := carefulFields(ctx, pipe, []string{p.keys.frozen()}, ids, valueMost)
 	if _, err := pipe.Exec(ctx); err != nil && !ofOneCommand(err) {
-		return err
+		return false, err
 	}
 	hashes, err := statuses()
 	if err != nil {
-		return err
+		return false, err
 	}
 	said, err := texts()
 	if err != nil {
-		return err
+		return false, err
 	}
 	frozen, err := freezes()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if frozen[0].err != "" {
-		return errors.New(frozen[0].err)
+		return false, errors.New(frozen[0].err)
 	}
 	now := time.Now()
 	for i := range nodes {
@@ -111,7 +111,7 @@ func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string) e
 			n.Freeze = decodeFreeze(map[string]string{n.ID: text}, n.ID)
 		}
 		if err := beats[i].Err(); err != nil && !ofOneCommand(err) {
-			return err
+			return false, err
 		} else if err != nil || h.err != "" {
 			n.Fault = wrongType(fmt.Sprint(h.err, err))
 			continue
@@ -129,7 +129,11 @@ func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string) e
 			*into = fmt.Sprintf("%d bytes", size)
 		}
 	}
-	return nil
+	gone, err := unacked(p.readAck(ctx, p.rdb, lb)) // by itself: it may be what is too large, and nobody knows then
+	if errors.Is(err, ErrTooLarge) {
+		return false, nil
+	}
+	return gone, err
 }
 
 // bounded is a hash as carefulFields found it.

@@ -19,11 +19,8 @@ var (
 	textFields = []string{"status", "details"}
 )
 
-// fill reads heartbeats and hashes of nodes in one round trip.
-func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string) error {
-	if len(nodes) == 0 {
-		return nil
-	}
+// fill reads heartbeats and hashes of nodes in one round trip, and last whether the ack of lb ("": nobody) is missing.
+func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string, lb string) (bool, error) {
 	type read struct {
 		ttl    *redis.DurationCmd
 		beat   *redis.StringCmd
@@ -36,16 +33,14 @@ func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string) error {
 		reads[i].ttl, reads[i].beat = p.readBeat(ctx, pipe, id)
 		reads[i].status = pipe.HMGet(ctx, p.keys.status(id), fields...)
 	}
-	// A key of a wrong type is that node's fault; Exec returns the first error of any command, so look at each.
-	if _, err := pipe.Exec(ctx); err != nil && !ofOneCommand(err) {
-		return err
-	}
+	ack := p.readAck(ctx, pipe, lb)
+	_, _ = pipe.Exec(ctx) // its error is the first of theirs, and one of a wrong type is its node's fault alone
 	now := time.Now()
 	for i := range nodes {
 		n, r := &nodes[i], reads[i]
 		if err := errors.Join(r.ttl.Err(), r.beat.Err(), r.status.Err()); err != nil {
 			if !ofOneCommand(err) {
-				return err
+				return false, err
 			}
 			n.Fault = wrongType(err.Error())
 			continue
@@ -53,12 +48,28 @@ func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string) error {
 		n.decodeHeartbeat(r.ttl.Val(), r.beat.Val(), now)
 		n.decodeStatus(fields, r.status.Val())
 	}
-	return nil
+	return unacked(ack)
 }
 
 func (p *Pool) readBeat(ctx context.Context, pipe redis.Pipeliner, id string) (*redis.DurationCmd, *redis.StringCmd) {
 	key := p.keys.heartbeat(id)
 	return pipe.PTTL(ctx, key), pipe.GetRange(ctx, key, 0, heartbeatMost-1)
+}
+
+// unacked reads the answer to whether there is an ack: by HGET, which an lbd needs for WriteAck, too. Where Redis will not
+// say, nobody knows, and it is no error: WriteAck says it better.
+func unacked(ack *redis.StringCmd) (bool, error) {
+	if err := ack.Err(); err != nil && !isAnswer(err) {
+		return false, err
+	}
+	return errors.Is(ack.Err(), redis.Nil), nil
+}
+
+func (p *Pool) readAck(ctx context.Context, rdb redis.Cmdable, lb string) *redis.StringCmd {
+	if lb == "" {
+		return redis.NewStringResult("", nil)
+	}
+	return rdb.HGet(ctx, p.keys.lb(lb), "instance")
 }
 
 func wrongType(said string) string { return "its keys in Redis are of a wrong type: " + said }

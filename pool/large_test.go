@@ -123,6 +123,11 @@ func TestVeryLargeAnswerIsAnError(t *testing.T) {
 		t.Errorf("%v, want ErrTooLarge", err)
 	}
 	wantState(t, w.node(t, "web1"), pool.Active)
+	w.fill(t, "bazbeans:lb:lb1", "instance")
+	s, err := patiently(func() (*pool.Snapshot, error) { return w.SnapshotFor(t.Context(), "lb1", nil) })
+	if err != nil || s.Unacked || !s.Nodes[0].Wanted() {
+		t.Errorf("a very large ack: %+v, %v", s, err)
+	}
 }
 
 func TestFloodOfEntries(t *testing.T) {
@@ -155,7 +160,7 @@ func TestFloodOfEntries(t *testing.T) {
 			w.rdb.FlushAll(t.Context())
 			w.register(t, "web1") // behind each "bogus"
 			flood(t, w, c.set, c.n, c.head, c.tail)
-			s, err := patiently(func() (*pool.Snapshot, error) { return w.SnapshotFirst(t.Context(), []string{"web1", "long-gone"}) })
+			s, err := patiently(func() (*pool.Snapshot, error) { return w.SnapshotFor(t.Context(), "", []string{"web1", "long-gone"}) })
 			if c.nodes == 0 {
 				if err == nil || !strings.Contains(err.Error(), c.why) {
 					t.Errorf("%v, want %s", err, c.why)

@@ -80,6 +80,9 @@ func (c cast) life(t *testing.T) {
 	}
 	_, err = c.lbd.WriteAck(ctx, pool.Ack{ID: "lb1", Rev: change.Rev, Instance: "i1"}, time.Minute)
 	do(t, "ack", err)
+	if s, err := c.lbd.SnapshotFor(ctx, "lb1", nil); err != nil || s.Unacked {
+		t.Errorf("lbd looks for its ack: %+v, %v", s, err)
+	}
 	do(t, "wait until drained, operator", c.operator.WaitDrained(ctx, change.Rev, []string{"web3"}, nil))
 	do(t, "wait until drained, agent", c.agent.WaitDrained(ctx, change.Rev, []string{"web3"}, nil))
 	if change, err = c.operator.Unfreeze(ctx, "web3", "ann"); err != nil || !change.Changed {

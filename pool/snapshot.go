@@ -16,6 +16,7 @@ type Snapshot struct {
 	Took    time.Duration
 	Nodes   []Node // sorted by id
 	Refused []Refusal
+	Unacked bool // when the look ended Redis had no ack of the load balancer that looks; see SnapshotFor
 }
 
 // Refusal is an entry that is refused, and why: in a Snapshot one that is no node at all, since its id is not allowed.
@@ -28,25 +29,26 @@ type Refusal struct {
 // command in it is short, so Redis goes on serving others between them; one script over all nodes would not.
 // Status and Details of the nodes are left empty; see FullSnapshot.
 func (p *Pool) Snapshot(ctx context.Context) (*Snapshot, error) {
-	return p.snapshot(ctx, statusFields, nil)
+	return p.snapshot(ctx, statusFields, "", nil)
 }
 
-// SnapshotFirst is Snapshot for somebody who knows nodes already: where there are more entries than a look takes in, those of
-// the first ids are taken before all others, in this order.
-func (p *Pool) SnapshotFirst(ctx context.Context, first []string) (*Snapshot, error) {
-	return p.snapshot(ctx, statusFields, first)
+// SnapshotFor is Snapshot for the load balancer lb, who knows nodes already: where there are more entries than a look takes
+// in, those of the first ids are taken before all others, in this order. Its own ack is looked for last: if one was written
+// and the look is Unacked, any of it may be of a Redis that has lost its data.
+func (p *Pool) SnapshotFor(ctx context.Context, lb string, first []string) (*Snapshot, error) {
+	return p.snapshot(ctx, statusFields, lb, first)
 }
 
 // FullSnapshot is Snapshot with the texts for people.
 func (p *Pool) FullSnapshot(ctx context.Context) (*Snapshot, error) {
-	return p.snapshot(ctx, slices.Concat(statusFields, textFields), nil)
+	return p.snapshot(ctx, slices.Concat(statusFields, textFields), "", nil)
 }
 
-func (p *Pool) snapshot(ctx context.Context, fields, first []string) (*Snapshot, error) {
+func (p *Pool) snapshot(ctx context.Context, fields []string, lb string, first []string) (*Snapshot, error) {
 	began := time.Now()
 	s, err := within(ctx, func() (*Snapshot, error) {
-		return quickly(p, func() (*Snapshot, error) { return p.look(ctx, p.sets, p.fill, fields, first) },
-			func() (*Snapshot, error) { return p.look(ctx, p.carefulSets, p.carefulFill, fields, first) })
+		return quickly(p, func() (*Snapshot, error) { return p.look(ctx, p.sets, p.fill, fields, lb, first) },
+			func() (*Snapshot, error) { return p.look(ctx, p.carefulSets, p.carefulFill, fields, lb, first) })
 	})
 	if err != nil {
 		return nil, p.Explain(err)
@@ -78,7 +80,7 @@ func (p *Pool) sets(ctx context.Context) (*sets, error) {
 
 // look is one look: the sets, then the nodes in them.
 func (p *Pool) look(ctx context.Context, read func(context.Context) (*sets, error),
-	fill func(context.Context, []Node, []string) error, fields, first []string) (*Snapshot, error) {
+	fill func(context.Context, []Node, []string, string) (bool, error), fields []string, lb string, first []string) (*Snapshot, error) {
 	found, err := read(ctx)
 	if err != nil {
 		return nil, err
@@ -86,7 +88,7 @@ func (p *Pool) look(ctx context.Context, read func(context.Context) (*sets, erro
 	s := &Snapshot{}
 	s.Rev, _ = strconv.ParseInt(found.rev, 10, 64)
 	s.Nodes, s.Refused = found.nodes(p.keys, first)
-	if err := fill(ctx, s.Nodes, fields); err != nil {
+	if s.Unacked, err = fill(ctx, s.Nodes, fields, lb); err != nil {
 		return nil, err
 	}
 	return s, nil

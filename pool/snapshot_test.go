@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -110,11 +111,11 @@ func TestRoundTripsDoNotGrowWithTheFleet(t *testing.T) {
 			for i := range size {
 				w.python(t, fmt.Sprintf("n%d", i), "10.0.0.1")
 			}
-			if _, err := p.Snapshot(ctx); err != nil { // connects
+			if _, err := p.SnapshotFor(ctx, "lb1", nil); err != nil { // connects
 				t.Fatal(err)
 			}
 			trips.n = 0
-			s, err := p.Snapshot(ctx)
+			s, err := p.SnapshotFor(ctx, "lb1", nil)
 			if err != nil || len(s.Nodes) != size+1 || trips.n != 2 {
 				t.Errorf("%d nodes: %d round trips, %v", size+1, trips.n, err)
 			}
@@ -127,5 +128,48 @@ func TestRoundTripsDoNotGrowWithTheFleet(t *testing.T) {
 		if _, err := member.Heartbeat(ctx, pool.Metrics{}); err != nil || trips.n != 1 {
 			t.Errorf("heartbeat: %d round trips, %v", trips.n, err)
 		}
+	})
+}
+
+// A load balancer's look says when Redis has no ack of it, by which a Redis that lost its data is known. It never fails
+// because of the ack.
+func TestALookSaysThatOnesAckIsGone(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		want := func(what string, unacked string) {
+			t.Helper()
+			gone := ""
+			for _, lb := range []string{"lb1", "lb2", ""} {
+				s, err := w.SnapshotFor(ctx, lb, nil)
+				if err != nil {
+					t.Fatalf("%s: the look of %q: %v", what, lb, err)
+				}
+				if s.Unacked {
+					gone += lb + " "
+				}
+			}
+			if gone != unacked {
+				t.Errorf("%s: missing are the acks of %q, want %q", what, gone, unacked)
+			}
+		}
+		ack := func() {
+			t.Helper()
+			_, err := w.WriteAck(ctx, pool.Ack{ID: "lb1", Instance: "i1"}, time.Minute)
+			do(t, "ack", err)
+		}
+		want("nothing", "lb1 lb2 ")
+		ack()
+		want("no node", "lb2 ")
+		w.register(t, "web1")
+		want("a node", "lb2 ")
+		do(t, "forget", w.ForgetLB(ctx, "lb1", "ann"))
+		want("forgotten", "lb1 lb2 ")
+		ack()
+		want("back", "lb2 ")
+		w.rdb.FlushAll(ctx)
+		w.register(t, "web1")
+		want("flushed", "lb1 lb2 ")
+		w.rdb.Set(ctx, "bazbeans:lb:lb1", "x", 0)
+		want("a wrong type", "lb2 ")
 	})
 }

@@ -35,7 +35,7 @@ func (p *Pool) some(ctx context.Context, ids, fields []string) ([]Node, error) {
 	return nodes, nil
 }
 
-func (p *Pool) lookAt(ctx context.Context, ids []string, fill func(context.Context, []Node, []string) error, fields []string, freeze bool) ([]Node, error) {
+func (p *Pool) lookAt(ctx context.Context, ids []string, fill func(context.Context, []Node, []string, string) (bool, error), fields []string, freeze bool) ([]Node, error) {
 	type read struct {
 		all, active *redis.BoolCmd
 		frozen      *redis.StringCmd
@@ -63,7 +63,8 @@ func (p *Pool) lookAt(ctx context.Context, ids []string, fill func(context.Conte
 		}
 		nodes = append(nodes, n)
 	}
-	return nodes, fill(ctx, nodes, fields)
+	_, err := fill(ctx, nodes, fields, "")
+	return nodes, err
 }
 
 // firstError returns the first error that is not "no such key".
