@@ -97,7 +97,15 @@ func (p *Pool) WriteAck(ctx context.Context, a Ack, ttl time.Duration) (before s
 		"refused", string(refused), "old", string(old), "live", a.Live, "busy", string(busy))
 	pipe.PExpire(ctx, p.keys.lb(a.ID), ttl)
 	pipe.Set(ctx, p.keys.lbLast(a.ID), "", lastWordTTL)
-	if err = told(pipe.Exec(ctx)); err != nil && !errors.Is(err, redis.Nil) {
+	cmds, err := pipe.Exec(ctx)
+	if errors.Is(err, redis.Nil) { // there was none before; it is the first error, and may hide another
+		errs := make([]error, len(cmds))
+		for i, cmd := range cmds {
+			errs[i] = cmd.Err()
+		}
+		err = firstError(errs...)
+	}
+	if err = told(cmds, err); err != nil {
 		return "", p.Explain(err)
 	}
 	return last.Val(), nil

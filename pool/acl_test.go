@@ -47,6 +47,7 @@ func TestDocumentedUsers(t *testing.T) {
 	who.life(t)
 	who.python(t, admin)
 	who.careful(t, admin)
+	who.wrongType(t, admin)
 	if refused := admin.rdb.Do(t.Context(), "ACL", "LOG").Val(); fmt.Sprint(refused) != "[]" {
 		t.Errorf("refused: %v", refused)
 	}
@@ -106,6 +107,16 @@ func (c cast) python(t *testing.T, admin world) {
 	do(t, "freeze of a Python node", err)
 	_, err = c.operator.Unfreeze(ctx, "web3", "ann")
 	do(t, "unfreeze of a Python node", err)
+}
+
+// wrongType has lbd look while a key is of another type: it may ask of which.
+func (c cast) wrongType(t *testing.T, admin world) {
+	t.Helper()
+	admin.rdb.Del(t.Context(), "bazbeans:nodes:active")
+	admin.rdb.Set(t.Context(), "bazbeans:nodes:active", "x", 0)
+	if _, err := c.lbd.Snapshot(t.Context()); err == nil || !contains(err.Error(), "bazbeans:nodes:active is a string and should be a set") {
+		t.Errorf("%v", err)
+	}
 }
 
 // careful has all of them look while something very large is in the way.

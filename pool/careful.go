@@ -102,7 +102,7 @@ func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string, l
 		return false, err
 	}
 	if frozen[0].err != "" {
-		return false, errors.New(frozen[0].err)
+		return false, p.keys.said(p.keys.frozen(), frozen[0].err)
 	}
 	now := time.Now()
 	for i := range nodes {
@@ -110,14 +110,14 @@ func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string, l
 		if text, ok := frozen[0].values[i].(string); ok {
 			n.Freeze = decodeFreeze(map[string]string{n.ID: text}, n.ID)
 		}
-		if err := beats[i].Err(); err != nil && !ofOneCommand(err) {
+		if err := beats[i].Err(); err == nil {
+			n.decodeHeartbeat(ttls[i].Val(), beats[i].Val(), now)
+		} else if !ofOneCommand(err) {
 			return false, err
-		} else if err != nil || h.err != "" {
-			n.Fault = wrongType(fmt.Sprint(h.err, err))
-			continue
 		}
-		n.decodeHeartbeat(ttls[i].Val(), beats[i].Val(), now)
-		n.decodeStatus(fields, slices.Concat(h.values, said[i].values))
+		if h.err == "" {
+			n.decodeStatus(fields, slices.Concat(h.values, said[i].values))
+		}
 		for field, size := range h.large {
 			n.Fault = fmt.Sprintf("%s holds %d bytes, more than %d", field, size, valueMost)
 		}
@@ -128,6 +128,7 @@ func (p *Pool) carefulFill(ctx context.Context, nodes []Node, fields []string, l
 			}
 			*into = fmt.Sprintf("%d bytes", size)
 		}
+		n.decodeErrors(beats[i].Err(), p.keys.said(keys[i], h.err))
 	}
 	gone, err := unacked(p.readAck(ctx, p.rdb, lb)) // by itself: it may be what is too large, and nobody knows then
 	if errors.Is(err, ErrTooLarge) {
@@ -197,7 +198,7 @@ func (p *Pool) carefulIPs(ctx context.Context, ids []string) (map[string]string,
 		return nil, err
 	}
 	if hashes[0].err != "" {
-		return nil, errors.New(hashes[0].err)
+		return nil, p.keys.said(p.keys.nodeIPs(), hashes[0].err)
 	}
 	return texts(ids, hashes[0].values), nil
 }

@@ -88,6 +88,17 @@ func (n *Node) decodeStatus(fields []string, values []any) {
 	}
 }
 
+// decodeErrors notes that keys of the node are of a wrong type. Nobody knows then whether it lives: its agent can't write them
+// either.
+func (n *Node) decodeErrors(errs ...error) {
+	for _, err := range errs {
+		if err != nil {
+			n.unreadable = true
+			n.Fault = fmt.Sprintf("%s (bbctl forget %s removes it, and our agent registers anew)", strings.TrimPrefix(err.Error(), "WRONGTYPE "), n.ID)
+		}
+	}
+}
+
 func (n *Node) decodeRegistration(address, port, weight, labels string) (err error) {
 	if address != "" {
 		if n.Address, err = ParseAddress(address); err != nil {

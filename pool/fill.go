@@ -42,11 +42,14 @@ func (p *Pool) fill(ctx context.Context, nodes []Node, fields []string, lb strin
 			if !ofOneCommand(err) {
 				return false, err
 			}
-			n.Fault = wrongType(err.Error())
-			continue
 		}
-		n.decodeHeartbeat(r.ttl.Val(), r.beat.Val(), now)
-		n.decodeStatus(fields, r.status.Val())
+		if r.beat.Err() == nil {
+			n.decodeHeartbeat(r.ttl.Val(), r.beat.Val(), now)
+		}
+		if r.status.Err() == nil {
+			n.decodeStatus(fields, r.status.Val())
+		}
+		n.decodeErrors(r.beat.Err(), r.status.Err())
 	}
 	return unacked(ack)
 }
@@ -71,8 +74,6 @@ func (p *Pool) readAck(ctx context.Context, rdb redis.Cmdable, lb string) *redis
 	}
 	return rdb.HGet(ctx, p.keys.lb(lb), "instance")
 }
-
-func wrongType(said string) string { return "its keys in Redis are of a wrong type: " + said }
 
 // ofOneCommand reports whether err is what Redis answered to one command because of the key it found.
 func ofOneCommand(err error) bool {

@@ -149,6 +149,7 @@ func (s *Server) readRights(ctx context.Context, rdb redis.UniversalClient, p *P
 		{true, []any{"EVAL_RO", "return 1", 1, k.all()}},
 		{true, []any{"SUBSCRIBE", p.channel}},
 		{true, []any{"SADD", k.lbs(), lb}},
+		{true, []any{"HGET", k.lb(lb), "instance"}},
 		{true, []any{"HSET", k.lb(lb), "rev", 1}},
 		{true, []any{"PEXPIRE", k.lb(lb), 1}},
 		{false, []any{"FLUSHALL"}},
@@ -188,7 +189,7 @@ func LBRights(cfg Config) []string {
 	rules := []string{
 		"%R~" + k.rev(), "%R~" + k.prefix + ":nodes:*", "%R~" + k.nodeIPs(), "%R~" + k.heartbeat("*"), "%R~" + k.status("*"),
 		"&" + channel,
-		"+ping", "+select", "+time", "+acl|whoami", "+subscribe", "+multi", "+exec", "+get", "+getrange", "+pttl", "+smembers", "+sismember",
+		"+ping", "+select", "+time", "+type", "+acl|whoami", "+subscribe", "+multi", "+exec", "+get", "+getrange", "+pttl", "+smembers", "+sismember",
 		"+scard", "+hget", "+hmget", "+hgetall", "+hstrlen", "+eval_ro",
 		// Selectors, so that what writes goes with these keys alone.
 		"(%W~" + k.lbs() + " +sadd)", "(~" + k.lb("*") + " +hget +hset +pexpire +set)",

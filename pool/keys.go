@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"regexp"
+	"strings"
 )
 
 // DefaultPrefix begins every key; on Redis Cluster write it as "{bazbeans}", so that all keys share a slot.
@@ -35,6 +36,41 @@ func (k Keys) taken(id string) string { return k.prefix + ":node:" + id + ":take
 
 // recent holds the ids of the node's last commands, newest first.
 func (k Keys) recent(id string) string { return k.prefix + ":node:" + id + ":recent" }
+
+// kind is the type of a key of the pool, as Redis's TYPE calls it; "" of any other key.
+func (k Keys) kind(key string) string {
+	name, ours := strings.CutPrefix(key, k.prefix+":")
+	words := strings.Split(name, ":")
+	last := words[len(words)-1]
+	switch {
+	case !ours:
+		return ""
+	case key == k.all(), key == k.active(), key == k.lbs():
+		return "set"
+	case key == k.frozen(), key == k.nodeIPs():
+		return "hash"
+	case key == k.rev():
+		return "string"
+	case key == k.events():
+		return "stream"
+	}
+	// No id holds a colon.
+	switch words[0] + " " + last {
+	case "node status":
+		return "hash"
+	case "node heartbeat":
+		return "string"
+	case "node commands", "node taken", "node recent":
+		return "list"
+	}
+	switch {
+	case words[0] == "lb" && len(words) == 3:
+		return "string"
+	case words[0] == "lb", words[0] == "command":
+		return "hash"
+	}
+	return ""
+}
 
 var idRule = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\z`)
 

@@ -33,7 +33,8 @@ type Node struct {
 	Metrics Metrics   // of the last heartbeat
 	Beat    time.Time // when the last heartbeat was sent, by the node's clock
 
-	Fault string // why the node is refused though it wants traffic; "": nothing wrong
+	Fault      string // why the node is refused though it wants traffic; "": nothing wrong
+	unreadable bool   // because of a key of a wrong type, so that its agent can't beat either
 }
 
 // Freeze is an operator's freeze.
@@ -56,13 +57,13 @@ const MaxWeight = 1000
 // State is one word for people: what the pool says of a node.
 type State string
 
-// The states. A node is in the first of them whose condition holds.
+// The states. A node is in the first of them whose condition holds; one with a key of a wrong type that is not frozen is Faulty.
 const (
 	Frozen    State = "frozen"    // frozen by an operator, or a frozen Python node
 	Dead      State = "dead"      // its heartbeat has expired
 	Unhealthy State = "unhealthy" // froze itself
 	Inactive  State = "inactive"  // left, was cleaned up, or never became active
-	Faulty    State = "faulty"    // something it registered is refused; see Fault
+	Faulty    State = "faulty"    // something it registered, or a key of it, is refused; see Fault
 	Active    State = "active"    // may get traffic
 )
 
@@ -71,6 +72,8 @@ func (n *Node) State() State {
 	switch {
 	case n.Freeze != nil, n.IsFrozen && n.Agent == "":
 		return Frozen
+	case n.unreadable:
+		return Faulty
 	case !n.Alive && (n.Active || n.IsFrozen):
 		return Dead
 	case n.IsFrozen:

@@ -78,6 +78,7 @@ func New(rdb redis.UniversalClient, prefix, channel string) *Pool {
 	if channel == "" {
 		channel = k.channel()
 	}
+	rdb.AddHook(wrongTypes{rdb, k})
 	return &Pool{rdb: rdb, keys: k, channel: channel}
 }
 

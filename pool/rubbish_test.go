@@ -14,16 +14,78 @@ import (
 // A Redis without a revision, as a Python-only fleet has it, must not hide what else is wrong.
 func TestALookThatFailsIsNoEmptyPool(t *testing.T) {
 	onEach(t, "", func(t *testing.T, w world) {
-		for _, key := range []string{"bazbeans:nodes:all", "bazbeans:nodes:active", "bazbeans:nodes:frozen", "bazbeans:rev"} {
+		for key, want := range map[string]string{"bazbeans:nodes:all": "set", "bazbeans:nodes:active": "set", "bazbeans:nodes:frozen": "hash", "bazbeans:rev": "string"} {
 			w.rdb.FlushDB(t.Context())
 			if key != "bazbeans:nodes:all" {
 				w.python(t, "py1", "10.0.0.9")
 				w.rdb.Del(t.Context(), key)
 			}
 			w.rdb.LPush(t.Context(), key, "x")
-			if s, err := w.Snapshot(t.Context()); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+			if s, err := w.Snapshot(t.Context()); err == nil || !contains(err.Error(), "WRONGTYPE "+key+" is a list and should be a "+want, "redis-cli DEL") {
 				t.Errorf("%s is a list: %+v, %v", key, s, err)
 			}
+		}
+	})
+}
+
+// Redis says WRONGTYPE and no key: whatever call meets one, its error names the key, both types and the way out.
+func TestAWrongTypeIsNamed(t *testing.T) {
+	ctx := t.Context()
+	w := open(t, serverstest.Redis(t).Addr())
+	for _, c := range []struct {
+		key, want string
+		call      func() error
+	}{
+		{"bazbeans:node_ips", "hash", func() error { _, err := w.NodeIPs(ctx, []string{"web1"}); return err }},
+		{"bazbeans:lbs", "set", func() error { _, err := w.LBs(ctx); return err }},
+		{"bazbeans:lbs", "set", func() error { _, err := w.WriteAck(ctx, pool.Ack{ID: "lb1"}, time.Minute); return err }},
+		{"bazbeans:lb:lb1", "hash", func() error { _, err := w.LBs(ctx); return err }},
+		{"bazbeans:lb:lb1", "hash", func() error { _, err := w.WriteAck(ctx, pool.Ack{ID: "lb1"}, time.Minute); return err }},
+		{"bazbeans:events", "stream", func() error { _, err := w.Events(ctx, "", 1); return err }},
+		{"bazbeans:node:web1:recent", "list", func() error { _, err := w.LastCommands(ctx, "web1", 1); return err }},
+		{"bazbeans:nodes:frozen", "hash", func() error { _, err := w.Node(ctx, "web1"); return err }},
+		{"bazbeans:nodes:all", "set", func() error { _, err := w.Forget(ctx, "web1", "ann"); return err }},
+		{"bazbeans:nodes:active", "set", func() error { _, err := w.Freeze(ctx, "web1", "ann", ""); return err }},
+	} {
+		w.rdb.FlushDB(ctx)
+		w.register(t, "web1")
+		w.rdb.SAdd(ctx, "bazbeans:lbs", "lb1")
+		w.rdb.Set(ctx, c.key, "x", 0)
+		if err := c.call(); err == nil || !contains(err.Error(), "WRONGTYPE "+c.key+" is a string and should be a "+c.want, "redis-cli DEL") {
+			t.Errorf("%s: %v", c.key, err)
+		}
+	}
+}
+
+// A node with a key of a wrong type is faulty and says why, also when its heartbeat has expired: its agent can't write one.
+func TestANodeWithAKeyOfAWrongType(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		for key, want := range map[string]string{"bazbeans:node:web3:status": "hash", "bazbeans:node:web3:heartbeat": "string"} {
+			w.rdb.FlushDB(ctx)
+			w.register(t, "web3")
+			w.rdb.Del(ctx, key)
+			w.rdb.LPush(ctx, key, "x")
+			for _, alive := range []bool{true, false} {
+				if !alive && want == "hash" {
+					w.rdb.Del(ctx, "bazbeans:node:web3:heartbeat")
+				}
+				n := w.node(t, "web3")
+				wantState(t, n, pool.Faulty)
+				if !contains(n.Why(), key+" is a list and should be a "+want, "bbctl forget web3") {
+					t.Errorf("why %q", n.Why())
+				}
+			}
+			_, err := w.Freeze(ctx, "web3", "ann", "")
+			if want == "string" {
+				do(t, "freeze", err)
+				wantState(t, w.node(t, "web3"), pool.Frozen)
+			}
+			if _, err := w.Forget(ctx, "web3", "ann"); err != nil {
+				t.Fatal(err)
+			}
+			w.register(t, "web3")
+			wantState(t, w.node(t, "web3"), pool.Active)
 		}
 	})
 }
