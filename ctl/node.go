@@ -124,9 +124,12 @@ func (v *nodeView) served() string {
 	return fmt.Sprintf("%d/%d", len(v.ServedBy), v.lbs)
 }
 
-// agent tells ours from Python's.
+// agent tells ours from Python's. A faulty node may be unreadable: it is ours or Python's.
 func (v *nodeView) agent() string {
-	if v.Agent == "" {
+	switch {
+	case v.Agent == "" && v.Fault != "":
+		return "-"
+	case v.Agent == "":
 		return "python"
 	}
 	return v.Agent
