@@ -44,6 +44,9 @@ func (l *LB) ack(ctx context.Context) {
 	l.board.remembers(l.recordErr)
 	now := time.Now()
 	state, blind := l.engine.State(ctx)
+	if ctx.Err() != nil {
+		return
+	}
 	looked := time.Since(now)
 	l.seeNginx(state, blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
@@ -87,9 +90,12 @@ func (l *LB) ack(ctx context.Context) {
 		return
 	}
 	l.acks.due = false
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	writing, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	before, err := l.pool.WriteAck(ctx, a, l.ackTTL())
+	before, err := l.pool.WriteAck(writing, a, l.ackTTL())
+	if err != nil && ctx.Err() != nil {
+		return
+	}
 	l.metrics.acked(time.Since(now), err)
 	l.board.acked(err)
 	l.say.change("ack", err, "can't say in redis what is served", "redis knows again what is served")

@@ -62,7 +62,7 @@ func (l *LB) apply(ctx context.Context, p *Plan) (Outcome, error) {
 // bring applies a plan, by reloads if Nginx can't be told of peers.
 func (l *LB) bring(ctx context.Context, p *Plan) (Outcome, error) {
 	out, err := l.apply(ctx, p)
-	if errors.Is(err, errChannel) {
+	if errors.Is(err, errChannel) && ctx.Err() == nil {
 		out, err = l.plainly(ctx, p, err)
 	}
 	return out, err
@@ -114,6 +114,8 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	}
 	_, err := l.bring(ctx, p)
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return p
 	case err == nil && len(p.Errors) == 0 && p.Pinned == nil && f != nil && l.refused == nil:
 		if !p.plain {
 			l.proven = l.templates

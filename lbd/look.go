@@ -83,6 +83,9 @@ func (l *LB) look(ctx context.Context) (*facts, error) {
 		}
 	}
 	found, err := l.chain.Resolve(ctx, ask)
+	if cut := ctx.Err(); errors.Is(cut, context.Canceled) {
+		return nil, step.Wrap(step.Resolve, cut)
+	}
 	f.trouble = err
 	l.say.change("resolvers", step.Wrap(step.Resolve, err), "a resolver cannot know: addresses last known are kept", "all resolvers answer again")
 	l.metrics.took(step.Resolve, time.Since(began))

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// loop is the whole life of lbd: wait for a moment on the agenda, look, plan, apply, ack.
+// loop is the whole life of lbd: wait for a moment on the agenda, look, plan, apply, ack. What of these is cut off by the end
+// of ctx has found out nothing: it is neither said nor acted upon.
 func (l *LB) loop(ctx context.Context) error {
 	l.agenda.now()
 	l.notify.Ready()

@@ -35,14 +35,18 @@ type fakePool struct {
 	slow  time.Duration // what a look takes
 	full  error         // what every write is answered with
 	ttl   time.Duration // of heartbeats; default an hour
+	cut   string        // see cutOff
 	onAck func(rev int64)
 }
 
-func (f *fakePool) SnapshotFor(_ context.Context, _ string, first []string) (*pool.Snapshot, error) {
+func (f *fakePool) SnapshotFor(ctx context.Context, _ string, first []string) (*pool.Snapshot, error) {
 	f.mu.Lock()
 	f.first = first
-	slow := f.slow
+	slow, cut := f.slow, f.cut
 	f.mu.Unlock()
+	if err := cutOff(ctx, cut, "look"); err != nil {
+		return nil, err
+	}
 	time.Sleep(slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -71,10 +75,13 @@ func (f *fakePool) Watch(ctx context.Context, fn func(pool.Wake)) error {
 	}
 }
 
-func (f *fakePool) WriteAck(_ context.Context, a pool.Ack, _ time.Duration) (string, error) {
+func (f *fakePool) WriteAck(ctx context.Context, a pool.Ack, _ time.Duration) (string, error) {
 	f.mu.Lock()
-	hook := f.onAck
+	hook, cut := f.onAck, f.cut
 	f.mu.Unlock()
+	if err := cutOff(ctx, cut, "ack"); err != nil {
+		return "", err
+	}
 	if hook != nil {
 		hook(a.Rev)
 	}
@@ -137,16 +144,29 @@ type fakeEngine struct {
 	applied []string // when, and with which servers
 	refuse  func(text string) error
 	start   time.Time
-	former  int  // old generations that have workers left
-	quick   bool // it needs no reload
-	master  int  // default 1
-	foreign bool // what is refused is not what lbd wrote
-	anew    int  // reloads to let go of what is not on disk any more
+	former  int    // old generations that have workers left
+	quick   bool   // it needs no reload
+	master  int    // default 1
+	foreign bool   // what is refused is not what lbd wrote
+	anew    int    // reloads to let go of what is not on disk any more
+	cut     string // see cutOff
+}
+
+// cutOff is one of the calls that may be under way when the loop ends: the one that was chosen waits for that, and fails then.
+func cutOff(ctx context.Context, chosen, call string) error {
+	if call != chosen {
+		return nil
+	}
+	<-ctx.Done()
+	return fmt.Errorf("%s: %w", call, ctx.Err())
 }
 
 func (e *fakeEngine) Test(_ context.Context, p *Plan) error { return e.refuse(text(p)) }
 
-func (e *fakeEngine) Apply(_ context.Context, p *Plan) (Outcome, error) {
+func (e *fakeEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
+	if err := cutOff(ctx, e.cuts(), "apply"); err != nil {
+		return Outcome{}, err
+	}
 	done, err := e.take(p)
 	if done || err != nil {
 		return Outcome{Outcome: nginx.Outcome{Running: err == nil, Foreign: err != nil && e.foreign}}, err
@@ -188,7 +208,16 @@ func (e *fakeEngine) Reloads(*Plan) bool {
 func (e *fakeEngine) Ahead(context.Context, *Plan) error { return nil }
 func (e *fakeEngine) Close() error                       { return nil }
 
-func (e *fakeEngine) State(context.Context) (State, error) {
+func (e *fakeEngine) cuts() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cut
+}
+
+func (e *fakeEngine) State(ctx context.Context) (State, error) {
+	if err := cutOff(ctx, e.cuts(), "state"); err != nil {
+		return State{}, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return State{State: nginx.State{Master: cmp.Or(e.master, 1), Workers: 1, Former: e.former, Draining: e.former, ShutdownTimeout: time.Minute}}, nil
