@@ -49,6 +49,7 @@ func (l *LB) ack(ctx context.Context) {
 	}
 	looked := time.Since(now)
 	l.seeNginx(state, blind)
+	lacks, why := state.lacks(blind)
 	a := pool.Ack{ID: l.cfg.ID, Host: l.host, Instance: l.instance, Rev: l.rev, Generation: l.running.N, Held: l.held,
 		Blind: !state.Up() || !l.serving || l.renewed || blind != nil, Draining: state.Draining, Apply: "reload", Refused: l.refuses, Busy: state.Busy}
 	if state.Live != "" {
@@ -67,12 +68,10 @@ func (l *LB) ack(ctx context.Context) {
 		a.Error = l.lastErr.Error()
 	case risk != nil:
 		a.Error = risk.Error()
-	case blind != nil:
-		a.Error = "can't see nginx: " + blind.Error()
+	case lacks != "":
+		a.Error = lacks + ": " + why.Error()
 	case state.Unseen && state.Draining > 0 && state.Endless:
 		a.Error = "nginx's processes can't be seen, and its old workers were started without worker_shutdown_timeout: nobody can say when they have ended"
-	case !state.Up():
-		a.Error = "nginx is not running: " + state.Why
 	default:
 		a.Error = l.board.trouble()
 	}
@@ -108,13 +107,23 @@ func (l *LB) ack(ctx context.Context) {
 	l.acks.last, l.acks.said = a, now
 }
 
+// lacks says in which way lbd does not know what Nginx does, and why; "" when it knows. err is what State returned with s.
+func (s State) lacks(err error) (how string, why error) {
+	switch {
+	case err != nil && s.Up():
+		return "nginx runs, and can't be asked what it does (changes go in by reloads if that lasts)", err
+	case err != nil:
+		return "lbd can't tell whether nginx runs", err
+	case !s.Up():
+		return "nginx is not running, as far as lbd can see", errors.New(s.Why)
+	}
+	return "", nil
+}
+
 // seeNginx notes what Nginx does, and wakes the loop when it was started or replaced.
 func (l *LB) seeNginx(state State, err error) {
 	l.board.nginx(state, err)
 	l.metrics.nginx(state.State)
-	if !state.Up() && err == nil {
-		err = errors.New(state.Why)
-	}
 	l.former = state.Former
 	if state.Up() {
 		endless := state.ShutdownTimeout == 0
@@ -124,7 +133,8 @@ func (l *LB) seeNginx(state State, err error) {
 		}
 		l.endless = endless
 	}
-	l.say.change("nginx", err, "nginx is not running, as far as lbd can see", "nginx runs")
+	lacks, why := state.lacks(err)
+	l.say.change("nginx", why, lacks, "nginx runs")
 	if state.Lost {
 		l.lastCheck = time.Time{}
 		l.agenda.now()

@@ -20,6 +20,7 @@ type board struct {
 	broken error     // templates that can't be read
 	unsaid error     // why redis does not take what is served
 	unkept error     // why what is served can't be remembered
+	lacks  string    // in which way it is not known what Nginx does; "": it is known
 }
 
 // start is the first sign of life.
@@ -180,8 +181,9 @@ func (b *board) nginx(state State, err error) {
 	if !state.DrainingSince.IsZero() {
 		b.status.Nginx.DrainingSince = new(state.DrainingSince.UTC())
 	}
-	if err != nil {
-		b.status.Nginx.Error = err.Error()
+	how, why := state.lacks(err)
+	if b.lacks = how; why != nil {
+		b.status.Nginx.Error = why.Error()
 	}
 	if !state.Up() {
 		b.status.Running = 0
@@ -237,9 +239,12 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 	if s.Redis.Events = b.deaf == nil; b.deaf != nil {
 		add("no events are heard, changes are seen at each resync: " + b.deaf.Error())
 	}
-	if !s.Nginx.Running {
-		add("nginx is not running: " + s.Nginx.Error)
-	} else if s.Running != s.Wanted {
+	switch {
+	case b.lacks != "":
+		add(b.lacks + ": " + s.Nginx.Error)
+	case !s.Nginx.Running:
+		add("nginx was not looked at yet")
+	case s.Running != s.Wanted:
 		add("nginx does not serve what is wanted yet")
 	}
 	for _, why := range s.Guard.Why {

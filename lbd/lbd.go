@@ -164,7 +164,7 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 		return nil, err
 	}
 	l.engine, l.nginx, l.onDisk = reloads{engine}, engine, engine.OnDisk
-	l.chosen.retry = backoff{first: time.Minute, most: 10 * time.Minute}
+	l.chosen.retry = liveRetry
 	l.own.configured, l.own.unknown, l.own.sayUnseen = engine.Listens, l.blindToListeners, l.sayUnseen
 	l.own.addText(cfg.Nginx.Proof)
 	l.own.addText(cfg.Status.Listen)

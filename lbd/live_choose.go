@@ -24,6 +24,9 @@ type choice struct {
 	refused map[string]error
 }
 
+// liveRetry spaces the tries to go live again.
+var liveRetry = backoff{first: time.Minute, most: 10 * time.Minute}
+
 // name is what people call it.
 func (c *choice) name() string {
 	if c.kind == nil {
@@ -105,8 +108,8 @@ func (l *LB) take(kind liveKind, why string, say bool) {
 	if former.kind == nil && kind == nil && former.why == why {
 		return
 	}
-	if err := l.engine.Close(); err != nil {
-		l.log.Error("close engine", "error", err)
+	if err := l.engine.Close(); err != nil { // which has said so, and the files are about to be written anew
+		l.log.Debug("close the former engine", "error", err)
 	}
 	if former.kind != nil {
 		l.serving = false // nobody counts any more, until a reload is proven

@@ -33,6 +33,8 @@ type liveKind interface {
 	fits(context.Context) error
 	// giveBack is called before a reload, and when the kind is not used any more: what Nginx may close is where it expects it.
 	giveBack()
+	// ready makes again what the kind needs on disk, for Nginx's test of its files, where that has been removed.
+	ready() error
 	// reached is called when Nginx may have been started or reloaded: the channel may have to be found anew.
 	reached()
 	start() error // begins to serve; close ends that
@@ -73,7 +75,7 @@ type liveEngine struct {
 }
 
 func newLiveEngine(n *nginx.Nginx, kind liveKind, cfg *Config, log *slog.Logger) *liveEngine {
-	e := &liveEngine{reloads: reloads{n}, kind: kind, log: log, files: newKeeper(n, cfg.Timing.MinInterval, log), starts: map[string]time.Duration{}}
+	e := &liveEngine{reloads: reloads{n}, kind: kind, log: log, files: newKeeper(n, kind.ready, cfg.Timing.MinInterval, log), starts: map[string]time.Duration{}}
 	for _, u := range cfg.Upstreams {
 		e.starts[u.Name] = u.Server.SlowStart
 	}

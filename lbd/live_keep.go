@@ -16,6 +16,7 @@ type keeper struct {
 	nginx interface {
 		Keep(ctx context.Context, files []nginx.File, generation int64) error
 	}
+	ready func() error // before each test
 	every time.Duration
 	log   *slog.Logger
 
@@ -38,8 +39,8 @@ const (
 	closeTimeout = 5 * time.Second
 )
 
-func newKeeper(n *nginx.Nginx, every time.Duration, log *slog.Logger) *keeper {
-	return &keeper{nginx: n, every: every, log: log}
+func newKeeper(n *nginx.Nginx, ready func() error, every time.Duration, log *slog.Logger) *keeper {
+	return &keeper{nginx: n, ready: ready, every: every, log: log}
 }
 
 // write has files written soon.
@@ -72,7 +73,10 @@ func (k *keeper) run(pause time.Duration, hurry <-chan struct{}) {
 		k.mu.Unlock()
 
 		ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
-		err := k.nginx.Keep(ctx, job.files, job.generation)
+		err := k.ready()
+		if err == nil {
+			err = k.nginx.Keep(ctx, job.files, job.generation)
+		}
 		cancel()
 
 		k.mu.Lock()

@@ -111,9 +111,11 @@ func (k *luaKind) common() string                             { return lua.Commo
 func (k *luaKind) bridge([]nginx.File, []string) []nginx.File { return nil }
 func (k *luaKind) close()                                     {}
 
-// start makes the folder of the control socket: Nginx makes its sockets for everybody to write to, and the folder keeps
+func (k *luaKind) start() error { return k.ready() }
+
+// ready makes the folder of the control socket: Nginx makes its sockets for everybody to write to, and the folder keeps
 // everybody out.
-func (k *luaKind) start() error {
+func (k *luaKind) ready() error {
 	dir := filepath.Dir(k.options.Socket)
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
 		return fmt.Errorf("make the folder of the control socket: %w", err)
@@ -165,6 +167,7 @@ func (k *luaKind) reached() { k.client = nil }
 
 func (k *luaKind) giveBack() {
 	k.client = nil
+	_ = k.ready() // what keeps it from being made Nginx's test says
 	if _, err := os.Lstat(k.options.Socket); errors.Is(err, os.ErrNotExist) {
 		_ = os.Rename(k.aside, k.options.Socket) // without it Nginx complains, and does as it is told
 		return
@@ -196,7 +199,7 @@ func (k *luaKind) reach(ctx context.Context) (*lua.Client, error) {
 		err = k.leads(ctx, client)
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, k.ready()) // without its folder no test of Nginx passes, an operator's neither
 	}
 	k.client = client
 	return client, nil

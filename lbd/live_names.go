@@ -49,6 +49,7 @@ func newNamesKind(ctx context.Context, n *nginx.Nginx, cfg *Config, log *slog.Lo
 func (k *namesKind) name() string   { return "resolve" }
 func (k *namesKind) common() string { return "" }
 func (k *namesKind) lines() bool    { return false } // the one line says how to ask, and what holds for all peers
+func (k *namesKind) ready() error   { return nil }
 func (k *namesKind) reached()       {}
 func (k *namesKind) giveBack()      {}
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,51 @@ func TestLooksMakeNoLiveFolder(t *testing.T) {
 	s.run("render", "--state-dir", elsewhere).want(t, 0, "listen unix:"+elsewhere+"/live/control.sock;")
 	if _, err := os.Lstat(filepath.Join(elsewhere, "live")); !os.IsNotExist(err) {
 		t.Errorf("there is a folder: %v", err)
+	}
+}
+
+// Somebody removes the folder of the control socket: lbd says what that is and what it is not, makes the folder again, so that
+// `nginx -t` passes, and the next change goes in by a reload.
+func TestLiveFolderRemoved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: "lua", config: "timing: {resync: 1h}\n"})
+	traffic := s.traffic()
+	s.bbctl("freeze", "web1", "--wait")
+	folder := filepath.Join(s.balancer.dir, "state", "live") // its files are still to be written now
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	s.want("/readyz", 503, "nginx runs, and can't be asked what it does", "control socket", "no such file")
+	s.want("/status", 200, `"running": true`)
+	serverstest.Eventually(t, soon, func() error { // the ack comes after that
+		if out := s.bbctl("lbs"); !strings.Contains(out, "blind") || !strings.Contains(out, "nginx runs, and can't be asked") {
+			return fmt.Errorf("bbctl lbs:\n%s", out)
+		}
+		return nil
+	})
+	serverstest.Eventually(t, soon, func() error {
+		info, err := os.Stat(folder)
+		if err == nil && info.Mode().Perm() != 0o700 {
+			err = fmt.Errorf("%s: %s", folder, info.Mode())
+		}
+		return err
+	})
+	s.run("check").want(t, 0, "apply      lua")
+	serverstest.Eventually(t, soon, func() error { // the files follow all the same
+		if got := s.servers(s.output); !slices.Equal(got, []string{"web2"}) {
+			return fmt.Errorf("%s has %q", s.output, got)
+		}
+		return nil
+	})
+	s.bbctl("unfreeze", "web1", "--wait")
+	s.wantServers("web1", "web2")
+	s.want("/readyz", 200)
+	s.want("/status", 200, `"name": "reload"`, "nginx can't be told of peers")
+	traffic.wantNoHarm()
+	for _, wrong := range []string{"not running", "on disk", "close"} {
+		if strings.Contains(s.lbd.log.String(), wrong) {
+			t.Errorf("lbd said %q:\n%s", wrong, s.lbd.log.String())
+		}
 	}
 }
 
