@@ -124,6 +124,9 @@ func (b *board) wants(l *LB, p *Plan) {
 	s := &b.status
 	s.Rev, s.Resolvers, s.Wanted = l.rev, l.chain.Names(), l.wanted.N
 	s.Engine.Name, s.Engine.Why, s.Engine.ByReload = l.chosen.name(), l.chosen.why, map[string]string{}
+	if s.Engine.NextTry = nil; l.chosen.kind == nil && !l.chosen.retry.next.IsZero() {
+		s.Engine.NextTry = new(l.chosen.retry.next.UTC())
+	}
 	for _, u := range l.upstreams {
 		if u.byReload != "" {
 			s.Engine.ByReload[u.Name] = u.byReload

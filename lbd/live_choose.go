@@ -100,8 +100,8 @@ func (l *LB) take(kind liveKind, why string, say bool) {
 	former := l.chosen
 	l.chosen = choice{kind: kind, why: why, retry: former.retry, since: time.Now(), tried: l.templates}
 	if kind == nil {
-		if former.kind != nil && time.Since(former.since) > former.retry.most {
-			l.chosen.retry.reset() // it worked for long
+		if former.kind != nil && time.Since(former.since) > former.retry.first {
+			l.chosen.retry.reset() // it worked: what fails now is not what keeps failing
 		}
 		l.agenda.at(l.chosen.retry.failed(time.Now(), ""))
 	}
@@ -126,8 +126,11 @@ func (l *LB) take(kind liveKind, why string, say bool) {
 	if why != "" {
 		attrs = append(attrs, "why", why)
 	}
+	if kind == nil {
+		attrs = append(attrs, "next_try", l.chosen.retry.next.UTC().Format(time.RFC3339))
+	}
 	if kind == nil && l.cfg.Nginx.Apply == "live" {
-		l.log.Error("peers can't be changed live: every change is a reload", attrs...)
+		l.log.Error("peers can't be changed live: every change is a reload", append(attrs, "fix", "mend what why says; SIGHUP (systemctl reload lbd) tries at once")...)
 		return
 	}
 	l.log.Info("chose how changes go into nginx", attrs...)

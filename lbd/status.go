@@ -76,6 +76,7 @@ type NginxStatus struct {
 type EngineStatus struct {
 	Name     string            `json:"name"`      // reload, lua or resolve
 	Why      string            `json:"why"`       // why not another; "": as the config says
+	NextTry  *time.Time        `json:"next_try"`  // when lbd tries to go live again, at a SIGHUP sooner; null: it does not, or is
 	ByReload map[string]string `json:"by_reload"` // upstreams that change by reloads though there is a live engine, and why
 	Busy     map[string]int    `json:"busy"`      // by node: requests under way (lua) or connections (resolve); null: not counted
 	Pending  string            `json:"pending"`   // why new requests may still go by an older set
