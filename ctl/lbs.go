@@ -34,6 +34,7 @@ type lbView struct {
 	Error      string         `json:"error"`
 
 	silentFor time.Duration // 0: unknown
+	unproven  bool          // what it serves, as after a start of its lbd
 }
 
 // refused is a node that a load balancer does not take, and why.
@@ -57,6 +58,9 @@ func newLBView(b pool.LB, rev int64) lbView {
 	behind := max(0, rev-b.Rev)
 	v := lbView{ID: b.ID, Host: b.Host, Rev: b.Rev, Behind: &behind, Generation: b.Generation, Apply: b.Apply, Live: b.Live, Busy: b.Busy,
 		Held: append([]string{}, b.Held...), Refused: []refused{}, Draining: b.Draining, At: known(b.At), Error: b.Error, silentFor: b.SilentFor}
+	if v.unproven = b.Rev == 0 && rev > 0; v.unproven && len(b.Busy) == 0 {
+		v.Busy = nil // there may be something
+	}
 	for _, r := range b.Refused {
 		v.Refused = append(v.Refused, refused(r))
 	}
@@ -146,8 +150,12 @@ func (s *session) lbsTable(w *bytes.Buffer, views []lbView) {
 			t.add(v.ID, "-", v.State, "-", "-", "-", "-", "-", "-", "-", "-", last, "its Nginx may still send")
 			continue
 		}
-		t.add(v.ID, dash(v.Host), v.State, strconv.FormatInt(v.Rev, 10), lag(v), strconv.FormatInt(v.Generation, 10), how(v),
-			dash(strings.Join(v.Held, ",")), strconv.Itoa(len(v.Refused)), strconv.Itoa(v.Draining), busy(v), age(now, v.At), v.Error)
+		rev, trouble := strconv.FormatInt(v.Rev, 10), v.Error
+		if v.unproven {
+			rev, trouble = "-", cmp.Or(trouble, "has not proven yet what its Nginx serves")
+		}
+		t.add(v.ID, dash(v.Host), v.State, rev, lag(v), strconv.FormatInt(v.Generation, 10), how(v),
+			dash(strings.Join(v.Held, ",")), strconv.Itoa(len(v.Refused)), strconv.Itoa(v.Draining), busy(v), age(now, v.At), trouble)
 	}
 	s.render(w, &t, func(column, text string) colour {
 		if column != "STATE" {

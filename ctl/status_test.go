@@ -22,11 +22,21 @@ func TestUnderWay(t *testing.T) {
 	s.ack(pool.Ack{ID: "lb4", Rev: late, Apply: "live", Live: "lua", Busy: map[string]int{}})
 	s.ack(pool.Ack{ID: "lb5", Rev: late, Apply: "live", Live: "lua", Busy: map[string]int{"web1": 9}})
 	s.do(s.rdb.Del(t.Context(), "bazbeans:lb:lb5")) // it is silent: nobody knows
+	var zero struct{ Busy map[string]int }
+	if err := json.Unmarshal([]byte(s.must("status", "web1", "-o", "json")), &zero); err != nil || !maps.Equal(zero.Busy, map[string]int{"lb2": 2, "lb3": 1, "lb4": 0}) {
+		t.Errorf("busy is %v, %v", zero.Busy, err)
+	}
 	if out := s.must("status", "web1"); !strings.Contains(out, "\nunder way    2 requests by lb2, 1 connection by lb3, 0 requests by lb4\n") {
 		t.Error(out)
 	}
+	// One that has just started has not told what it counts to nodes yet.
+	s.ack(pool.Ack{ID: "lb4", Apply: "live", Live: "lua", Busy: map[string]int{}})
+	s.ack(pool.Ack{ID: "lb5", Apply: "live", Live: "lua", Busy: map[string]int{"web1": 9}})
+	if out := s.must("status", "web1"); !strings.Contains(out, "by lb3, not known by lb4, 9 requests by lb5\n") {
+		t.Error(out)
+	}
 	var got struct{ Busy map[string]int }
-	if err := json.Unmarshal([]byte(s.must("status", "web1", "-o", "json")), &got); err != nil || !maps.Equal(got.Busy, map[string]int{"lb2": 2, "lb3": 1, "lb4": 0}) {
+	if err := json.Unmarshal([]byte(s.must("status", "web1", "-o", "json")), &got); err != nil || !maps.Equal(got.Busy, map[string]int{"lb2": 2, "lb3": 1, "lb5": 9}) {
 		t.Errorf("busy is %v, %v", got.Busy, err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 type Ack struct {
 	ID         string
 	Host       string
-	Rev        int64          // of the snapshot it serves
+	Rev        int64          // of the snapshot it serves; 0: it has not proven any yet
 	Generation int64          // of the configuration it serves
 	Held       []string       // nodes it goes on serving against the registry's word, sorted
 	Blind      bool           // lbd can't see its Nginx, or not prove that it serves Rev
@@ -25,7 +25,7 @@ type Ack struct {
 	Instance   string         // which run of lbd it is
 	Apply      string         // how it applies: reload or live
 	Live       string         // by which live engine; "" with reload
-	Busy       map[string]int // by node: what is under way on it (see Counts), as far as a live engine can tell
+	Busy       map[string]int // by node: what is under way on it (see Counts), as far as a live engine can tell: with Rev 0 there may be more
 	Error      string         // the last error, "" when all is well
 	At         time.Time
 	Refused    []Refusal // nodes that it refuses for reasons of its own, such as an address it may not send to

@@ -206,6 +206,9 @@ func silence(b *LB) string {
 }
 
 func behind(b *LB) string {
+	if b.Rev == 0 { // as after a start of lbd
+		return "has not proven yet what its Nginx serves" + lastError(b)
+	}
 	return fmt.Sprintf("still serves rev %d", b.Rev) + lastError(b)
 }
 
