@@ -72,8 +72,9 @@ func check(ctx context.Context, l *LB, stdout io.Writer) error {
 		line("resolvers", f.trouble, fmt.Sprintf("%v, %d address(es) found", l.chain.Names(), found))
 	}
 	l.choose(ctx, false)
-	if err := l.wantedLive(); err != nil || l.cfg.Nginx.Apply != "reload" {
-		line("apply", err, l.chosen.String())
+	if l.cfg.Nginx.Apply != "reload" {
+		o := l.outlook()
+		line("apply", o.err, o.String())
 	}
 	p := l.plan(f, l.templates, time.Now())
 	line("render", errors.Join(p.Errors...), fmt.Sprintf("%d file(s), %d entry(ies) in quarantine", len(p.Files), len(p.Quarantined)))

@@ -25,7 +25,10 @@ import (
 
 // checkRunning finds an lbd at work on this host, and asks it how it is.
 func (d *doctor) checkRunning(ctx context.Context) {
-	holder := flockHolder(filepath.Join(d.l.cfg.StateDir, "lock"))
+	if d.l.beside == nil {
+		d.l.beside = d.l.lookBeside(ctx)
+	}
+	holder := d.l.beside.holder
 	others := otherLBDs(holder)
 	if holder == 0 {
 		d.add(finding{Code: "lbd-running", Level: levelNote, What: "no lbd works with " + d.l.cfg.StateDir})
@@ -47,7 +50,7 @@ func (d *doctor) checkRunning(ctx context.Context) {
 				Means: "Whoever reaches it sees the whole fleet: addresses, labels, errors.", Where: inConfig, Fix: "status:\n  listen: 127.0.0.1:" + port})
 		}
 	}
-	s, version, err := askLBD(ctx, addr)
+	s, version, err := d.l.beside.status, d.l.beside.version, d.l.beside.err
 	switch {
 	case err != nil && holder == 0 && errors.Is(err, syscall.ECONNREFUSED): // nobody is there, and nobody need be
 	case err != nil && holder == 0:

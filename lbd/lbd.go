@@ -37,6 +37,7 @@ type LB struct {
 	engine    Engine
 	nginx     *nginx.Nginx                    // what engine reloads
 	chosen    choice                          // of the engine
+	beside    *beside                         // for a command; nil: not looked for
 	onDisk    func([]nginx.File) []nginx.File // how a plan's files are written
 	upstreams []*upstream
 	host      string // for people

@@ -22,6 +22,7 @@ type choice struct {
 	seat  string      // the upstream whose output has the kind's common part, in the plan that is being made
 	// refused are upstreams whose output Nginx takes by reloads and not live, and what it said.
 	refused map[string]error
+	broken  error // what kept the engines from being tried, for a command
 }
 
 // liveRetry spaces the tries to go live again.
@@ -45,20 +46,15 @@ func (c *choice) String() string {
 	return c.name() + " (" + c.why + ")"
 }
 
-// wantedLive returns why nginx.apply: live can't be had.
-func (l *LB) wantedLive() error {
-	if l.cfg.Nginx.Apply != "live" || l.chosen.kind != nil {
-		return nil
-	}
-	return fmt.Errorf("nginx.apply is live, and every change is a reload: %s", l.chosen.why)
-}
-
 // choose finds out by which engine this Nginx can be served, as far as the config leaves that open, and takes it; serve
-// says whether to, or only to plan so.
+// says whether to, or only to plan so, as a command does that may run beside an lbd at work.
 func (l *LB) choose(ctx context.Context, serve bool) {
 	if l.cfg.Nginx.Apply == "reload" || l.nginx == nil {
-		l.chosen.why = "nginx.apply is reload"
+		l.chosen.why = byConfig
 		return
+	}
+	if !serve {
+		l.beside = l.lookBeside(ctx)
 	}
 	names := []string{l.cfg.Nginx.Live}
 	var whys []string
@@ -70,13 +66,18 @@ func (l *LB) choose(ctx context.Context, serve bool) {
 	default:
 		names = []string{"lua", "resolve"}
 	}
+	tried := false
 	for _, name := range names {
 		kind, err := l.makeKind(ctx, name)
-		if err == nil && serve {
+		switch {
+		case err == nil && serve:
 			err = kind.start()
+		case err == nil:
+			err = l.vacant(kind)
 		}
 		var refused map[string]error
 		if err == nil {
+			tried = true
 			refused, err = l.try(ctx, kind, serve)
 		}
 		if err == nil {
@@ -90,9 +91,17 @@ func (l *LB) choose(ctx context.Context, serve bool) {
 		if ctx.Err() != nil {
 			return
 		}
+		if name == "lua" && strings.Contains(err.Error(), `unknown directive "lua_`) {
+			err = fmt.Errorf("%w (%s)", errNoLua, bare(err))
+		}
 		whys = append(whys, fmt.Sprintf("not %s: %v", name, err))
 	}
+	var broken error
+	if tried && !serve {
+		broken = l.broken(ctx)
+	}
 	l.take(nil, strings.Join(whys, "; "), serve)
+	l.chosen.broken = broken
 }
 
 // take goes over to an engine; say says whether to log it.

@@ -87,6 +87,9 @@ func (k *luaKind) fits(ctx context.Context) error {
 	return nil // what can't be seen now was right before
 }
 
+// errNoLua is wrapped when Nginx does not know the directives of its Lua module.
+var errNoLua = errors.New("no Lua module is loaded: install libnginx-mod-http-lua (Debian, Ubuntu) or nginx-mod-http-lua (Alpine), or name the module with load_module")
+
 // errOtherLua is wrapped when the operator's Lua code is in the way of ours.
 var errOtherLua = errors.New("the operator's own Lua")
 

@@ -75,6 +75,19 @@ func (l *LB) try(ctx context.Context, kind liveKind, serve bool) (refused map[st
 	return refused, nil
 }
 
+// plainFiles are the outputs of all upstreams without a live engine.
+func (l *LB) plainFiles() (files []nginx.File, err error) {
+	for _, u := range l.upstreams {
+		servers, _ := l.last.upstream(u)
+		f, err := l.render(u, servers.Servers, l.templates)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
 // trial has Nginx test the outputs of a kind.
 type trial struct {
 	l         *LB

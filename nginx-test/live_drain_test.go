@@ -264,3 +264,33 @@ func (s *site) template(text string) {
 	s.t.Helper()
 	write(s.t, filepath.Join(s.balancer.dir, "templates", "upstream.conf.tmpl"), text)
 }
+
+// lbd is told of another config while a drain waits, one that needs a reload: what it counted for before is not known to it, and
+// nobody says that it is nothing.
+func TestLiveDrainOverSIGHUP(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{engine: "lua"})
+	web1 := s.holder("web1")
+	s.wantAckOf("web1")
+	slow := s.get()
+	<-web1.began
+	s.holder("web2")
+	s.wantAckOf("web2")
+	frozen := s.freezing("web1")
+	frozen.wantLog("1 request under way on web1")
+	s.configure(strings.Replace(read(t, s.balancer.conf), "name: app_backend,", "name: app_backend, balance: random,", 1))
+	s.lbd.signal(syscall.SIGHUP)
+	frozen.wantLog("waiting for lb1: has not proven yet what its Nginx serves")
+	if out := s.bbctl("status", "web1"); !strings.Contains(out, "not known by lb1") {
+		t.Error(out)
+	}
+	if out := s.bbctl("lbs"); !strings.Contains(out, "has not proven yet") {
+		t.Error(out)
+	}
+	wantWaiting(t, frozen, 200*time.Millisecond)
+	close(web1.letGo)
+	frozen.wantExit(0)
+	if got := <-slow; got != "200 web1" {
+		t.Errorf("the slow request: %s", got)
+	}
+}

@@ -147,3 +147,16 @@ func TestLiveDictionaryEmptied(t *testing.T) {
 	}
 	s.wantAck()
 }
+
+// A file of the operator's is broken while changes go in live: they go on so, and what is said to be mended is the file.
+func TestLiveBesideABrokenFile(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: "lua"})
+	bad := filepath.Join(filepath.Dir(s.output), "bad.conf")
+	write(t, bad, "nonsense;\n")
+	s.bbctl("freeze", "web1", "--wait")
+	s.run("check").want(t, 1, "ok    apply      lua, says the lbd that runs; what it would do once restarted is not known", bad+":1")
+	if r := s.run("doctor"); !containsAll(r.stdout, "changes go in live: lua", "in "+bad+" at line 1", "# mend it") || strings.Contains(r.stdout, "apply: reload") {
+		t.Error(r)
+	}
+}

@@ -3,6 +3,7 @@ package nginxtest
 import (
 	"context"
 	"net"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,4 +73,34 @@ func TestNamesOthersConnections(t *testing.T) {
 		t.Fatalf("run this as root: %v", err)
 	}
 	s.bbctl("freeze", "web1", "--wait")
+}
+
+// Another program has the port of nginx.names when lbd starts: check and doctor say what the lbd at work does, and once the
+// port is free, that it would be live.
+func TestNamesPortIsTaken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{nodes: []string{"web1", "web2"}, engine: "resolve", debian: "sid"})
+	s.want("/status", 200, `"name": "resolve"`)
+	s.run("check").want(t, 0, "ok    apply      resolve\n") // the port is its own
+	s.run("doctor").want(t, 0, "changes go in live: resolve\n")
+	s.lbd.stop()
+
+	at := regexp.MustCompile(`names: "(.*?)"`).FindStringSubmatch(read(t, s.balancer.conf))[1]
+	ln, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	const taken = "address already in use (choose another nginx.names)"
+	s.run("check").want(t, 1, "FAIL  apply      nginx.apply is live, and every change is a reload: not resolve: ", taken)
+	s.start()
+	s.want("/status", 200, `"name": "reload"`, taken)
+	s.run("check").want(t, 1, "FAIL  apply      nginx.apply is live, and every change is a reload: not resolve: ", taken)
+	s.run("doctor").want(t, 0, "changes go in by reloads: not resolve: ", "names: 127.0.0.1:")
+	ln.Close()
+	s.run("check").want(t, 1, "FAIL  apply      nginx.apply is live, and every change is a reload: not resolve: ", taken)
+	s.run("doctor").want(t, 0, "with this config it would be resolve", "kill -HUP ")
+	s.lbd.signal(syscall.SIGHUP)
+	s.want("/status", 200, `"name": "resolve"`)
+	s.run("check").want(t, 0, "ok    apply      resolve\n")
 }
