@@ -94,6 +94,10 @@ func (e *liveEngine) Ahead(ctx context.Context, p *Plan) error {
 	if err != nil || !want.live() || e.running == "" || want.sum == e.pushed {
 		return err
 	}
+	if e.slots.upstreams == nil { // who has which slot is what the lbd before us said last
+		_, err := e.converge(ctx, p, want)
+		return err
+	}
 	return e.push(ctx, p.generation, want)
 }
 
