@@ -152,7 +152,7 @@ func (s *session) lbsTable(w *bytes.Buffer, views []lbView) {
 		}
 		rev, trouble := strconv.FormatInt(v.Rev, 10), v.Error
 		if v.unproven {
-			rev, trouble = "-", cmp.Or(trouble, "has not proven yet what its Nginx serves")
+			rev, trouble = "-", cmp.Or(trouble, "has not proven yet which revision it serves")
 		}
 		t.add(v.ID, dash(v.Host), v.State, rev, lag(v), strconv.FormatInt(v.Generation, 10), how(v),
 			dash(strings.Join(v.Held, ",")), strconv.Itoa(len(v.Refused)), strconv.Itoa(v.Draining), busy(v), age(now, v.At), trouble)

@@ -132,7 +132,7 @@ func (s *session) statusText(w *bytes.Buffer, n *pool.Node, v *statusView) {
 		line("served by", strings.TrimSuffix(v.served()+" load balancers: "+strings.Join(v.ServedBy, " "), ": "))
 	}
 	for _, b := range v.HeldBy {
-		line("held by", b+": its guard goes on serving it")
+		line("held by", b+": goes on serving it (its guard, or an upstream that left its config)")
 	}
 	line("under way", v.underWay)
 	for _, r := range v.RefusedBy {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +31,7 @@ type namesKind struct {
 	done  sync.WaitGroup
 	ended atomic.Pointer[error] // why no question is answered any more
 	last  live.Message
+	path  string // of last, for the next lbd: nobody else knows peers that are gone and have connections
 }
 
 func newNamesKind(ctx context.Context, n *nginx.Nginx, cfg *Config, log *slog.Logger) (*namesKind, error) {
@@ -43,7 +46,7 @@ func newNamesKind(ctx context.Context, n *nginx.Nginx, cfg *Config, log *slog.Lo
 	if err != nil {
 		return nil, fmt.Errorf("nginx.names: %w", err)
 	}
-	return &namesKind{addr: addr, nginx: n, log: log}, nil
+	return &namesKind{addr: addr, nginx: n, log: log, path: filepath.Join(cfg.StateDir, "resolve.peers")}, nil
 }
 
 func (k *namesKind) name() string   { return "resolve" }
@@ -59,6 +62,11 @@ func (k *namesKind) fits(context.Context) error { return nil }
 func (k *namesKind) start() (err error) {
 	if k.zone, err = names.Listen(k.addr, k.log); err != nil {
 		return fmt.Errorf("%w (choose another nginx.names)", err)
+	}
+	if text, err := os.ReadFile(k.path); err == nil {
+		if m, err := live.Decode(text); err == nil {
+			k.last.Upstreams = m.Upstreams // as peers that are known; Nginx has yet to be told of them by us
+		}
 	}
 	ctx, end := context.WithCancel(context.Background())
 	k.end = end
@@ -181,6 +189,9 @@ func (k *namesKind) Push(ctx context.Context, m live.Message) error {
 		if !u.Former { // for others Nginx keeps what it has
 			upstreams = append(upstreams, answerable(u))
 		}
+	}
+	if err := writeState(k.path, m.Encode()); err != nil { // for people it is said where generations can't be kept
+		k.log.Debug("peers can't be written down", "error", err)
 	}
 	if err := k.zone.Set(m.Generation, upstreams); err != nil {
 		return err

@@ -304,3 +304,48 @@ func TestLiveDrainOverSIGHUP(t *testing.T) {
 		t.Errorf("the slow request: %s", got)
 	}
 }
+
+// A new lbd knows of what is under way on a node that was taken out before it began, or while there was none: lua reads it out
+// of Nginx, with resolve lbd has written it down.
+func TestLiveDrainOverRestart(t *testing.T) {
+	for _, tc := range []struct{ engine, debian, way string }{{"lua", "", "request"}, {"resolve", "sid", "connection"}} {
+		t.Run(tc.engine, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, options{engine: tc.engine, debian: tc.debian})
+			web1 := s.holder("web1")
+			s.wantAckOf("web1")
+			slow := s.get()
+			<-web1.began
+			s.holder("web2")
+			s.wantAckOf("web2")
+			s.bbctl("freeze", "web1")
+			wantUnderWay(s, "web1", "1 "+tc.way)
+			s.lbd.kill()
+			s.start()
+			wantUnderWay(s, "web1", "1 "+tc.way)
+			s.bbctl("unfreeze", "web1", "--wait")
+			s.lbd.kill()
+			frozen := s.freezing("web1")
+			s.start()
+			wantUnderWay(s, "web1", "1 "+tc.way)
+			wantWaiting(t, frozen, 3*time.Second)
+			close(web1.letGo)
+			frozen.wantExit(0)
+			if got := <-slow; got != "200 web1" {
+				t.Errorf("the slow request: %s", got)
+			}
+		})
+	}
+}
+
+// wantUnderWay waits until lb1 says what is under way on a node, by what it has proven.
+func wantUnderWay(s *site, id, what string) {
+	s.t.Helper()
+	s.want("/readyz", 200)
+	serverstest.Eventually(s.t, 10*time.Second, func() error { // what is said in Redis follows
+		if out := s.bbctl("status", id); !strings.Contains(out, what+" by lb1") {
+			return errors.New(out)
+		}
+		return nil
+	})
+}

@@ -77,7 +77,7 @@ func (p *Pool) WaitDrained(ctx context.Context, rev int64, ids []string, report 
 		}
 		if i := slices.IndexFunc(ids, func(id string) bool { return slices.Contains(b.Held, id) }); i >= 0 {
 			delete(ended, b.ID)
-			return Blocker{Why: fmt.Sprintf("holds %s: its guard goes on serving it", ids[i]), Holds: true}
+			return Blocker{Why: holds(b, ids[i]), Holds: true}
 		}
 		if busy := busyOn(b, ids); busy != "" {
 			delete(ended, b.ID) // should it stop counting, its old workers have to end
@@ -205,9 +205,18 @@ func silence(b *LB) string {
 	}
 }
 
+// holds says why b goes on serving a node: its error names an upstream that left its config.
+func holds(b *LB, id string) string {
+	why := fmt.Sprintf("holds %s: its guard goes on serving it", id)
+	if b.Error != "" {
+		why += ", or this: " + b.Error
+	}
+	return why
+}
+
 func behind(b *LB) string {
 	if b.Rev == 0 { // as after a start of lbd
-		return "has not proven yet what its Nginx serves" + lastError(b)
+		return "has not proven yet which revision it serves" + lastError(b)
 	}
 	return fmt.Sprintf("still serves rev %d", b.Rev) + lastError(b)
 }
