@@ -94,10 +94,7 @@ func upstreamLeavesTheConfig(t *testing.T, engine, debian string) {
 func TestLiveGivenUpDuringADrain(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{engine: "lua"})
-	web1 := s.holder("web1")
-	s.wantAckOf("web1")
-	slow := s.get()
-	<-web1.began
+	web1, slow := s.slowOn("web1")
 	s.node("web2")
 	s.wantAckOf("web2")
 	frozen := s.freezing("web1")

@@ -72,10 +72,7 @@ func (b *balancer) get() <-chan string {
 func TestLiveDrainWaitsForRequests(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{engine: "lua"})
-	web1 := s.holder("web1")
-	s.wantAckOf("web1")
-	slow := s.get()
-	<-web1.began
+	web1, slow := s.slowOn("web1")
 	web2 := s.holder("web2")
 	s.wantAckOf("web2")
 
@@ -109,6 +106,16 @@ func TestLiveDrainWaitsForRequests(t *testing.T) {
 	}
 	s.bbctl("unfreeze", "web2", "--wait")
 	s.bbctl("freeze", "web3", "--wait")
+}
+
+// slowOn is an application, the only one, with a request under way on it.
+func (s *site) slowOn(id string) (app *holder, answer <-chan string) {
+	s.t.Helper()
+	app = s.holder(id)
+	s.wantAckOf(id)
+	answer = s.get()
+	<-app.began
+	return app, answer
 }
 
 // freezing freezes a node and waits for its drain, beside the test.
@@ -270,10 +277,7 @@ func (s *site) template(text string) {
 func TestLiveDrainOverSIGHUP(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{engine: "lua"})
-	web1 := s.holder("web1")
-	s.wantAckOf("web1")
-	slow := s.get()
-	<-web1.began
+	web1, slow := s.slowOn("web1")
 	s.holder("web2")
 	s.wantAckOf("web2")
 	frozen := s.freezing("web1")
@@ -312,10 +316,7 @@ func TestLiveDrainOverRestart(t *testing.T) {
 		t.Run(tc.engine, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, options{engine: tc.engine, debian: tc.debian})
-			web1 := s.holder("web1")
-			s.wantAckOf("web1")
-			slow := s.get()
-			<-web1.began
+			web1, slow := s.slowOn("web1")
 			s.holder("web2")
 			s.wantAckOf("web2")
 			s.bbctl("freeze", "web1")
