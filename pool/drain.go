@@ -123,12 +123,17 @@ func (p *Pool) WaitServed(ctx context.Context, rev int64, ids []string, report f
 	})
 }
 
-// waitLBs looks until look finds no reason (Why "") with any load balancer, and done, if not nil, agrees then. Acks are
-// not announced by an event, so it looks every 20 ms for a second, in which most reloads are over, and less and less
-// often later, down to every 250 ms.
+// backFor is how long nodes are back in traffic before a wait for their drain gives up though load balancers still are
+// not done: while they get requests those never are. One that is back for a moment only is waited for.
+const backFor = time.Second
+
+// waitLBs looks until look finds no reason (Why "") with any load balancer, and done, if not nil, agrees then; an
+// *UnfrozenError of it that lasts for backFor ends the wait before that. Acks are not announced by an event, so it looks every
+// 20 ms for a second, in which most reloads are over, and less and less often later, down to every 250 ms.
 func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), done func() (bool, error), look func(*LB) Blocker) error {
 	var blockers []Blocker
 	began, pause := time.Now(), 20*time.Millisecond
+	var asked, back time.Time // when done was asked last, and since when some are back; zero: they are not
 	for {
 		ended := false
 		lbs, err := p.LBs(ctx)
@@ -136,15 +141,25 @@ func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), done func() 
 			blockers = blocking(lbs, look)
 			ended = len(blockers) == 0
 		}
-		if ended && done != nil {
-			ended, err = done()
+		if now := time.Now(); err == nil && done != nil && (ended || now.Sub(asked) >= backFor) {
+			agrees, no := done()
+			asked = now
+			unfrozen := errors.As(no, new(*UnfrozenError))
+			switch {
+			case unfrozen && (ended || !back.IsZero()):
+				return no
+			case unfrozen:
+				back = now
+			default:
+				back = time.Time{}
+			}
+			if ended {
+				ended, err = agrees, no
+			}
 		}
-		var back *UnfrozenError
 		switch {
 		case ctx.Err() != nil:
 			return &WaitError{Blockers: blockers, Err: ctx.Err()}
-		case errors.As(err, &back):
-			return err
 		case err != nil:
 			blockers = []Blocker{{Why: err.Error()}}
 		case ended && len(lbs) == 0:

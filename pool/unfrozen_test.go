@@ -77,6 +77,27 @@ func TestWaitDrainedOfANodeThatIsBack(t *testing.T) {
 	}
 }
 
+// While a node that is back gets requests, load balancers never are done with it.
+func TestWaitDrainedOfANodeThatIsBackAndBusy(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		rev, drained := w.frozenPair(t)
+		w.ack(t, pool.Ack{ID: "lb1", Rev: rev, Live: "lua", Apply: "live", Busy: map[string]int{"web1": 1}})
+		wait := startWait(ctx, drained)
+		wait.want(t, pool.Blocker{LB: "lb1", Why: "1 request under way on web1"})
+		c, err := w.Unfreeze(ctx, "web1", "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ack(t, pool.Ack{ID: "lb1", Rev: c.Rev, Live: "lua", Apply: "live", Busy: map[string]int{"web1": 5}})
+		var back *pool.UnfrozenError
+		if err := wait.end(t); !errors.As(err, &back) || back.By["web1"] != "bob" {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // A Redis that lost its data has lost load balancers that had not acked, too: that the others are done proves nothing, and
 // that there is none is no reason to go on without.
 func TestWaitDrainedOutlivesLostData(t *testing.T) {
