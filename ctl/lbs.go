@@ -58,7 +58,7 @@ func newLBView(b pool.LB, rev int64) lbView {
 	behind := max(0, rev-b.Rev)
 	v := lbView{ID: b.ID, Host: b.Host, Rev: b.Rev, Behind: &behind, Generation: b.Generation, Apply: b.Apply, Live: b.Live, Busy: b.Busy,
 		Held: append([]string{}, b.Held...), Refused: []refused{}, Draining: b.Draining, At: known(b.At), Error: b.Error, silentFor: b.SilentFor}
-	if v.unproven = b.Rev == 0 && rev > 0; v.unproven && len(b.Busy) == 0 {
+	if v.unproven = b.Rev == 0 && rev > 0; v.unproven && len(b.Busy) == 0 && b.Error == "" {
 		v.Busy = nil // there may be something
 	}
 	for _, r := range b.Refused {
@@ -152,7 +152,7 @@ func (s *session) lbsTable(w *bytes.Buffer, views []lbView) {
 		}
 		rev, trouble := strconv.FormatInt(v.Rev, 10), v.Error
 		if v.unproven {
-			rev, trouble = "-", cmp.Or(trouble, "has not proven yet which revision it serves")
+			rev, trouble = "-", cmp.Or(trouble, "serves no proven revision")
 		}
 		t.add(v.ID, dash(v.Host), v.State, rev, lag(v), strconv.FormatInt(v.Generation, 10), how(v),
 			dash(strings.Join(v.Held, ",")), strconv.Itoa(len(v.Refused)), strconv.Itoa(v.Draining), busy(v), age(now, v.At), trouble)

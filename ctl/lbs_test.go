@@ -14,8 +14,8 @@ func TestLBsUnproven(t *testing.T) {
 	s.do(s.rdb.Set(t.Context(), "bazbeans:rev", late, 0))
 	a := pool.Ack{ID: "lb1", Host: "edge1", Apply: "live", Live: "lua", Generation: 7, Busy: map[string]int{}}
 	for _, row := range []struct{ busy, text, json string }{
-		{"", "lb1 edge1 behind - - 7 lua - 0 0 - 0s has not proven yet which revision it serves", `"busy": null`},
-		{"web1", "lb1 edge1 behind - - 7 lua - 0 0 2 0s has not proven yet which revision it serves", `"web1": 2`},
+		{"", "lb1 edge1 behind - - 7 lua - 0 0 - 0s serves no proven revision", `"busy": null`},
+		{"web1", "lb1 edge1 behind - - 7 lua - 0 0 2 0s serves no proven revision", `"web1": 2`},
 	} {
 		if row.busy != "" {
 			a.Busy[row.busy] = 2

@@ -85,7 +85,7 @@ func (v *statusView) readBusy(lbs []pool.LB) {
 			continue
 		}
 		n := b.Busy[v.ID]
-		if n == 0 && b.Rev == 0 && v.Rev > 0 { // it has proven nothing yet: there may be something
+		if n == 0 && b.Rev == 0 && v.Rev > 0 && b.Error == "" { // it has proven nothing yet: there may be something
 			words = append(words, "not known by "+b.ID)
 			continue
 		}

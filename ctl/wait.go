@@ -76,8 +76,10 @@ func (s *session) wait(ctx context.Context, all outcomes, g goal, deadline time.
 	switch {
 	case err == nil:
 		missed = nil
-	case errors.As(err, &back):
+	case errors.As(err, &back) && back.Drained:
 		missed, not = back.IDs(), "not drained"
+	case errors.As(err, &back):
+		not = "not drained"
 	case errors.Is(err, context.DeadlineExceeded):
 		code = cli.Deadline
 	}

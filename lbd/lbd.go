@@ -79,6 +79,7 @@ type LB struct {
 	recordErr  error    // why that is not the last one, if that was tried
 	secured    int64    // revision up to which a restart would put back nobody; see secure
 	orphans    []orphan // of former configs; see findOrphans
+	letGo      backoff  // of reloads for them
 	memory     memory
 	remembered []byte
 
@@ -134,7 +135,7 @@ func New(cfg Config, log *slog.Logger, kinds ...Kind) (*LB, error) {
 	}
 	l := &LB{cfg: cfg, log: log, agenda: newAgenda(), say: newSayer(log), own: listeners{another: make(chan struct{}, 1)},
 		fails: backoff{first: time.Second, most: 30 * time.Second}, lookFails: backoff{first: 200 * time.Millisecond, most: 5 * time.Second},
-		retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}}
+		retry: backoff{first: 30 * time.Second, most: 10 * time.Minute}, letGo: backoff{first: time.Second, most: 10 * time.Second}}
 	l.archive = archiveIn(cfg.StateDir)
 	l.approvals, l.pins, l.faulty = approvalFile(cfg.StateDir), pinFile(cfg.StateDir), map[string]*fault{}
 	l.metrics = newMetrics(func() Status { s, _ := l.board.read(&l.cfg); return s })

@@ -171,7 +171,7 @@ func (e *liveEngine) Apply(ctx context.Context, p *Plan) (Outcome, error) {
 	if !out.Running {
 		return out, e.unusable(ctx, e.Nginx.Test(ctx, p.Files))
 	}
-	e.running, e.runs, e.whole = want.structure, want.names(), len(want.upstreams) == len(p.Files)
+	e.running, e.runs, e.whole = want.structure, want.names(), e.all(p, want)
 	_, err = e.reach(ctx, p, want)
 	return out, err
 }
@@ -212,11 +212,16 @@ func (e *liveEngine) resume(ctx context.Context, p *Plan) error {
 	if err != nil || !is.live() {
 		return err
 	}
-	e.running, e.runs, e.whole = is.structure, is.names(), len(is.upstreams) == len(served)
+	e.running, e.runs, e.whole = is.structure, is.names(), e.all(p, is)
 	for _, f := range served {
 		e.onBridge = e.onBridge || bytes.Contains(f.Data, []byte(bridgeMark))
 	}
 	return nil
+}
+
+// all reports whether the live upstreams are all that Nginx has of lbd, those that left the config included.
+func (e *liveEngine) all(p *Plan, live pieces) bool {
+	return len(live.upstreams) == len(e.starts) && len(p.Orphans) == 0
 }
 
 // Close implements Engine.

@@ -65,7 +65,12 @@ func (k *namesKind) start() (err error) {
 	}
 	if text, err := os.ReadFile(k.path); err == nil {
 		if m, err := live.Decode(text); err == nil {
-			k.last.Upstreams = m.Upstreams // as peers that are known; Nginx has yet to be told of them by us
+			for _, u := range m.Upstreams {
+				for i := range u.Peers {
+					u.Peers[i].Gone = true // until they are wanted; nobody keeps one without connections
+				}
+			}
+			k.last.Upstreams = m.Upstreams
 		}
 	}
 	ctx, end := context.WithCancel(context.Background())
@@ -190,11 +195,12 @@ func (k *namesKind) Push(ctx context.Context, m live.Message) error {
 			upstreams = append(upstreams, answerable(u))
 		}
 	}
-	if err := writeState(k.path, m.Encode()); err != nil { // for people it is said where generations can't be kept
-		k.log.Debug("peers can't be written down", "error", err)
-	}
 	if err := k.zone.Set(m.Generation, upstreams); err != nil {
 		return err
+	}
+	// Not before: Nginx need not wait for a disk, and who is taken out stands in the file already.
+	if err := writeState(k.path, m.Encode()); err != nil { // for people it is said where generations can't be kept
+		k.log.Debug("peers can't be written down", "error", err)
 	}
 	k.last = m
 	return nil

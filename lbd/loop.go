@@ -115,6 +115,7 @@ func (l *LB) stand(ctx context.Context) {
 	}
 	p := &Plan{Rev: l.rev, standing: true}
 	l.putLast(p)
+	l.orphaned(p, nil)
 	l.putPin(p)
 	l.settle(ctx, nil, p)
 	l.remember(p)

@@ -56,7 +56,8 @@ func (l *LB) orphaned(p *Plan, want map[string]bool) {
 // released forgets those whose files were gone when p was made, once that is applied.
 func (l *LB) released(p *Plan) {
 	if p.anew {
-		l.orphans = slices.DeleteFunc(l.orphans, func(o orphan) bool { return o.gone })
+		l.orphans = slices.DeleteFunc(l.orphans, func(o orphan) bool { return o.gone && liveServers(o.Output, o.Name) == 0 })
+		l.letGo.reset()
 		l.agenda.now() // p names them still
 	}
 }

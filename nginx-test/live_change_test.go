@@ -70,12 +70,24 @@ func upstreamLeavesTheConfig(t *testing.T, engine, debian string) {
 			}
 		}
 	}
-	for _, name := range []string{"site.conf", "other.conf"} {
+	remove := func(name string) {
+		t.Helper()
 		if err := os.Remove(filepath.Join(filepath.Dir(s.output), name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.bbctl("freeze", "web1", "--wait")
+	if engine != "" { // else nothing goes in while nginx -t fails
+		s.node("web3") // the former upstream never had it
+		s.wantAckOf("web3")
+		remove("other.conf") // too early: site.conf names the upstream
+		s.want("/readyz", 503, "host not found in upstream")
+		s.bbctl("freeze", "web3", "--wait")
+		remove("site.conf")
+	} else {
+		remove("site.conf")
+		remove("other.conf")
+	}
+	s.bbctl("freeze", "web1", "--wait", "--deadline", "2m")
 	if err := get(); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("web1 counts as drained, and nginx goes on with the former upstream: %v", err)
 	}

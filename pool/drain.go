@@ -125,7 +125,7 @@ func (p *Pool) WaitServed(ctx context.Context, rev int64, ids []string, report f
 
 // backFor is how long nodes are back in traffic before a wait for their drain gives up though load balancers still are
 // not done: while they get requests those never are. One that is back for a moment only is waited for.
-const backFor = time.Second
+const backFor = 3 * time.Second
 
 // waitLBs looks until look finds no reason (Why "") with any load balancer, and done, if not nil, agrees then; an
 // *UnfrozenError of it that lasts for backFor ends the wait before that. Acks are not announced by an event, so it looks every
@@ -144,11 +144,12 @@ func (p *Pool) waitLBs(ctx context.Context, report func([]Blocker), done func() 
 		if now := time.Now(); err == nil && done != nil && (ended || now.Sub(asked) >= backFor) {
 			agrees, no := done()
 			asked = now
-			unfrozen := errors.As(no, new(*UnfrozenError))
-			switch {
-			case unfrozen && (ended || !back.IsZero()):
+			unfrozen := new(UnfrozenError)
+			switch is := errors.As(no, &unfrozen); {
+			case is && (ended || !back.IsZero()):
+				unfrozen.Drained = ended
 				return no
-			case unfrozen:
+			case is:
 				back = now
 			default:
 				back = time.Time{}
@@ -230,8 +231,8 @@ func holds(b *LB, id string) string {
 }
 
 func behind(b *LB) string {
-	if b.Rev == 0 { // as after a start of lbd
-		return "has not proven yet which revision it serves" + lastError(b)
+	if b.Rev == 0 { // as after a start of lbd, or while it serves a former generation
+		return "serves no proven revision" + lastError(b)
 	}
 	return fmt.Sprintf("still serves rev %d", b.Rev) + lastError(b)
 }

@@ -94,7 +94,7 @@ func TestWaitDrained(t *testing.T) {
 		w.ack(t, pool.Ack{ID: "lb2", Rev: 90})
 		wait.want(t, pool.Blocker{LB: "lb2", Why: "still serves rev 90"}, silent)
 		w.ack(t, pool.Ack{ID: "lb2", Error: "test: no"})
-		wait.want(t, pool.Blocker{LB: "lb2", Why: "has not proven yet which revision it serves, its last error: test: no"}, silent)
+		wait.want(t, pool.Blocker{LB: "lb2", Why: "serves no proven revision, its last error: test: no"}, silent)
 		w.ack(t, pool.Ack{ID: "lb2", Rev: 106, Draining: 1})
 		wait.want(t, pool.Blocker{LB: "lb2", Why: "1 old worker still draining"}, silent)
 		w.ack(t, pool.Ack{ID: "lb2", Rev: 106, Apply: "live", Live: "lua", Busy: map[string]int{"web3": 2, "web4": 9}})

@@ -21,7 +21,7 @@ var sayings = []saying{
 	{"NOAUTH", "it wants a password", "set username and password_file in the redis: block"},
 	{"WRONGPASS", "it wants a password, and this one or its user is wrong", "set username and password_file in the redis: block"},
 	{"NOPERM", "this user may not do that", "give it the command, the keys and the channel in its ACL: the lines are in docs/redis.md"},
-	{"WRONGTYPE", "somebody has put something else in the place of a key of ours", "look what it is, then redis-cli DEL it: our agents write theirs anew with their next heartbeat"},
+	{"WRONGTYPE", "somebody has put something else in the place of a key of ours", "look what it is and who writes it, then redis-cli DEL it: a heartbeat or status comes back with the next beat, what else stood there is lost already"},
 	{"OOM", "it is full: reads go on, writes are refused", "raise its maxmemory or remove what fills it, and leave maxmemory-policy at noeviction"},
 	{"LOADING", "it is still loading its data", "wait: the next try may do"},
 	{"MASTERDOWN", "it is a replica that has lost its master", "wait for the failover, or set replica-serve-stale-data yes"},

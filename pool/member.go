@@ -72,6 +72,7 @@ type Member struct {
 	instance string
 	sick     string
 	metrics  Metrics
+	calls    int64 // how many there were: Redis carries out none after a later one
 }
 
 // Standing is what Redis says of the node after a call.
@@ -148,10 +149,11 @@ func (m *Member) Leave(ctx context.Context, reason string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k, id := m.p.keys, m.reg.ID
+	m.calls++
 	rfc, unix := stamp()
 	r, err := m.p.run(ctx, "leave", leaveScript,
 		[]string{k.active(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.frozen()},
-		id, m.p.channel, rfc, unix, m.instance, cut(reason))
+		id, m.p.channel, rfc, unix, m.instance, cut(reason), m.calls)
 	if err != nil {
 		return m.p.Explain(err)
 	}
@@ -163,6 +165,7 @@ func (m *Member) Leave(ctx context.Context, reason string) error {
 
 func (m *Member) beat(ctx context.Context, claim bool) (Standing, error) {
 	k, id := m.p.keys, m.reg.ID
+	m.calls++
 	rfc, unix := stamp()
 	head, err := json.Marshal(map[string]any{
 		"timestamp": json.Number(unix), "node_id": id, "data_center": m.reg.DataCenter,
@@ -188,12 +191,15 @@ func (m *Member) beat(ctx context.Context, claim bool) (Standing, error) {
 	r, err := m.p.run(ctx, "heartbeat", beatScript,
 		[]string{k.all(), k.active(), k.frozen(), k.heartbeat(id), k.status(id), k.rev(), k.events(), k.nodeIPs()},
 		id, m.p.channel, rfc, unix, flag, m.instance, m.reg.TTL.Milliseconds(), string(head[:len(head)-1]), m.sick,
-		m.reg.DataCenter, m.reg.Address.String(), m.reg.Port, m.reg.Weight, m.labels, m.reg.Agent, string(commands), m.reg.SealKey, freeze, m.reg.FreezeRev)
+		m.reg.DataCenter, m.reg.Address.String(), m.reg.Port, m.reg.Weight, m.labels, m.reg.Agent, string(commands), m.reg.SealKey, freeze, m.reg.FreezeRev, m.calls)
 	if err != nil {
 		return Standing{}, m.p.Explain(err)
 	}
-	if r.word() == "superseded" {
+	switch r.word() {
+	case "superseded":
 		return Standing{}, &SupersededError{ID: id, By: r.at(1)}
+	case "late":
+		return Standing{}, fmt.Errorf("heartbeat: redis has carried out a later one of %s already", m.instance)
 	}
 	m.instance = r.at(1)
 	st := Standing{Rev: r.rev(2), Active: r.at(3) == "1", New: r.at(5) == "1"}

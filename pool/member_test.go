@@ -1,8 +1,13 @@
 package pool_test
 
 import (
+	"context"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/bazbeans/bazbeans/pool"
 )
@@ -198,5 +203,71 @@ func TestLeaveOfANodeThatFrozeItself(t *testing.T) {
 			t.Error("an operator's freeze ends with the agent")
 		}
 		wantState(t, n, pool.Frozen)
+	})
+}
+
+// recorder is a hook that keeps the words of the last script that was called.
+type recorder struct{ last []any }
+
+func (*recorder) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*recorder) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (r *recorder) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			r.last = cmd.Args()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// A call that an agent gave up, because it was told to stop, may reach Redis after those that came later: a node that has left,
+// or frozen itself, stays so.
+func TestALateCallChangesNothing(t *testing.T) {
+	onEach(t, "", func(t *testing.T, w world) {
+		ctx := t.Context()
+		r := &recorder{}
+		w.rdb.AddHook(r)
+		m, _, err := pool.New(w.rdb, "", "").Register(ctx, registration("web1"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		healthy := func() (words []any) {
+			t.Helper()
+			if st, err := m.SetHealth(ctx, ""); err != nil || !st.Active {
+				t.Fatalf("%+v, %v", st, err)
+			}
+			return r.last
+		}
+		for _, tc := range []struct {
+			then  func() error
+			state pool.State
+		}{
+			{func() error { _, err := m.SetHealth(ctx, "drains"); return err }, pool.Unhealthy},
+			{func() error { return m.Leave(ctx, "stopped") }, pool.Inactive},
+		} {
+			words := healthy()
+			if err := tc.then(); err != nil {
+				t.Fatal(err)
+			}
+			before := w.node(t, "web1")
+			wantState(t, before, tc.state)
+			if said, err := w.rdb.Do(ctx, words...).StringSlice(); err != nil || !slices.Equal(said, []string{"late"}) {
+				t.Errorf("%s: the late call was told %v, %v", tc.state, said, err)
+			}
+			if now := w.node(t, "web1"); now.State() != tc.state || now.Alive != before.Alive || now.Rev != before.Rev {
+				t.Errorf("%s: after the late call %+v", tc.state, now)
+			}
+		}
+		// A new run of the agent begins to count anew.
+		if m, _, err = pool.New(w.rdb, "", "").Register(ctx, registration("web1"), ""); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := m.Heartbeat(ctx, pool.Metrics{}); err != nil || !st.Active {
+			t.Errorf("%+v, %v", st, err)
+		}
 	})
 }

@@ -9,9 +9,11 @@ import (
 )
 
 // UnfrozenError ends a wait for nodes to drain of which some get traffic again: somebody has unfrozen them, or Redis has
-// lost their freeze. The others are drained.
+// lost their freeze.
 type UnfrozenError struct {
 	By map[string]string // who did it, by node: free text, "" when that is not known
+	// Drained: the others are.
+	Drained bool
 }
 
 // IDs are the nodes that get traffic again, sorted.

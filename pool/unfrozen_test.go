@@ -70,7 +70,7 @@ func TestWaitDrainedOfANodeThatIsBack(t *testing.T) {
 			w.ack(t, pool.Ack{ID: "lb1", Rev: w.node(t, "web1").Rev})
 			err := wait.end(t)
 			var back *pool.UnfrozenError
-			if !errors.As(err, &back) || !maps.Equal(back.By, c.by) || err.Error() != c.says {
+			if !errors.As(err, &back) || !maps.Equal(back.By, c.by) || !back.Drained || err.Error() != c.says {
 				t.Errorf("got %v, want %q", err, c.says)
 			}
 		})
@@ -92,7 +92,7 @@ func TestWaitDrainedOfANodeThatIsBackAndBusy(t *testing.T) {
 		}
 		w.ack(t, pool.Ack{ID: "lb1", Rev: c.Rev, Live: "lua", Apply: "live", Busy: map[string]int{"web1": 5}})
 		var back *pool.UnfrozenError
-		if err := wait.end(t); !errors.As(err, &back) || back.By["web1"] != "bob" {
+		if err := wait.end(t); !errors.As(err, &back) || back.By["web1"] != "bob" || back.Drained {
 			t.Errorf("got %v", err)
 		}
 	})

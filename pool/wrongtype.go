@@ -94,7 +94,8 @@ func (w wrongTypes) name(ctx context.Context, cmds []redis.Cmder) {
 	_, _ = pipe.Exec(ctx) // an error, like that of a right that is missing, leaves the type out
 	for _, l := range looks {
 		is, want, alone := l.is.Val(), w.keys.kind(l.key), len(keysOf(l.cmd)) == 1
-		if was := l.cmd.Err(); namesNoKey(was) && want != "" && (alone || is != "" && is != "none" && is != want) {
+		other := is != "" && is != "none" && is != want
+		if was := l.cmd.Err(); namesNoKey(was) && want != "" && (other || is == "" && alone) {
 			l.cmd.SetErr(&wrongTypeError{l.key, is, want, was})
 		}
 	}
@@ -108,6 +109,8 @@ func keysOf(cmd redis.Cmder) []string {
 	case "eval", "evalsha", "eval_ro":
 		from = 3
 		n, _ = args[2].(int)
+	case "blmove", "lmove":
+		n = 2
 	case "xread":
 		from = len(args) - 2 // of one stream, from an id on
 	}

@@ -5,19 +5,21 @@
 --       claim: its tail), 7 TTL in ms, 8 heartbeat JSON without its end, 9 the node's own reason to be frozen ('':
 --       well), 10 data center, 11 address, 12 port, 13 weight, 14 labels (JSON), 15 agent version,
 --       16 types of commands it knows (JSON), 17 seal key, 18 the operator's freeze that the agent last knew of (JSON) or '',
---       19 rev of the node when it knew of that, 0: not known
+--       19 rev of the node when it knew of that, 0: not known, 20 number of the call, of this instance
 -- Returns: {'ok', instance, rev of the node, '1' if active, operator's freeze (JSON) or '', '1' if Redis did not know the
---          node}, or {'superseded', instance of the newer agent}
+--          node}, {'superseded', instance of the newer agent}, or {'late'} when a later call of this agent was first
 local id, claim, instance, sick = ARGV[1], ARGV[5] == '1', ARGV[6], ARGV[9]
 local bad = wrong('set', 'set', 'hash', 'string', 'hash', 'string', 'stream', 'hash')
 if bad then return bad end
 local function number(i) return tonumber(string.match(i or '', '^%d+')) or 0 end
 
 local was = redis.call('HMGET', KEYS[5], 'instance', 'is_frozen', 'address', 'port', 'weight', 'labels', 'rev', 'data_center',
-  'self_freeze')
+  'self_freeze', 'call')
 if not claim and was[1] and was[1] ~= instance and number(was[1]) > number(instance) then
   return {'superseded', was[1]}
 end
+-- An agent that gave a call up may have it carried out all the same: after it has left, or frozen itself.
+if not claim and was[1] == instance and number(was[10]) > number(ARGV[20]) then return {'late'} end
 local raised, prev
 if claim then
   raised, prev = raise(KEYS[6])
@@ -43,7 +45,7 @@ redis.call('SET', KEYS[4], ARGV[8] .. ',"is_frozen":' .. frozen_text .. ',"is_ac
 redis.call('HSET', KEYS[5], 'timestamp', ARGV[4], 'data_center', ARGV[10], 'is_frozen', frozen_text,
   'is_active', tostring(active), 'self_freeze', sick, 'left', '', 'address', ARGV[11], 'port', ARGV[12],
   'weight', ARGV[13], 'labels', ARGV[14], 'agent', ARGV[15], 'instance', instance,
-  'commands', ARGV[16], 'seal_key', ARGV[17])
+  'commands', ARGV[16], 'seal_key', ARGV[17], 'call', ARGV[20])
 if ARGV[11] ~= '' then redis.call('HSET', KEYS[8], id, ARGV[11]) end
 
 local moved = was[3] ~= ARGV[11] or was[4] ~= ARGV[12] or was[5] ~= ARGV[13] or was[6] ~= ARGV[14] or was[8] ~= ARGV[10]
