@@ -93,7 +93,9 @@ func (l *LB) served(p *Plan) {
 // plan that holds now: p, or the one of older templates.
 func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	now := time.Now()
-	p.anew = p.anew && !now.Before(l.letGo.next)
+	if p.anew && now.Before(l.letGo.next) {
+		p.anew, p.Orphans = false, append(p.Orphans, l.keepsOn)
+	}
 	// A look a resync after one that checked comes a little earlier than a resync after the check.
 	if p.hash == l.running.Hash && l.settled && !p.anew && now.Sub(l.lastCheck) < l.cfg.Timing.Resync*9/10 {
 		l.served(p)
@@ -116,7 +118,7 @@ func (l *LB) settle(ctx context.Context, f *facts, p *Plan) *Plan {
 	_, err := l.bring(ctx, p)
 	if err != nil && p.anew && ctx.Err() == nil {
 		// Its file went before what names it, most likely: the others do not wait for that.
-		p.anew, p.Orphans = false, append(p.Orphans, err)
+		p.anew, p.Orphans, l.keepsOn = false, append(p.Orphans, err), err
 		l.agenda.at(l.letGo.failed(now, ""))
 		_, err = l.bring(ctx, p)
 	}

@@ -80,6 +80,7 @@ type LB struct {
 	secured    int64    // revision up to which a restart would put back nobody; see secure
 	orphans    []orphan // of former configs; see findOrphans
 	letGo      backoff  // of reloads for them
+	keepsOn    error    // why the last of these failed
 	memory     memory
 	remembered []byte
 

@@ -3,6 +3,7 @@ package lbd
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/bazbeans/bazbeans/render"
 )
@@ -58,6 +59,7 @@ func (l *LB) released(p *Plan) {
 	if p.anew {
 		l.orphans = slices.DeleteFunc(l.orphans, func(o orphan) bool { return o.gone && liveServers(o.Output, o.Name) == 0 })
 		l.letGo.reset()
+		l.letGo.next = time.Time{}
 		l.agenda.now() // p names them still
 	}
 }
