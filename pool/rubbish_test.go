@@ -43,6 +43,7 @@ func TestAWrongTypeIsNamed(t *testing.T) {
 		{"bazbeans:lb:lb1", "hash", func() error { _, err := w.WriteAck(ctx, pool.Ack{ID: "lb1"}, time.Minute); return err }},
 		{"bazbeans:events", "stream", func() error { _, err := w.Events(ctx, "", 1); return err }},
 		{"bazbeans:node:web1:recent", "list", func() error { _, err := w.LastCommands(ctx, "web1", 1); return err }},
+		{"bazbeans:node:web1:taken", "list", func() error { _, _, err := w.Next(ctx, "web1", time.Second); return err }},
 		{"bazbeans:nodes:frozen", "hash", func() error { _, err := w.Node(ctx, "web1"); return err }},
 		{"bazbeans:nodes:all", "set", func() error { _, err := w.Forget(ctx, "web1", "ann"); return err }},
 		{"bazbeans:nodes:active", "set", func() error { _, err := w.Freeze(ctx, "web1", "ann", ""); return err }},
@@ -50,6 +51,7 @@ func TestAWrongTypeIsNamed(t *testing.T) {
 		w.rdb.FlushDB(ctx)
 		w.register(t, "web1")
 		w.rdb.SAdd(ctx, "bazbeans:lbs", "lb1")
+		w.rdb.RPush(ctx, "bazbeans:node:web1:commands", "{}")
 		w.rdb.Set(ctx, c.key, "x", 0)
 		if err := c.call(); err == nil || !contains(err.Error(), "WRONGTYPE "+c.key+" is a string and should be a "+c.want, "redis-cli DEL") {
 			t.Errorf("%s: %v", c.key, err)
