@@ -9,9 +9,9 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Every is between two looks without an event: for what no event tells of, a link that leads into another folder, a file
+// every is between two looks without an event: for what no event tells of, a link that leads into another folder, a file
 // on another host, a system that has no watches left.
-const Every = time.Second
+const every = time.Second
 
 // Folder calls look until ctx ends: at once, every second, and soon after the system told of an event that counts or lost
 // some (event). Events that come while look runs make one more call. The folder is watched anew before each, for it may
@@ -27,7 +27,7 @@ func Folder(ctx context.Context, dir string, counts func(fsnotify.Event) bool, l
 			<-ended
 		}
 	}()
-	ticker := time.NewTicker(Every)
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for event := false; ; {
 		_, err := os.Stat(dir)

@@ -30,6 +30,8 @@ type Config struct {
 	Guard         GuardConfig      `yaml:"guard"`
 	StateDir      string           `yaml:"state_dir"` // default /var/lib/lbd
 	Status        StatusConfig     `yaml:"status"`
+
+	mayLack string // the one templates folder that may be missing: nobody named it
 }
 
 // NginxConfig says which Nginx, and how to reload it.
@@ -180,6 +182,7 @@ func DefaultConfig() Config {
 		ID:        host,
 		Nginx:     NginxConfig{Binary: "nginx", Conf: "/etc/nginx/nginx.conf", PID: "/run/nginx.pid", Apply: "reload", Live: "auto", Names: "127.0.0.1:9153"},
 		Templates: defaultTemplates,
+		mayLack:   defaultTemplates,
 		Timing:    Timing{MinInterval: time.Second, Resync: 10 * time.Second, MaxOldGenerations: 8},
 		Guard:     GuardConfig{MinNodes: 1, MaxShrink: 50, Window: time.Minute, Hold: time.Minute},
 		StateDir:  "/var/lib/lbd",
@@ -193,7 +196,7 @@ const defaultTemplates = "/etc/lbd/templates"
 // templatesDir is the folder to read, "" for the built-in templates alone. Whose templates in use come from a folder does
 // not give them up because that is away, moved aside for a new one, say.
 func (c *Config) templatesDir(inUse *render.Set) string {
-	if c.Templates == defaultTemplates && !inUse.Own() {
+	if c.Templates == c.mayLack && !inUse.Own() {
 		if _, err := os.Stat(c.Templates); errors.Is(err, os.ErrNotExist) {
 			return ""
 		}
