@@ -3,7 +3,6 @@ package ctl
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,14 +18,13 @@ func (s *site) agent(id string, do func(pool.Command) *pool.Result) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			// The end must not interrupt it: what was just taken would be gone.
-			wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			t, ok, err := s.p.Next(wait, id, time.Second)
-			cancel()
+			// The end of the test must not interrupt what it does: what was just taken would be gone, and half begun.
+			calls := context.WithoutCancel(ctx)
+			t, ok, err := s.p.Next(calls, id, time.Second)
 			if err != nil || !ok {
 				continue
 			}
-			begun, err := s.p.Begin(s.t.Context(), id, "test", t)
+			begun, err := s.p.Begin(calls, id, "test", t)
 			if err != nil || !begun.Run {
 				s.t.Errorf("begin %s: %+v, %v", t.Type, begun, err)
 				continue
@@ -37,7 +35,7 @@ func (s *site) agent(id string, do func(pool.Command) *pool.Result) {
 				return
 			}
 			r.ID, r.Node, r.Type, r.By, r.Started, r.Ended = t.ID, id, t.Type, t.By, began, time.Now()
-			if err := s.p.Finish(context.WithoutCancel(ctx), t, *r); err != nil && !errors.Is(err, context.Canceled) {
+			if err := s.p.Finish(calls, t, *r); err != nil {
 				s.t.Errorf("finish %s: %v", t.Type, err)
 			}
 		}
