@@ -122,9 +122,7 @@ func TestGoodMessages(t *testing.T) {
 		})
 	}
 	for range 3 {
-		if err := s.client.Put(t.Context(), full.Encode()); err != nil {
-			t.Fatal(err)
-		}
+		s.putText(full.Encode())
 	}
 	if got, _, err := s.client.Get(t.Context()); err != nil || !bytes.Equal(got, full.Encode()) {
 		t.Errorf("the message came back with %d bytes (%v)", len(got), err)

@@ -242,10 +242,22 @@ func newSite(t testing.TB, peers []live.Peer, o siteOptions) *site {
 func (s *site) put(peers []live.Peer) {
 	s.t.Helper()
 	s.gen++
-	if err := s.client.Put(s.t.Context(), encode(s.gen, peers)); err != nil {
-		s.t.Fatal(err)
-	}
+	s.putText(encode(s.gen, peers))
 	s.peers = peers
+}
+
+// putText puts a message in, again when Nginx was held up for so long that it did not take it (409).
+func (s *site) putText(message []byte) {
+	s.t.Helper()
+	serverstest.Eventually(s.t, soon, func() error {
+		err := s.client.Put(s.t.Context(), message)
+		if refused := new(lua.Refused); errors.As(err, &refused) && refused.Status == http.StatusConflict {
+			return err
+		} else if err != nil {
+			s.t.Fatal(err)
+		}
+		return nil
+	})
 }
 
 func (s *site) state() lua.State {
