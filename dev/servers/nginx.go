@@ -27,7 +27,8 @@ type NginxOptions struct {
 
 	// Conf is the whole text of nginx.conf. Relative paths in it are below
 	// Dir. It must have a `pid` line, else the machine's own /run/nginx.pid
-	// would be written, and no `daemon` line: nginx runs as our child.
+	// would be written, and neither a `daemon` line, for nginx runs as our
+	// child, nor `master_process`.
 	// Default: conf.d/*.conf and a server on Listen that passes everything to
 	// the upstream app_backend, see [DefaultConf].
 	Conf string
@@ -153,7 +154,8 @@ func (n *Nginx) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start nginx: %w", err)
 	}
-	// nginx writes its pid file once all listeners are open.
+	// nginx writes its pid file once all listeners are open. From its title on it is seen to be a master, and a signal
+	// that comes before that it may sleep over.
 	err = proc.waitReady(ctx, func() error {
 		text, err := os.ReadFile(n.PIDFile)
 		if err != nil {
@@ -161,6 +163,10 @@ func (n *Nginx) start(ctx context.Context) error {
 		}
 		if pid := strings.TrimSpace(string(text)); pid != strconv.Itoa(proc.pid) {
 			return fmt.Errorf("%s names process %q, not %d", n.PIDFile, pid, proc.pid)
+		}
+		title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", proc.pid))
+		if err == nil && !strings.HasPrefix(string(title), "nginx: master process") { // else there is no such file on this system
+			return fmt.Errorf("process %d is %q yet", proc.pid, title)
 		}
 		return nil
 	})
