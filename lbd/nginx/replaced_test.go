@@ -16,8 +16,9 @@ import (
 func TestNginxReplacedDuringAnApply(t *testing.T) {
 	t.Parallel()
 	const (
-		wait  = "while kill -0 $old 2>/dev/null; do sleep 0.01; done"
-		start = "./real -p . -c $PWD/nginx.conf -e stderr; while ! [ -s nginx.pid ]; do sleep 0.01; done"
+		wait   = "while kill -0 $old 2>/dev/null; do sleep 0.01; done"
+		master = "grep -q 'nginx: master process' /proc/$(cat nginx.pid 2>/dev/null)/cmdline" // a pid file alone is none yet
+		start  = "./real -p . -c $PWD/nginx.conf -e stderr; until " + master + "; do sleep 0.01; done"
 	)
 	for _, tc := range []struct {
 		name     string
@@ -31,7 +32,7 @@ func TestNginxReplacedDuringAnApply(t *testing.T) {
 		{"it is started anew", "kill -TERM $old; " + wait + "; " + start, true, true, 0},
 		{"it is killed and started anew", "kill -KILL $old $(cat /proc/$old/task/$old/children); " + wait + "; rm nginx.pid; " + start, true, true, 0},
 		{"its pid file is emptied, as a test of a stopped one does", "cp nginx.pid kept; : > nginx.pid", false, false, 0},
-		{"its binary is upgraded", "kill -USR2 $old; while ! [ -s nginx.pid.oldbin ] || ! [ -s nginx.pid ]; do sleep 0.01; done", true, true, 2},
+		{"its binary is upgraded", "kill -USR2 $old; until [ -s nginx.pid.oldbin ] && " + master + "; do sleep 0.01; done", true, true, 2},
 		{"it reopens its logs", "mv error.log error.log.1; kill -USR1 $old", true, true, 0},
 		{"it is reloaded by hand", "kill -HUP $old", true, true, 0},
 	} {
