@@ -17,7 +17,9 @@ import (
 // clients at the moment at which they may send, and a POST is not repeated.
 func (s *site) traffic(rate, posts float64) (end func() load.Report) {
 	s.Helper()
-	g, err := load.New(load.Options{URL: s.url, Rate: rate, Conns: 16, PostShare: posts, Body: []byte("x")})
+	// How long an answer takes on a machine with other work says nothing; that it fails, or never comes, does.
+	g, err := load.New(load.Options{URL: s.url, Rate: rate, Conns: 16, PostShare: posts, Body: []byte("x"),
+		Timeout: soon, MaxWaiting: int(rate * soon.Seconds())})
 	if err != nil {
 		s.Fatal(err)
 	}
