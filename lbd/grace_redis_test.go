@@ -68,7 +68,7 @@ func TestGraceAfterAFlushThatAnAgentWasQuickerToMend(t *testing.T) {
 	// wantAck waits until lbd has said that it serves rev, and what it keeps against the pool's word.
 	wantAck := func(rev int64, held ...string) {
 		t.Helper()
-		serverstest.Eventually(t, ttl/2, func() error {
+		serverstest.Eventually(t, time.Minute, func() error {
 			lbs, err := agents.LBs(t.Context())
 			if err == nil && (len(lbs) != 1 || lbs[0].Rev < rev || !slices.Equal(lbs[0].Held, held)) {
 				err = fmt.Errorf("acks %+v, want rev %d, held %q", lbs, rev, held)
