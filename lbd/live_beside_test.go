@@ -10,6 +10,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	realservers "github.com/bazbeans/bazbeans/dev/servers"
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 // beside has an lbd of an id at work that says this of its engine.
@@ -125,7 +128,7 @@ func TestTheEngineInUse(t *testing.T) {
 
 // A command finds nginx.names taken by another program, and not by the lbd at work.
 func TestNamesAreVacant(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", realservers.Loopback(serverstest.Ports(t, 1)[0])) // nobody takes it once it is closed
 	if err != nil {
 		t.Fatal(err)
 	}
