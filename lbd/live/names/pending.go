@@ -67,7 +67,7 @@ func (z *Zone) toldTCP(from netip.AddrPort, about *set, now time.Time) {
 			first = c
 		}
 	}
-	if first != nil {
+	if first != nil && now.Sub(first.at) < tooLate {
 		first.told(about, from, now)
 	}
 }

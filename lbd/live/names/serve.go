@@ -18,6 +18,10 @@ const (
 	maxConnections = 256 // over TCP; Nginx keeps one for each upstream with a long answer, in each generation of workers
 	idleTime       = 30 * time.Second
 	writeTime      = 5 * time.Second
+
+	// tooLate is the age of a question whose answer proves nothing: after resolver_timeout, 2 s, Nginx reads the answer and
+	// takes nothing from it, and it looks again only as long after that. The rest is for the answer to be read in.
+	tooLate = time.Second
 )
 
 // Run answers questions until ctx is done, which is no error, and closes the port. Questions over UDP are answered one
@@ -42,20 +46,21 @@ func (z *Zone) Run(ctx context.Context) error {
 type received struct {
 	message []byte
 	from    netip.AddrPort
+	at      time.Time // when it came to this host, however long it lay there
 }
 
 // readUDP only reads, because the kernel keeps no more than some 500 questions for us (net.core.rmem_max), and a worker
 // asks for the addresses of all nodes in one go.
 func (z *Zone) readUDP(questions chan<- received) error {
 	defer close(questions)
-	message := make([]byte, longestQuestion+1)
+	message, control := make([]byte, longestQuestion+1), make([]byte, 128)
 	for {
-		n, from, err := z.udp.ReadFromUDPAddrPort(message)
+		n, size, _, from, err := z.udp.ReadMsgUDPAddrPort(message, control)
 		if err != nil {
 			return fmt.Errorf("read questions on %s: %w", z.addr, err)
 		}
 		select {
-		case questions <- received{bytes.Clone(message[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}:
+		case questions <- received{bytes.Clone(message[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), arrival(control[:size])}:
 		default: // more than any Nginx asks at once
 		}
 	}
@@ -75,7 +80,7 @@ func (z *Zone) answerUDP(questions <-chan received) {
 			default:
 			}
 		default:
-			if _, err := z.udp.WriteToUDPAddrPort(a.bytes, q.from); err == nil && a.set != nil {
+			if _, err := z.udp.WriteToUDPAddrPort(a.bytes, q.from); err == nil && a.set != nil && time.Since(q.at) < tooLate {
 				z.toldUDP(q.from, a.set, a.cut, time.Now())
 			}
 		}

@@ -64,6 +64,7 @@ func Listen(addr netip.AddrPort, log *slog.Logger) (*Zone, error) {
 		if err == nil {
 			// A new worker asks for all addresses of an upstream at once. The kernel bounds it to net.core.rmem_max.
 			_ = udp.SetReadBuffer(4 << 20)
+			stampArrivals(udp)
 			return &Zone{
 				addr: bound, udp: udp, tcp: tcp, log: log, addresses: make(chan addressed, maxWaiting),
 				clients: map[asker]*client{}, strangers: map[netip.AddrPort]time.Time{},
