@@ -292,7 +292,7 @@ func TestLiveDrainOverSIGHUP(t *testing.T) {
 		return nil
 	})
 	s.want("/readyz", 200)
-	serverstest.Eventually(t, 10*time.Second, func() error { // what is said in Redis follows
+	serverstest.Eventually(t, soon, func() error { // what is said in Redis follows
 		if out := s.bbctl("status", "web1"); !strings.Contains(out, "1 request by lb1") {
 			return errors.New(out)
 		}
@@ -344,7 +344,7 @@ func TestLiveDrainOverRestart(t *testing.T) {
 func wantUnderWay(s *site, id, what string) {
 	s.t.Helper()
 	s.want("/readyz", 200)
-	serverstest.Eventually(s.t, 10*time.Second, func() error { // what is said in Redis follows
+	serverstest.Eventually(s.t, soon, func() error { // what is said in Redis follows
 		if out := s.bbctl("status", id); !strings.Contains(out, what+" by lb1") {
 			return errors.New(out)
 		}

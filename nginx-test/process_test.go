@@ -52,8 +52,8 @@ func command(dir, name string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
-	// Also when this process is killed, nothing stays behind.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// Also when this process is killed, nothing stays behind. What it runs is in a group with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	return cmd
 }
 
@@ -77,6 +77,11 @@ func start(t testing.TB, dir, name string, args ...string) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		select {
+		case <-d.ended:
+		default: // a test of nginx that lbd has just begun would go on in a folder that goes
+			_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
+		}
 		d.kill()
 		if t.Failed() {
 			t.Logf("%s %s said:\n%s", d.name, strings.Join(args, " "), d.log.String())
