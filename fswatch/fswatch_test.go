@@ -64,8 +64,12 @@ func (l looks) until(name string, is func(call) bool) call {
 func told(c call) bool    { return c.event && c.err == nil }
 func watched(c call) bool { return c.err == nil }
 
-// quiet waits until two looks in a row were for nothing but the time, and had the folder.
+// quiet waits until two looks in a row were for nothing but the time, and had the folder. Those of before count for
+// nothing, but for one that may be under way.
 func (l looks) quiet() {
+	for len(l.call) > 0 {
+		<-l.call
+	}
 	last := call{event: true}
 	l.until("a time of quiet", func(c call) bool {
 		was := last
