@@ -28,6 +28,9 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 		c.URL = DefaultURL
 	}
 	u, err := redis.ParseURL(c.URL)
+	if plain, perr := url.Parse(c.URL); err == nil && perr == nil && plain.Opaque != "" {
+		err = errors.New("its host comes after //") // ParseURL would take this machine's Redis for it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("redis url %s: %s (write redis://host:6379/0, rediss://… or unix:///path)", redacted(c.URL), reason(c.URL, err))
 	}

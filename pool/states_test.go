@@ -111,8 +111,8 @@ func TestStatesOfRedisAreNamed(t *testing.T) {
 		defer func() { close(seen); <-ended }()
 		var err error
 		serverstest.Eventually(t, time.Minute, func() error {
-			if _, err = m.Heartbeat(ctx, pool.Metrics{}); err == nil {
-				return errors.New("not loading yet")
+			if _, err = m.Heartbeat(ctx, pool.Metrics{}); err == nil || contains(err.Error(), "no answer in time") {
+				return fmt.Errorf("not loading yet, or the machine stands still: %v", err)
 			}
 			return nil
 		})
@@ -230,13 +230,14 @@ func TestSettingsThatExcludeOneAnother(t *testing.T) {
 		{pool.Config{PasswordFile: "/no/such/file"}, []string{"password_file", "no such file"}},
 		{pool.Config{URL: "redis://h?pool_size=3&read_timeout=1s"}, []string{"pool_size, read_timeout", "not read"}},
 		{pool.Config{URL: "http://h"}, []string{"write redis://"}},
+		{pool.Config{URL: "redis:h:6379"}, []string{"redis:h:6379", "its host comes after //", "write redis://"}},
 		// All at once.
 		{pool.Config{Username: "lbd", Cluster: pool.Cluster{Addrs: addrs}, TLS: pool.TLS{Cert: "x"}}, []string{"no password", "{bazbeans}", "cert and key go together"}},
 	} {
 		_, err := pool.Open(c.cfg)
 		wantSaid(t, err, c.want...)
 	}
-	for _, good := range []pool.Config{{}, {URL: "redis://h?db=3"}, {URL: "unix:///run/redis.sock"}, {URL: "redis://:p@h"}, {KeyPrefix: "a{b}c", Cluster: pool.Cluster{Addrs: addrs}}} {
+	for _, good := range []pool.Config{{}, {URL: "redis://h?db=3"}, {URL: "unix:///run/redis.sock"}, {URL: "unix:/run/redis.sock"}, {URL: "redis://:p@h"}, {KeyPrefix: "a{b}c", Cluster: pool.Cluster{Addrs: addrs}}} {
 		p, err := pool.Open(good)
 		if err != nil {
 			t.Errorf("%+v: %v", good, err)
