@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,9 +97,9 @@ func TestLifeOfACommand(t *testing.T) {
 		if r := w.result(t, c.ID); r.State != pool.Running || r.Started.IsZero() {
 			t.Errorf("running: %+v", r)
 		}
-		three := 3
+		three, ended := 3, time.Now()
 		done := pool.Result{ID: c.ID, Node: "web1", Type: "exec", By: c.By, State: pool.Failed, Error: "exit code 3", ExitCode: &three,
-			Stdout: "bin\n", Stderr: "no\x00 \xff", Output: json.RawMessage(`{"a":1}`), Started: time.Now().Add(-time.Second), Ended: time.Now()}
+			Stdout: "bin\n", Stderr: "no\x00 \xff", Output: json.RawMessage(`{"a":1}`), Started: ended.Add(-time.Second), Ended: ended}
 		for range 2 {
 			if err := w.Finish(ctx, taken, done); err != nil {
 				t.Fatal(err)
@@ -428,7 +429,8 @@ func TestWaitResult(t *testing.T) {
 		w.register(t, "web1")
 		c, lost := w.send(t, "exec", nil), w.send(t, "exec", nil)
 		heard := make(chan string, 10)
-		go func() {
+		var agent sync.WaitGroup
+		agent.Go(func() {
 			for _, want := range []string{"queued", "running"} {
 				if got := <-heard; got != want {
 					t.Errorf("heard %s, want %s", got, want)
@@ -444,11 +446,12 @@ func TestWaitResult(t *testing.T) {
 			if err := w.Finish(ctx, pool.Taken{}, r); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 		r, err := w.WaitResult(ctx, c.ID, func(r pool.Result) { heard <- string(r.State) })
 		if err != nil || r.State != pool.Succeeded {
-			t.Errorf("%+v, %v", r, err)
+			t.Fatalf("%+v, %v", r, err)
 		}
+		agent.Wait()
 		if last := <-heard; last != "succeeded" {
 			t.Errorf("heard %s at the end", last)
 		}

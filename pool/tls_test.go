@@ -59,10 +59,6 @@ func opened(t *testing.T, cfg pool.Config) error {
 		return err
 	}
 	defer p.Close()
-	began := time.Now()
-	err = p.Ping(t.Context())
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %v", took)
-	}
+	inTime(t, "ping", 10*time.Second, func() { err = p.Ping(t.Context()) })
 	return err
 }
