@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,9 +48,15 @@ func TestAddressThoughAHostIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	_, err = sourceTo(ctx, blackHole(t)+","+l.Addr().String())
+	gone := blackHole(t)
+	for range 3 { // a machine that stands still has no time left for the second one: not three times in a row
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		_, err = sourceTo(ctx, gone+","+l.Addr().String())
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+	}
 	var told *cli.Error // that its source address is of no use here
 	if !errors.As(err, &told) || !strings.Contains(err.Error(), l.Addr().String()+" is a loopback one") {
 		t.Errorf("the second address was not asked: %v", err)
