@@ -46,7 +46,7 @@ func (s *site) fleetOf(n int, failing *atomic.Pointer[string]) (log *journal) {
 		id := fmt.Sprintf("web%d", i+1)
 		s.node(id, true)
 		s.agent(id, func(c pool.Command) *pool.Result {
-			node, err := s.p.Node(s.t.Context(), id)
+			node, err := s.p.Node(context.WithoutCancel(s.t.Context()), id) // as agent does
 			if err != nil {
 				s.t.Error(err)
 			}
