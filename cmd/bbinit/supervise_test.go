@@ -63,9 +63,7 @@ func TestSecondComesBackAndMainNeverNotices(t *testing.T) {
 	if err := syscall.Kill(main, 0); err != nil {
 		t.Errorf("main is gone: %v", err)
 	}
-	if !strings.Contains(b.out.String(), `"code":137,"restart_in":"1s"`) {
-		t.Errorf("the log does not say it:\n%s", b.out.String())
-	}
+	b.until("the log says it", func() bool { return strings.Contains(b.out.String(), `"code":137,"restart_in":"1s"`) })
 	b.signal(syscall.SIGTERM)
 	if got := b.ends(); got != 0 {
 		t.Errorf("bbinit ends with %d, want 0", got)

@@ -15,7 +15,7 @@ func TestWriteOnAResetConnectionHasWrittenNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	c, err := dial(l.Addr().String(), "X-Node", deadline)
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 )
 
 func dial(addr string) error {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
