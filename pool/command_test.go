@@ -316,12 +316,19 @@ func TestMonsterInTheQueue(t *testing.T) {
 	w := open(t, serverstest.Redis(t).Addr())
 	ctx := t.Context()
 	w.register(t, "web1")
+	inHand := func(n int) (hand []pool.Taken, more bool, err error) {
+		more, err = patiently(func() (bool, error) {
+			hand, more, err = w.InHand(ctx, "web1", n)
+			return more, err
+		})
+		return hand, more, err
+	}
 	w.rdb.RPush(ctx, queue, strings.Repeat("x", 65<<20))
 	// It is read, and is no command, or it is too large to be read.
 	if taken, _, err := w.Next(ctx, "web1", time.Second); err == nil && taken.Err == nil {
 		t.Fatal("taken as a command")
 	}
-	hand, _, err := w.InHand(ctx, "web1", 10)
+	hand, _, err := inHand(10)
 	if err != nil || len(hand) != 1 || hand[0].Err == nil || !strings.Contains(hand[0].Err.Error(), "68157440 bytes") {
 		t.Fatalf("in hand: %+v, %v", hand, err)
 	}
@@ -337,12 +344,12 @@ func TestMonsterInTheQueue(t *testing.T) {
 		w.rdb.RPush(ctx, queue, `{"type":"exec","id":"A","content":"`+strings.Repeat("x", 7<<20)+`"}`)
 		w.next(t)
 	}
-	if hand, more, err := w.InHand(ctx, "web1", 10); err != nil || len(hand) != 3 || !more {
+	if hand, more, err := inHand(10); err != nil || len(hand) != 3 || !more {
 		t.Errorf("%d in hand, more %t, %v", len(hand), more, err)
 	}
 	w.rdb.LTrim(ctx, "bazbeans:node:web1:taken", 0, 1)
 	for n, want := range map[int]bool{1: true, 2: false, 3: false} {
-		if hand, more, err := w.InHand(ctx, "web1", n); err != nil || len(hand) != min(n, 2) || more != want {
+		if hand, more, err := inHand(n); err != nil || len(hand) != min(n, 2) || more != want {
 			t.Errorf("of %d: %d in hand, more %t, %v", n, len(hand), more, err)
 		}
 	}
