@@ -145,6 +145,12 @@ func (d *doctor) checkWorkers(context.Context) {
 		return
 	}
 	m := d.site.Master
+	if len(m.Orphans) > 0 {
+		pids := strings.Trim(fmt.Sprint(m.Orphans), "[]")
+		d.add(finding{Code: "orphan-workers", Level: levelWarning, What: "worker(s) " + pids + " are of a master that was killed",
+			Means: "They go on by what they have read, may still take connections, and no reload ends them. A drain waits for them.",
+			Where: inShell, Fix: "kill -QUIT " + pids})
+	}
 	text := fmt.Sprintf("%d old worker(s) still drain, the oldest for %s, together %d MiB", m.Draining, m.Oldest.Round(time.Second), m.Memory>>20)
 	switch {
 	case m.Draining == 0:

@@ -66,8 +66,8 @@ func (n *Nginx) test(ctx context.Context, s setup, outs []*output, w *witness) (
 	}
 	for _, m := range sh.markers {
 		if !bytes.Contains(dump, m.text) {
-			return nil, step.Errorf(step.Test, "move its include out of blocks of foreign modules",
-				"nginx -T did not read output %s where its include statement was found", m.out.Path)
+			r := &Refused{Why: fmt.Sprintf("nginx -T does not read the whole of output %s where its include statement is", m.out.Path), Paths: []string{m.out.Path}}
+			return nil, &step.Error{Step: step.Test, Err: r, Hint: "should that be in the block of a foreign module, move it out; nothing was changed"}
 		}
 	}
 	return t, nil

@@ -20,7 +20,8 @@ type Master struct {
 	Replaced bool   // the binary that it runs is no longer on disk: an upgrade without a restart
 	Label    string // what confines it, such as an AppArmor profile; "": nothing that can be seen
 	Workers  int
-	Draining int
+	Draining int           // old workers, also those of masters before it
+	Orphans  []int         // of these: whose master was killed, so that nobody tells them to end
 	Oldest   time.Duration // age of the oldest draining worker
 	Memory   int64         // bytes resident in draining workers; pages that they share count for each
 	NoFile   int           // how many files a worker may open; 0: unknown
@@ -49,10 +50,13 @@ func (n *Nginx) inspectProcesses(b build, in *Inspection) {
 			continue
 		}
 		m := p.inspect(b)
-		in.Masters = append(in.Masters, m)
 		if why == nil && p == ours {
+			for _, w := range n.elders(p) {
+				m.drains(w)
+			}
 			in.Master = &m
 		}
+		in.Masters = append(in.Masters, m)
 	}
 }
 
@@ -77,12 +81,20 @@ func (p process) inspect(b build) Master {
 			m.Workers++
 			m.NoFile = noFile("/proc/" + strconv.Itoa(child.PID)) // worker_rlimit_nofile is a worker's alone
 		case isDraining(title):
-			m.Draining++
-			m.Memory += resident(child.PID)
-			m.Oldest = max(m.Oldest, uptime()-time.Duration(child.Start)*tick)
+			m.drains(child)
 		}
 	}
 	return m
+}
+
+// drains notes a worker that is no longer one of the master's, or never was.
+func (m *Master) drains(worker process) {
+	m.Draining++
+	m.Memory += resident(worker.PID)
+	m.Oldest = max(m.Oldest, uptime()-time.Duration(worker.Start)*tick)
+	if _, parent, ok := stat(worker.PID); ok && !isMaster(parent) {
+		m.Orphans = append(m.Orphans, worker.PID)
+	}
 }
 
 // noFile is the soft limit of open files of a process, 0 when it can't be seen.

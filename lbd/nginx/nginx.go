@@ -90,7 +90,7 @@ type Nginx struct {
 	proof   *proof // what was proven last; nil: not yet loaded from StateDir
 
 	seenMu    sync.Mutex
-	masters   []process // seen, and not known to have ended; nil: none was looked for yet
+	masters   []process // seen, and not known to have ended with all their workers; nil: none was looked for yet
 	learned   *learned  // nil: nothing yet
 	retired   []crew    // oldest first
 	strangers time.Time // since when there are draining workers that are of no retired crew

@@ -17,6 +17,7 @@ type proof struct {
 	Boot   string            // a process's start counts from here, and so does At
 	At     time.Duration     // the files were there since boot
 	Master process           // zero: none was seen
+	Former []process         // masters before it that may have left workers
 	Args   args              // what it was started with; kept when it has ended
 	Files  map[string]fileID // by resolved path; zero: the file is not there
 
@@ -101,6 +102,7 @@ func (n *Nginx) disprove() {
 
 // record keeps p, whose Master or witness was seen to serve Files; or, with neither, that they are on disk.
 func (n *Nginx) record(p proof) {
+	p.Former = n.formerMasters(p.Master)
 	p.Boot, p.At = bootID(), uptime()
 	last := n.lastProof()
 	if p.Master == (process{}) {

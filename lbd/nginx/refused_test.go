@@ -2,6 +2,8 @@ package nginx
 
 import (
 	"errors"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -49,5 +51,29 @@ func TestMentions(t *testing.T) {
 		if mentions(text, "/a/b.conf") != want {
 			t.Errorf("mentions(%q) is %v", text, !want)
 		}
+	}
+}
+
+// Nginx that takes the files and has not read one whole, as where a module's reader loses text, counts as one that refuses it.
+func TestNotReadWhole(t *testing.T) {
+	s := newSite(t, "include conf.d/*.conf;", map[string]string{"conf.d/out.conf": string(gen("g0"))})
+	s.start()
+	real, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("bin/nginx", "#!/bin/sh\n"+real+" \"$@\" | sed /lost/d\n")
+	binary := filepath.Join(s.dir, "bin/nginx")
+	if err := os.Chmod(binary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	n := s.open(Options{Binary: binary})
+	other := filepath.Join(s.dir, "conf.d/b.conf")
+	err = n.Test(t.Context(), []File{{Path: s.out, Data: gen("g1")}, {Path: other, Data: []byte("# lost\n")}})
+	if r := new(Refused); !errors.As(err, &r) || !slices.Equal(r.Paths, []string{other}) {
+		t.Errorf("%v", err)
+	}
+	if err := n.Test(t.Context(), []File{{Path: s.out, Data: gen("g1")}, {Path: other, Data: []byte("# found\n")}}); err != nil {
+		t.Error(err)
 	}
 }

@@ -191,20 +191,21 @@ end
 
 const seedBegin, seedEnd = "-- seed\n", "-- end of seed\n"
 
-// seedLines writes the seed as Lua strings of some lines each: Nginx's reader
-// of Lua blocks takes no single string above 4 KiB.
+// seedBytes is how much of a seed goes into one Lua string.
+const seedBytes = 500
+
+// seedLines writes the seed as Lua strings of some lines each. Nginx's reader
+// of Lua blocks has a buffer of 4 KiB: a string of more than half of that may
+// make it lose what comes after, without a word.
 func seedLines(seed string) string {
 	var t strings.Builder
 	t.WriteString(seedBegin)
 	for len(seed) > 0 {
-		end := len(seed)
-		if end > 2048 {
-			end = strings.LastIndexByte(seed[:2048], '\n') + 1
-			if end == 0 {
-				end = 2048
-			}
+		end := min(len(seed), seedBytes)
+		if line := strings.LastIndexByte(seed[:end], '\n'); line >= 0 {
+			end = line + 1
 		}
-		fmt.Fprintf(&t, "%s,\n", quote(seed[:end]))
+		fmt.Fprintf(&t, "%s,\n", quote(seed[:end])) // at most four bytes for one
 		seed = seed[end:]
 	}
 	t.WriteString(seedEnd)

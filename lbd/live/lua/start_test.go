@@ -1,6 +1,7 @@
 package lua_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +13,9 @@ import (
 	"testing"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
+	"github.com/bazbeans/bazbeans/lbd/live"
 	"github.com/bazbeans/bazbeans/lbd/live/lua"
+	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
 // test is `nginx -t` of the site's configuration.
@@ -96,7 +99,7 @@ func TestReloadKeepsWhatIsThere(t *testing.T) {
 			t.Errorf("nginx -t after the socket was moved: %v\n%s", err, out)
 		}
 		check("after nginx -t beside a moved socket")
-		for range 2 {
+		for range 2000 {
 			s.reload()
 			check("after a reload with a moved socket")
 		}
@@ -242,6 +245,41 @@ func TestTheWayBack(t *testing.T) {
 			gone := "unlink() " + s.socket + " failed"
 			if (strings.Contains(line, "[emerg]") || strings.Contains(line, "[alert]")) && !strings.Contains(line, gone) {
 				t.Errorf("the log has: %s", line)
+			}
+		}
+	})
+}
+
+// TestNginxReadsTheWholeSeed: wherever in its buffers the strings of a large fleet come to stand.
+func TestNginxReadsTheWholeSeed(t *testing.T) {
+	each(t, func(t *testing.T, suite string) {
+		root, err := base.Get(t.Context(), suite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var peers []live.Peer
+		for i := range 2000 {
+			peers = append(peers, live.Peer{Slot: i, ID: fmt.Sprintf("web-%d", i), Addr: addrPort(fmt.Sprintf("10.0.%d.%d:8080", i/256, i%256)), Weight: 1})
+		}
+		upstream := "upstream app {\n" + serverLines(peers) + lua.Balancer("app", "round_robin", string(encode(0, peers))) + "}\n"
+		dir := t.TempDir()
+		var conf strings.Builder
+		for _, m := range root.Lua() {
+			fmt.Fprintf(&conf, "load_module %s;\n", m)
+		}
+		conf.WriteString("pid p; error_log stderr; events {}\nhttp { include app.conf; }\n")
+		write := func(name, text string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("nginx.conf", conf.String())
+		for pad := 0; pad < 4096; pad += 128 {
+			text := "#" + strings.Repeat("x", pad) + "\n" + upstream
+			write("app.conf", text)
+			out, err := exec.CommandContext(t.Context(), root.Nginx(), "-T", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr").CombinedOutput()
+			if err != nil || !bytes.Contains(out, []byte(text)) {
+				t.Fatalf("%d bytes before it: it reads %d of %d bytes (%v): %.300s", pad, len(out), len(text), err, out)
 			}
 		}
 	})
