@@ -74,6 +74,8 @@ func (d *doctor) liveFix(o outlook) (where, fix string) {
 		return inShell, fmt.Sprintf("kill -HUP %d", d.l.beside.holder)
 	case strings.Contains(why, errNoLua.Error()):
 		return inShell, "apt-get install libnginx-mod-http-lua\n# Alpine: apk add nginx-mod-http-lua; if it is there: load_module in nginx.conf (docs/live-lua.md)\n" + instead
+	case strings.Contains(why, errOtherLua.Error()) && strings.Contains(why, codeCache):
+		return "in each place that has it off", codeCache + " on;"
 	case strings.Contains(why, errOtherLua.Error()):
 		return "in each log_by_lua of yours", fmt.Sprintf("local live = package.loaded[%q]; if live then live.done() end", lua.Global)
 	case strings.Contains(why, "address already in use"):

@@ -226,7 +226,7 @@ func TestDoctorOfTheOperatorsLog(t *testing.T) {
 			p.lua()
 			put(p, "local mine = 1")
 			f := withCode(p.examine(), "live-engine")
-			if levelOf(f) != levelWarning || !strings.Contains(f.What, "log_by_lua") || strings.Contains(f.Fix, "apt-get") || !strings.Contains(page(t, "live-lua.md"), "\n"+f.Fix+"\n") {
+			if levelOf(f) != levelWarning || !strings.Contains(f.What, "this log_by_lua") || strings.Contains(f.Fix, "apt-get") || !strings.Contains(page(t, "live-lua.md"), "\n"+f.Fix+"\n") {
 				t.Fatalf("%+v", f)
 			}
 			p = newPatient(t)
@@ -234,6 +234,26 @@ func TestDoctorOfTheOperatorsLog(t *testing.T) {
 			put(p, f.Fix)
 			if f := withCode(p.examine(), "live-engine"); levelOf(f) != "" {
 				t.Errorf("once mended: %+v", f)
+			}
+		})
+	}
+}
+
+// What only looks as if the operator's Lua let us count.
+func TestDoctorOfLuaThatDoesNotCount(t *testing.T) {
+	const line = `local live = package.loaded["bazbeans.live"]; if live then live.done() end`
+	for name, tc := range map[string]struct{ text, says, fix string }{
+		"the line in a comment of the block": {"log_by_lua_block { -- " + line + "\n}", "this log_by_lua", line},
+		"the line in a comment of the file":  {"# see bazbeans.live\nlog_by_lua_block { local mine = 1 }", "this log_by_lua", line},
+		"the line in another block":          {"location /a { log_by_lua_block { " + line + " } }\nlocation /b { log_by_lua_block { local mine = 1 } }", "this log_by_lua", line},
+		"no code cache":                      {"location /a { lua_code_cache off; }", "lua_code_cache off", "lua_code_cache on;"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPatient(t)
+			p.lua()
+			p.edit("nginx.conf", "        location / {", tc.text+"\n        location / {")
+			if f := withCode(p.examine(), "live-engine"); levelOf(f) != levelWarning || !strings.Contains(f.What, tc.says) || f.Fix != tc.fix {
+				t.Errorf("%+v", f)
 			}
 		})
 	}

@@ -64,14 +64,14 @@ type liveEngine struct {
 	onBridge bool         // it is a bridge: see liveKind
 	pushed   string       // sum of the peers that it goes by
 	lost     bool         // running is not known because an apply has failed: Nginx may be live all the same
-	whole    bool         // every upstream of lbd's is live in it
+	whole    bool         // every upstream of lbd's is live in it, and nothing else sends to nodes
 	counted  map[int]bool // workers that began with such a structure, and count all that they send
 	again    bool         // a worker has failed to go by what was pushed: it has to be pushed once more
 	repeated bool         // it was
 	broken   string       // and a worker has failed again; "": none has
 	about    pieces       // of the plan looked at last
 
-	read map[[sha256.Size]byte][sha256.Size]byte // structures by skeleton
+	read map[[sha256.Size]byte]reading // texts by skeleton
 }
 
 func newLiveEngine(n *nginx.Nginx, kind liveKind, cfg *Config, log *slog.Logger) *liveEngine {
@@ -221,7 +221,7 @@ func (e *liveEngine) resume(ctx context.Context, p *Plan) error {
 
 // all reports whether the live upstreams are all that Nginx has of lbd, those that left the config included.
 func (e *liveEngine) all(p *Plan, live pieces) bool {
-	return len(live.upstreams) == len(e.starts) && len(p.Orphans) == 0
+	return len(live.upstreams) == len(e.starts) && len(p.Orphans) == 0 && !live.beside
 }
 
 // Close implements Engine.

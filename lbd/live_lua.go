@@ -1,17 +1,21 @@
 package lbd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/bazbeans/bazbeans/lbd/live"
 	"github.com/bazbeans/bazbeans/lbd/live/lua"
 	"github.com/bazbeans/bazbeans/lbd/nginx"
+	"github.com/bazbeans/bazbeans/ngxconf"
 	"github.com/bazbeans/bazbeans/render"
 )
 
@@ -57,6 +61,8 @@ func (k *luaKind) inspect(ctx context.Context) (o lua.Options, err error) {
 	site.Each(func(d *nginx.Directive) {
 		switch name := strings.TrimSuffix(strings.TrimSuffix(d.Name, "_block"), "_file"); {
 		case d.Ours:
+		case name == codeCache && d.Arg(0) == "off" && other == "":
+			other = fmt.Sprintf("%s:%d: with %s off each request would begin the worker's counts anew", d.File, d.Line, codeCache)
 		case name == "init_by_lua":
 			o.Init = false
 		case name != "log_by_lua":
@@ -93,19 +99,23 @@ var errNoLua = errors.New("no Lua module is loaded: install libnginx-mod-http-lu
 // errOtherLua is wrapped when the operator's Lua code is in the way of ours.
 var errOtherLua = errors.New("the operator's own Lua")
 
+// codeCache, where it is off, has Nginx load all Lua code for each request, ours too.
+const codeCache = "lua_code_cache"
+
 // callsDone reports whether an operator's own log_by_lua ends our counts, too.
 func callsDone(d *nginx.Directive, prefix string) bool {
-	file := d.File
+	code := []byte(d.Lua)
 	switch d.Name {
 	case "log_by_lua":
-		return strings.Contains(d.Arg(0), lua.Global)
+		code = []byte(d.Arg(0))
 	case "log_by_lua_file":
-		if file = d.Arg(0); !filepath.IsAbs(file) {
+		file := d.Arg(0)
+		if !filepath.IsAbs(file) {
 			file = filepath.Join(prefix, file)
 		}
+		code, _ = os.ReadFile(file) // what can't be read does not end them, as far as we know
 	}
-	text, err := os.ReadFile(file)
-	return err == nil && strings.Contains(string(text), lua.Global)
+	return bytes.Contains(ngxconf.LuaCode(code), []byte(lua.Global))
 }
 
 func (k *luaKind) name() string                               { return "lua" }
@@ -171,6 +181,12 @@ func (k *luaKind) reached() { k.client = nil }
 func (k *luaKind) giveBack() {
 	k.client = nil
 	_ = k.ready() // what keeps it from being made Nginx's test says
+	if deaf(k.aside) {
+		_ = os.Remove(k.aside) // Nginx has ended: where it is expected it would be in the way of the next one
+	}
+	if !k.options.Init && deaf(k.options.Socket) {
+		_ = os.Remove(k.options.Socket) // nobody else does
+	}
 	if _, err := os.Lstat(k.options.Socket); errors.Is(err, os.ErrNotExist) {
 		_ = os.Rename(k.aside, k.options.Socket) // without it Nginx complains, and does as it is told
 		return
@@ -184,6 +200,15 @@ func (k *luaKind) giveBack() {
 	default:
 		_ = os.Remove(k.options.Socket) // Nginx could not listen there
 	}
+}
+
+// deaf reports whether there is a socket at which nobody listens.
+func deaf(path string) bool {
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // reach finds the control server. Nginx binds the socket's path when it starts; we move the socket aside at once, where it

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ type pieces struct {
 	structure string // a digest
 	upstreams []live.Upstream
 	sum       string // of the upstreams
+	beside    bool   // other text sends to their peers, too, or to servers that none of them has
 }
 
 func (p pieces) live() bool { return len(p.upstreams) > 0 }
@@ -49,53 +52,98 @@ func (e *liveEngine) cut(p *Plan) (pieces, error) {
 
 func (e *liveEngine) pieces(files []nginx.File) (is pieces, err error) {
 	structure := sha256.New()
+	elsewhere := map[netip.AddrPort]bool{}
 	for _, f := range files {
 		rest, upstreams, err := e.kind.strip(f.Data)
+		var r reading
 		if err == nil {
-			err = e.structure(structure, rest, upstreams)
+			r, err = e.structure(rest, upstreams)
 		}
 		if err != nil {
 			return is, fmt.Errorf("%s: %w", f.Path, err)
 		}
+		structure.Write(r.digest[:])
 		fmt.Fprintf(structure, "%d %s %t\n", len(f.Path), f.Path, f.Remove)
 		is.upstreams = append(is.upstreams, upstreams...)
+		is.beside = is.beside || r.others
+		for _, a := range r.elsewhere {
+			elsewhere[a] = true
+		}
+	}
+	for _, u := range is.upstreams {
+		is.beside = is.beside || len(elsewhere) > 0 && slices.ContainsFunc(u.Peers, func(p live.Peer) bool { return elsewhere[p.Addr] })
 	}
 	is.structure = hex.EncodeToString(structure.Sum(nil))
 	is.sum = sumOf(is.upstreams)
 	return is, nil
 }
 
-// structure writes a digest of the structure of text, whose live upstreams are these. Most of a text is Lua, which takes a
-// millisecond to read: a text that differs from one read before in server lines alone is not read again.
-func (e *liveEngine) structure(w io.Writer, text []byte, upstreams []live.Upstream) error {
+// reading is what a text says besides the peers of its live upstreams.
+type reading struct {
+	digest    [sha256.Size]byte // of its structure
+	elsewhere []netip.AddrPort  // the addresses with a port that stand in it
+	others    bool              // it has upstreams with servers that are not live
+}
+
+// structure reads text, whose live upstreams are these. Most of a text is Lua, which takes a millisecond to read: a text that
+// differs from one read before in server lines alone is not read again.
+func (e *liveEngine) structure(text []byte, upstreams []live.Upstream) (reading, error) {
 	live := map[string]bool{}
 	for _, u := range upstreams {
 		live[u.Name] = true
 	}
 	key, known := skeleton(text, live)
 	known = known && e.kind.lines()
-	digest, read := e.read[key]
-	if !known || !read {
-		statements, err := ngxconf.Parse(text)
-		if err != nil {
-			return err
-		}
-		whole := sha256.New()
-		noLines := live
-		if !e.kind.lines() {
-			noLines = nil
-		}
-		writeStructure(whole, text, statements, noLines, false)
-		digest = [sha256.Size]byte(whole.Sum(nil))
-		if len(e.read) > 64 || e.read == nil {
-			e.read = map[[sha256.Size]byte][sha256.Size]byte{}
-		}
-		if known {
-			e.read[key] = digest
-		}
+	r, read := e.read[key]
+	if known && read {
+		return r, nil
 	}
-	_, err := w.Write(digest[:])
-	return err
+	statements, err := ngxconf.Parse(text)
+	if err != nil {
+		return r, err
+	}
+	whole := sha256.New()
+	noLines := live
+	if !e.kind.lines() {
+		noLines = nil
+	}
+	writeStructure(whole, text, statements, noLines, false)
+	r = reading{digest: [sha256.Size]byte(whole.Sum(nil))}
+	r.look(text, statements, live)
+	if len(e.read) > 64 || e.read == nil {
+		e.read = map[[sha256.Size]byte]reading{}
+	}
+	if known {
+		e.read[key] = r
+	}
+	return r, nil
+}
+
+// address is an IP address with a port, or what looks like one.
+var address = regexp.MustCompile(`[0-9]+(?:\.[0-9]+){3}:[0-9]+|\[[0-9a-fA-F:.]+\]:[0-9]+`)
+
+// look notes what sends to servers by another way than the live upstreams.
+func (r *reading) look(text []byte, list []ngxconf.Statement, live map[string]bool) {
+	for i := range list {
+		s := &list[i]
+		named := s.Name() == "upstream" && s.HasBlock && len(s.Words) == 2
+		if named && live[s.Words[1].Text] {
+			continue
+		}
+		if named {
+			r.others = r.others || slices.ContainsFunc(s.Block, func(in ngxconf.Statement) bool { return in.Name() == "server" })
+		}
+		end := s.End
+		if s.HasBlock && !strings.HasSuffix(s.Name(), "_by_lua_block") { // what is in the block comes below
+			end = s.Words[len(s.Words)-1].End
+		}
+		for _, a := range address.FindAll(text[s.Start:end], -1) {
+			if addr, err := netip.ParseAddrPort(string(a)); err == nil {
+				r.elsewhere = append(r.elsewhere, addr)
+			}
+		}
+		r.look(text, s.Block, live)
+	}
 }
 
 // skeleton is a digest of text without its server lines; ok is false where some of these may be of an upstream that is not

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bazbeans/bazbeans/lbd/live"
 	"github.com/bazbeans/bazbeans/lbd/live/lua"
@@ -76,6 +77,35 @@ func TestStructure(t *testing.T) {
 	}
 	if a, b := cut(base+"upstream other {\n    server 10.0.0.7:80;\n}\n"), cut(base+"upstream other {\n    server 10.0.0.6:80;\n}\n"); a.structure == b.structure {
 		t.Error("another server of an upstream that is not live is no change")
+	}
+}
+
+// TestServersBesideLiveUpstreams: what is sent to a node by another way is not counted, and old workers have to be waited for.
+func TestServersBesideLiveUpstreams(t *testing.T) {
+	base := liveText("10.0.0.1:80", "[fd00::2]:80")
+	for text, want := range map[string]bool{
+		"": false,
+		"server { listen 10.0.0.1:8080; location / { proxy_pass http://app; } }": false,
+		"upstream canary { zone canary 1m; }":                                    false,
+		"upstream canary { server unix:/run/web1.sock; }":                        true,
+		"upstream canary {\n    server 10.0.0.9:80;\n}":                          true,
+		"server { location / { proxy_pass http://10.0.0.1:80/x; } }":             true,
+		"map $cookie_node $node { web2 '[fd00::2]:80'; }":                        true,
+		"map $cookie_node $node { web3 10.0.0.3:80; }":                           false,
+		"server { set_by_lua_block $node { return '10.0.0.1:80' } }":             true,
+		"# 10.0.0.1:80": false,
+	} {
+		e := &liveEngine{kind: &luaKind{}}
+		for range 2 { // also when it was read before
+			is, err := e.pieces([]nginx.File{{Path: "/a.conf", Data: []byte(base + text + "\n")}})
+			if err != nil || is.beside != want {
+				t.Errorf("%q: beside %v, want %v (%v)", text, is.beside, want, err)
+			}
+			e.starts = map[string]time.Duration{"app": 0}
+			if e.all(&Plan{}, is) == want {
+				t.Errorf("%q: it counts as counted: %v", text, want)
+			}
+		}
 	}
 }
 

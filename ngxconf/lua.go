@@ -36,6 +36,33 @@ func (l *Lexer) luaBody() (Token, error) {
 	return Token{}, unfinished
 }
 
+// LuaCode returns Lua source without its comments.
+func LuaCode(src []byte) []byte {
+	var code []byte
+	for len(src) > 0 {
+		skip, comment := 1, bytes.HasPrefix(src, []byte("--"))
+		switch {
+		case comment:
+			skip = luaComment(src)
+		case src[0] == '[':
+			skip = luaLong(src)
+		case src[0] == '"' || src[0] == '\'':
+			skip = luaString(src)
+		}
+		switch {
+		case comment && skip < 0:
+			return code // it ends with the source
+		case comment:
+			code = append(code, '\n')
+		default:
+			skip = max(skip, 1)
+			code = append(code, src[:skip]...)
+		}
+		src = src[skip:]
+	}
+	return code
+}
+
 // luaComment returns the length of the comment at the start of s, which begins with "--"; -1 when it has no end.
 func luaComment(s []byte) int {
 	if n := luaLong(s[2:]); n > 0 {

@@ -80,3 +80,14 @@ func TestParseDeepNesting(t *testing.T) {
 		t.Fatalf("%d statements, %v", len(list), err)
 	}
 }
+
+func TestLuaCode(t *testing.T) {
+	for src, want := range map[string]string{
+		"": "", "a()": "a()", "a() -- b()\nc()": "a() \nc()", "--[[ a()\nb() ]] c()": "\n c()", "--[==[ ]] ]==]d": "\nd", "a() -- b()": "a() ",
+		`s = "-- no comment" t()`: `s = "-- no comment" t()`, "s = [[ -- none ]] t()": "s = [[ -- none ]] t()", "t[1] - -1": "t[1] - -1", "--[[ a()": "",
+	} {
+		if got := string(LuaCode([]byte(src))); got != want {
+			t.Errorf("%q: %q, want %q", src, got, want)
+		}
+	}
+}

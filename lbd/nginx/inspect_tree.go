@@ -13,6 +13,7 @@ type Directive struct {
 	Name   string
 	Args   []string
 	Block  []*Directive // of a block
+	Lua    string       // the code of a *_by_lua_block
 	Parent *Directive   // nil in the main context
 	File   string       // where it stands, as Nginx would name it
 	Line   int
@@ -126,6 +127,9 @@ func (e *expansion) statements(s *source, stmts []ngxconf.Statement, parent *Dir
 			d.Args = append(d.Args, w.Text)
 		}
 		d.Block = e.statements(s, st.Block, d)
+		if st.HasBlock && strings.HasSuffix(d.Name, "_by_lua_block") {
+			d.Lua = string(s.data[st.Words[len(st.Words)-1].End:st.End])
+		}
 		list = append(list, d)
 	}
 	return list

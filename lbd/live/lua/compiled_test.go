@@ -45,8 +45,8 @@ func TestRequestsTakeTheShortWay(t *testing.T) {
 	each(t, func(t *testing.T, suite string) {
 		const found = `location = /found { content_by_lua_block {
 local n = 0
-for name, value in pairs(getfenv(0)) do
-    if type(value) == "function" and name:find "^bazbeans_%a+_%x+$" then n = n + 1 end
+for name, value in pairs(package.loaded) do
+    if type(value) == "function" and name:find "^bazbeans%.live%.%x+%.%a+$" then n = n + 1 end
 end
 ngx.print(n)
 } }`

@@ -2,6 +2,8 @@ package lua_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -87,6 +89,28 @@ func TestAnOverlargeRing(t *testing.T) {
 	s.put(peersOf(nodes))
 	s.shares("/", 4)
 	s.idle()
+}
+
+// TestStrictGlobals: Lua of the operator's that forbids globals which nobody has declared, as strict.lua does.
+func TestStrictGlobals(t *testing.T) {
+	each(t, func(t *testing.T, suite string) {
+		nodes := newNodes(t, 3)
+		s := newSite(t, peersOf(nodes), siteOptions{suite: suite, noInit: true, http: `init_by_lua_block {
+setmetatable(_G, {
+    __index = function(_, name) error("variable '" .. name .. "' is not declared", 2) end,
+    __newindex = function(_, name) error("assign to undeclared variable '" .. name .. "'", 2) end,
+})
+}`})
+		s.shares("/", 10)
+		s.put(peersOf(nodes)[1:])
+		if got := s.shares("/", 10); got["n0"] != 0 {
+			t.Errorf("%v", got)
+		}
+		s.idle()
+		if text, err := os.ReadFile(filepath.Join(s.nginx.Prefix, "error.log")); err != nil || bytes.Contains(text, []byte("declared")) {
+			t.Errorf("%v, log: %s", err, text)
+		}
+	})
 }
 
 // TestWithoutCodeCache: every request then has a Lua of its own; they are served all the same.

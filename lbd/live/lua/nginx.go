@@ -40,13 +40,13 @@ var files embed.FS
 var initSource string
 
 // source is the whole code as one chunk, and id tells it from others. It is key
-// in package.loaded. What each request calls are globals besides: they are found
-// at one look, where it would take four.
+// in package.loaded, and what each request calls stands there besides. Globals
+// would be found faster, but some operators' Lua forbids new ones.
 var (
-	source, id  = load()
-	key         = Global + "." + id
-	balanceName = "bazbeans_balance_" + id
-	doneName    = "bazbeans_done_" + id
+	source, id = load()
+	key        = Global + "." + id
+	balanceKey = key + ".balance"
+	doneKey    = key + ".done"
 )
 
 func load() (text, id string) {
@@ -124,7 +124,7 @@ func Common(o Options) string {
 		fmt.Fprintf(&t, "init_by_lua_block {\n%s}\n", dense(strings.Replace(initSource, "@PATH@", quote(o.Socket), 1)))
 	}
 	if !o.OwnLog {
-		fmt.Fprintf(&t, "log_by_lua_block {\nlocal done = %s\nif done then done() end\n}\n", doneName)
+		fmt.Fprintf(&t, "log_by_lua_block {\nlocal done = package.loaded[%s]\nif done then done() end\n}\n", quote(doneKey))
 	}
 	fmt.Fprintf(&t, `server {
     listen unix:%s;
@@ -161,10 +161,9 @@ var loading = fmt.Sprintf("b = (function()\n%send)()\npackage.loaded[%s] = b\npa
 // least_conn", ip_hash, "hash KEY", "hash KEY consistent". seed is a message
 // of this one upstream, see [live.Message].
 func Balancer(name, method, seed string) string {
-	// The inner function has no upvalue: with one, LuaJIT would compile no way through the block. Globals are set in the
-	// thread's table of them, since with a LuaJIT that is not OpenResty's the block has one of its own.
+	// The inner function has no upvalue: with one, LuaJIT would compile no way through the block.
 	return fmt.Sprintf(`balancer_by_lua_block {
-local balance = %[7]s
+local balance = package.loaded[%[7]s]
 if not (balance and balance(%[1]s)) then
 (function()
 local loaded = package.loaded
@@ -177,8 +176,7 @@ if not b.upstreams[%[1]s] then
 b.upstream(%[1]s, %[4]s, table.concat({
 %[5]s}))
 end
-rawset(getfenv(0), "%[7]s", b.balance)
-rawset(getfenv(0), "%[8]s", b.done)
+loaded[%[7]s], loaded[%[8]s] = b.balance, b.done
 end)
 if ok then return loaded[%[2]s].balance(%[1]s) end
 loaded["%[6]s.pause"] = ngx.now() + 10
@@ -186,7 +184,7 @@ ngx.log(ngx.ERR, "bazbeans: ", err, " (Nginx's own server lines serve meanwhile)
 end)()
 end
 }
-`, quote(name), quote(key), loading, quote(method), seedLines(seed), Global, balanceName, doneName)
+`, quote(name), quote(key), loading, quote(method), seedLines(seed), Global, quote(balanceKey), quote(doneKey))
 }
 
 const seedBegin, seedEnd = "-- seed\n", "-- end of seed\n"
