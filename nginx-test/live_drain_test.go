@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bazbeans/bazbeans/dev/servers"
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
@@ -53,10 +54,12 @@ func (s *site) holder(id string) *holder {
 
 // get asks the balancer and sends the answer's node, or the error. It waits for the answer as long as that takes, and on a
 // connection of its own: what breaks there is not sent again.
-func (b *balancer) get() <-chan string {
+func (b *balancer) get() <-chan string { return getFrom(b.nginx.Listen[0]) }
+
+func getFrom(addr string) <-chan string {
 	answer := make(chan string, 1)
 	go func() {
-		resp, err := (&http.Client{Transport: client.Transport}).Get("http://" + b.nginx.Listen[0] + "/")
+		resp, err := (&http.Client{Transport: client.Transport}).Get("http://" + addr + "/")
 		if err != nil {
 			answer <- err.Error()
 			return
@@ -116,6 +119,39 @@ func (s *site) slowOn(id string) (app *holder, answer <-chan string) {
 	answer = s.get()
 	<-app.began
 	return app, answer
+}
+
+// A template may have an upstream of its own beside the live one: what goes by that nobody counts, and the drain waits for the
+// workers that had it.
+func TestLiveDrainBesideAnotherUpstream(t *testing.T) {
+	t.Parallel()
+	other := servers.Loopback(serverstest.Ports(t, 1)[0])
+	s := newSite(t, options{engine: "lua", files: map[string]string{
+		"conf.d/upstream.conf": "upstream app_backend { server 127.0.0.1:9 down; }\nupstream canary { server 127.0.0.1:9 down; }\n",
+		"conf.d/other.conf":    "server { listen " + other + "; location / { proxy_pass http://canary; } }\n",
+	}})
+	s.want("/healthz", 200)
+	s.lbd.stop()
+	write(t, filepath.Join(s.balancer.dir, "templates", "canary.tmpl"),
+		"upstream {{.Name}} {\n zone {{.Name}} {{.ZoneSize}};\n{{range .Servers}}  server {{.Addr}}{{.Params}};\n{{end}}{{with .Live}}{{.}}\n{{end}}}\n"+
+			"upstream canary {\n{{range .Servers}}  server {{.Addr}}{{.Params}};\n{{end}}}\n")
+	s.configure(strings.Replace(read(t, s.balancer.conf), "{name: app_backend, ", "{name: app_backend, template: canary.tmpl, ", 1))
+	s.start()
+	web1 := s.holder("web1")
+	s.wantAckOf("web1")
+	s.want("/status", 200, `"name": "lua"`, `"by_reload": {}`)
+	slow := getFrom(other)
+	<-web1.began
+	s.holder("web2")
+	s.wantAckOf("web2")
+	frozen := s.freezing("web1")
+	frozen.wantLog("old worker")
+	wantWaiting(t, frozen, 200*time.Millisecond)
+	close(web1.letGo)
+	frozen.wantExit(0)
+	if got := <-slow; got != "200 web1" {
+		t.Errorf("the slow request: %s", got)
+	}
 }
 
 // freezing freezes a node and waits for its drain, beside the test.
