@@ -21,19 +21,26 @@ func (s *site) startDaemon() int {
 	return s.state(func(st State) bool { return st.Workers == 2 }).Master
 }
 
-// Nginx is told to quit and started anew while a worker has a request to finish: it is a worker of another master, and still
-// sends to a node that was taken out.
-func TestWorkersOfAMasterThatQuitsDrain(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, "include conf.d/*.conf;", map[string]string{"conf.d/out.conf": string(gen("g0"))})
+// quitting is a site whose Nginx was told to quit while a worker has a request to finish, until end is called.
+func quitting(t *testing.T) (s *site, old process, end func()) {
+	t.Helper()
+	s = newSite(t, "include conf.d/*.conf;", map[string]string{"conf.d/out.conf": string(gen("g0"))})
 	t.Cleanup(s.endDaemons)
-	old := mustStat(t, s.startDaemon())
+	old = mustStat(t, s.startDaemon())
 	s.apply(File{Path: s.out, Data: gen("g1")})
-	end := s.hold()
+	end = s.hold()
 	s.serves(s.answer()) // the connection is accepted
 	if err := syscall.Kill(old.PID, syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
+	return s, old, end
+}
+
+// Nginx is told to quit and started anew while a worker has a request to finish: it is a worker of another master, and still
+// sends to a node that was taken out.
+func TestWorkersOfAMasterThatQuitsDrain(t *testing.T) {
+	t.Parallel()
+	s, old, end := quitting(t)
 	s.state(func(st State) bool { return st.Workers == 0 && st.Draining == 1 })
 	if now := s.startDaemon(); now == old.PID {
 		t.Fatalf("the master is process %d still", now)
@@ -62,15 +69,7 @@ func TestWorkersOfAMasterThatQuitsDrain(t *testing.T) {
 // was taken out.
 func TestWorkersOfAKilledMasterDrain(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "include conf.d/*.conf;", map[string]string{"conf.d/out.conf": string(gen("g0"))})
-	t.Cleanup(s.endDaemons)
-	old := mustStat(t, s.startDaemon())
-	s.apply(File{Path: s.out, Data: gen("g1")})
-	end := s.hold()
-	s.serves(s.answer()) // the connection is accepted
-	if err := syscall.Kill(old.PID, syscall.SIGQUIT); err != nil {
-		t.Fatal(err)
-	}
+	s, old, end := quitting(t)
 	worker := s.state(func(st State) bool { return st.Workers == 0 && st.Draining == 1 }).Leaving[0]
 	t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGKILL) }) // if the test ends early
 	if err := syscall.Kill(old.PID, syscall.SIGKILL); err != nil {
