@@ -70,8 +70,12 @@ func TestWorkersOfAMasterThatQuitsDrain(t *testing.T) {
 func TestWorkersOfAKilledMasterDrain(t *testing.T) {
 	t.Parallel()
 	s, old, end := quitting(t)
-	worker := s.state(func(st State) bool { return st.Workers == 0 && st.Draining == 1 }).Leaving[0]
-	t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGKILL) }) // if the test ends early
+	worker := mustStat(t, s.state(func(st State) bool { return st.Workers == 0 && st.Draining == 1 }).Leaving[0])
+	t.Cleanup(func() {
+		if worker.alive() { // the test ended early
+			_ = syscall.Kill(worker.PID, syscall.SIGKILL)
+		}
+	})
 	if err := syscall.Kill(old.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +91,14 @@ func TestWorkersOfAKilledMasterDrain(t *testing.T) {
 			s.apply(File{Path: s.out, Data: gen("g2")})
 			s.n = s.open(Options{})
 		}
-		if st := s.state(func(st State) bool { return st.Draining == 1 }); st.Leaving[0] != worker {
+		if st := s.state(func(st State) bool { return st.Draining == 1 }); st.Leaving[0] != worker.PID {
 			t.Errorf("%s lbd: state %+v", lbd, st)
 		}
 		in, err := s.n.Inspect(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := in.Master; m == nil || m.Draining != 1 || !slices.Equal(m.Orphans, []int{worker}) {
+		if m := in.Master; m == nil || m.Draining != 1 || !slices.Equal(m.Orphans, []int{worker.PID}) {
 			t.Errorf("%s lbd: %+v", lbd, m)
 		}
 		s.n = s.open(Options{})
