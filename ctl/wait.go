@@ -40,14 +40,14 @@ func (w *waiting) check(cmd *cobra.Command, _ []string) error {
 type goal struct {
 	ids       []string
 	done, not string // what is said of the nodes, in the end
-	until     func(context.Context, func([]pool.Blocker)) error
+	until     func(ctx context.Context, ids []string, report func([]pool.Blocker)) error
 }
 
 // drained is the goal for the nodes that are frozen now.
 func (s *session) drained(all outcomes) goal {
 	ids, rev := all.with(frozen, alreadyFrozen)
 	return goal{ids, "drained, no load balancer sends to it any more", "not drained, stays frozen",
-		func(ctx context.Context, report func([]pool.Blocker)) error {
+		func(ctx context.Context, ids []string, report func([]pool.Blocker)) error {
 			return s.pool.WaitDrained(ctx, rev, ids, report)
 		}}
 }
@@ -56,49 +56,52 @@ func (s *session) drained(all outcomes) goal {
 func (s *session) served(all outcomes) goal {
 	ids, rev := all.with(unfrozen, notFrozen)
 	return goal{ids, "back, every load balancer serves the change", "unfrozen, but not served everywhere",
-		func(ctx context.Context, report func([]pool.Blocker)) error {
+		func(ctx context.Context, ids []string, report func([]pool.Blocker)) error {
 			return s.pool.WaitServed(ctx, rev, ids, report)
 		}}
 }
 
-// wait waits for the goal, and notes in the outcomes of its nodes what came of it.
+// wait waits for the goal, and notes in the outcomes of its nodes what came of it. Nodes that are back in traffic keep nobody
+// from waiting for the others.
 func (s *session) wait(ctx context.Context, all outcomes, g goal, deadline time.Duration, began time.Time) {
-	if len(g.ids) == 0 {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	news := progress{s: s, began: time.Now(), said: map[string]string{}}
-	err := g.until(ctx, news.report)
-	took := s.now().Sub(began).Seconds()
-	missed, not, code := g.ids, g.not, cli.Failed
-	var back *pool.UnfrozenError
-	switch {
-	case err == nil:
-		missed = nil
-	case errors.As(err, &back) && back.Drained:
-		missed, not = back.IDs(), "not drained"
-	case errors.As(err, &back):
-		not = "not drained"
-	case errors.Is(err, context.DeadlineExceeded):
-		code = cli.Deadline
-	}
-	for i := range all {
-		out := &all[i]
-		if !slices.Contains(g.ids, out.ID) {
-			continue
-		}
-		confirmed := !slices.Contains(missed, out.ID)
-		out.Confirmed = &confirmed
+	for left := g.ids; len(left) > 0; {
+		err := g.until(ctx, left, news.report)
+		missed, not, code := left, g.not, cli.Failed
+		var open []string // neither missed nor there yet
+		var back *pool.UnfrozenError
 		switch {
-		case !confirmed:
-			out.code = max(out.code, code)
-		case !s.output.data():
-			fmt.Fprintf(s.stdout, "%s: %s (%.2f s)\n", out.ID, g.done, took)
+		case err == nil:
+			missed = nil
+		case errors.As(err, &back):
+			missed, not = back.IDs(), "not drained"
+			if !back.Drained {
+				open = slices.DeleteFunc(slices.Clone(left), func(id string) bool { return slices.Contains(missed, id) })
+			}
+		case errors.Is(err, context.DeadlineExceeded):
+			code = cli.Deadline
 		}
-	}
-	if err != nil {
-		s.say("%s: %s: %s", strings.Join(missed, ", "), not, news.whyNot(err, deadline))
+		took := s.now().Sub(began).Seconds()
+		for i := range all {
+			out := &all[i]
+			if !slices.Contains(left, out.ID) || slices.Contains(open, out.ID) {
+				continue
+			}
+			confirmed := !slices.Contains(missed, out.ID)
+			out.Confirmed = &confirmed
+			switch {
+			case !confirmed:
+				out.code = max(out.code, code)
+			case !s.output.data():
+				fmt.Fprintf(s.stdout, "%s: %s (%.2f s)\n", out.ID, g.done, took)
+			}
+		}
+		if err != nil {
+			s.say("%s: %s: %s", strings.Join(missed, ", "), not, news.whyNot(err, deadline))
+		}
+		left = open
 	}
 }
 

@@ -223,6 +223,27 @@ func TestFreezeWaitOfANodeThatIsUnfrozen(t *testing.T) {
 	}
 }
 
+// While it gets requests load balancers are not done with it: the others are waited for all the same.
+func TestFreezeWaitOfANodeThatIsUnfrozenAndBusy(t *testing.T) {
+	s := newSite(t)
+	s.node("web1", true)
+	s.node("web2", true)
+	busy := func(on map[string]int) { s.ack(pool.Ack{ID: "lb1", Rev: late, Apply: "live", Live: "lua", Busy: on}) }
+	busy(map[string]int{"web1": 1, "web2": 1})
+	r := s.start("freeze", "web1", "web2", "--wait", "--deadline", "5m")
+	r.stderr.shows(t, "waiting for lb1: 1 request under way on web1, 1 request under way on web2\n")
+	if _, err := s.p.Unfreeze(t.Context(), "web1", "bob"); err != nil {
+		t.Fatal(err)
+	}
+	r.stderr.shows(t, "\nbbctl: web1: not drained: web1 was unfrozen meanwhile (by bob)\n")
+	r.stderr.shows(t, "\nbbctl: waiting for lb1: 1 request under way on web2\n")
+	busy(map[string]int{"web1": 3})
+	r.wantEnd(t, 1)
+	if got := seconds.ReplaceAllString(r.stdout.String(), "T"); got != "web1: frozen\nweb2: frozen\nweb2: drained, no load balancer sends to it any more (T)\n" {
+		t.Error(got)
+	}
+}
+
 // A Redis that restarts ends nothing: it goes on from where it was.
 func TestFollowOverARestart(t *testing.T) {
 	s := newSite(t, "--appendonly", "yes")
