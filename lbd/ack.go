@@ -41,7 +41,7 @@ func (l *LB) ack(ctx context.Context) {
 		return
 	}
 	risk := l.secure()
-	l.board.remembers(l.recordErr)
+	l.board.remembers(l.unkept())
 	now := time.Now()
 	state, blind := l.engine.State(ctx)
 	if ctx.Err() != nil {

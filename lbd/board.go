@@ -19,7 +19,7 @@ type board struct {
 	twin   error     // another lbd has our id
 	broken error     // templates that can't be read
 	unsaid error     // why redis does not take what is served
-	unkept error     // why what is served can't be remembered
+	unkept error     // what is served can't be remembered
 	lacks  string    // in which way it is not known what Nginx does; "": it is known
 }
 
@@ -197,7 +197,7 @@ func (b *board) nginx(state State, err error) {
 	}
 }
 
-// trouble is what others than the loop found wrong; "" for nothing.
+// trouble is what is wrong beside what the loop's turns come to; "" for nothing.
 func (b *board) trouble() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -206,6 +206,8 @@ func (b *board) trouble() string {
 		return b.broken.Error()
 	case b.deaf != nil:
 		return "no events are heard: " + b.deaf.Error()
+	case b.unkept != nil:
+		return b.unkept.Error()
 	}
 	return ""
 }
@@ -237,7 +239,7 @@ func (b *board) read(cfg *Config) (s Status, since time.Duration) {
 		add("can't say in redis what is served: " + b.unsaid.Error())
 	}
 	if b.unkept != nil {
-		add(unremembered + ": " + b.unkept.Error())
+		add(b.unkept.Error())
 	}
 	if s.Redis.Events = b.deaf == nil; b.deaf != nil {
 		add("no events are heard, changes are seen at each resync: " + b.deaf.Error())

@@ -129,16 +129,20 @@ func (a archive) put(g *saved, pinned int64) error {
 // note writes g beside those that are kept, for a restart alone: the next put takes its place.
 func (a archive) note(g *saved) error { return a.write(a.installed(), g) }
 
+// write writes g. The error is the same for each generation, as far as the cause is.
 func (a archive) write(path string, g *saved) error {
 	text, err := json.Marshal(g)
 	if err != nil {
 		return fmt.Errorf("encode generation %d: %w", g.N, err)
 	}
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
-		return fmt.Errorf("keep generation %d: %w", g.N, err)
+	if err = os.MkdirAll(a.dir, 0o700); err == nil {
+		err = writeState(path, text)
 	}
-	if err := writeState(path, text); err != nil {
-		return fmt.Errorf("keep generation %d: %w", g.N, err)
+	if p := new(fs.PathError); errors.As(err, &p) {
+		err = p.Err
+	}
+	if err != nil {
+		return fmt.Errorf("keep generations in %s: %w", a.dir, err)
 	}
 	return nil
 }
@@ -256,10 +260,8 @@ func (l *LB) save() {
 	} else {
 		l.saveNext = now.Add(max(l.cfg.Timing.MinInterval, time.Second))
 	}
-	l.say.change("memory", err, unremembered, "what is served is remembered again")
+	l.say.change("memory", err, l.unremembered(), "what is served is remembered again")
 }
-
-const unremembered = "can't remember what is served: no drain counts as done until it is, and after a restart the guard begins anew"
 
 // writeState writes a file of state_dir, whole or not at all. Root, who may speak for an lbd that is another user, gives it
 // to that user. The error names path, and not the temporary file, which is another one each time.

@@ -76,6 +76,7 @@ type LB struct {
 	unsaved    *saved // the one before it that is, when it is not; see save
 	saveNext   time.Time
 	record     *saved   // what a restart would begin with; nil: nothing
+	vague      bool     // or something else: not all that is kept could be read, and nothing was written since
 	recordErr  error    // why that is not the last one, if that was tried
 	secured    int64    // revision up to which a restart would put back nobody; see secure
 	orphans    []orphan // of former configs; see findOrphans

@@ -57,6 +57,7 @@ func (l *LB) recall() error {
 	if l.last, err = l.archive.newest(); err != nil {
 		errs = append(errs, err)
 	}
+	l.vague = err != nil
 	if l.record = l.last; l.last != nil {
 		_, err := os.Stat(l.archive.path(l.last)) // it may only have been noted
 		l.wanted, l.lastKept = l.last.generation, err == nil

@@ -9,14 +9,32 @@ import (
 // recorded notes what came of writing g for a restart.
 func (l *LB) recorded(g *saved, err error) {
 	if l.recordErr = err; err == nil {
-		l.record = g
+		l.record, l.vague = g, false
 	}
+}
+
+// unremembered says what it means that what is served can't be remembered. Where nothing is kept a restart puts nobody back:
+// Nginx goes on with its files.
+func (l *LB) unremembered() string {
+	drains := "no drain counts as done until it is, and "
+	if l.record == nil && !l.vague {
+		drains = ""
+	}
+	return "can't remember what is served: " + drains + "after a restart the guard begins anew"
+}
+
+// unkept is why what is served can't be remembered, with what that means; nil when it can.
+func (l *LB) unkept() error {
+	if l.recordErr == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", l.unremembered(), l.recordErr)
 }
 
 // secure makes sure that a restart of lbd, with Redis away, would put back no server that was taken out, before anybody is
 // told that it is out. It returns what keeps it from that; the revision to tell of is l.secured then.
 func (l *LB) secure() error {
-	if l.last.drops(l.record) {
+	if l.last.drops(l.record) || l.last != nil && l.vague {
 		if time.Now().Before(l.saveNext) {
 			if l.recordErr == nil { // else save tries again, when it is time
 				l.recorded(l.last, l.archive.note(l.last))

@@ -1,9 +1,11 @@
 package lbd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,7 +62,7 @@ func TestARestartUndoesNoDrain(t *testing.T) {
 		end := obstruct(t, l.archive, l.wanted.N+1)
 		f.set("web4") // nobody is out by this, and it may be said
 		time.Sleep(2 * time.Second)
-		if a := f.lastAck(); a.Rev != f.rev || a.Error != "" {
+		if a := f.lastAck(); a.Rev != f.rev || !strings.HasPrefix(a.Error, unremembered) {
 			t.Errorf("a node came in: %+v, want rev %d", a, f.rev)
 		}
 		known := f.rev
@@ -85,6 +87,81 @@ func TestARestartUndoesNoDrain(t *testing.T) {
 		}
 		if got := afterARestart(t, l, f); got != "web1,web2,web4" {
 			t.Errorf("a restart serves %s", got)
+		}
+	})
+}
+
+const unremembered = "can't remember what is served: no drain counts as done until it is, and after a restart the guard begins anew: "
+
+// Where nothing is kept a restart puts nobody back: a node that is out is out, and nobody says otherwise.
+func TestADrainCountsWhereNothingIsKept(t *testing.T) {
+	var dir string
+	nothing := func(c *Config) { // can be written or read there
+		dir = archiveIn(c.StateDir).dir
+		if err := os.Symlink("nowhere", dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bubbleWith(t, nothing, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "web2", "web3")
+		time.Sleep(5 * time.Second)
+		f.set("-web3")
+		time.Sleep(10 * time.Second)
+		if got := e.serving(); got != "web1,web2" {
+			t.Fatalf("serving %s", got)
+		}
+		want := "can't remember what is served: after a restart the guard begins anew: keep generations in " + dir + ": "
+		a := f.lastAck()
+		if a.Rev != f.rev || !strings.HasPrefix(a.Error, want) {
+			t.Errorf("said %+v, want rev %d and %q", a, f.rev, want)
+		}
+		if s, _ := l.board.read(&l.cfg); len(s.Problems) != 1 || s.Problems[0] != a.Error {
+			t.Errorf("problems %q, acked %q", s.Problems, a.Error)
+		}
+		if got := afterARestart(t, l, f); got != "" {
+			t.Errorf("a restart serves %s", got)
+		}
+	})
+}
+
+// Who can't tell what is kept can't tell what a restart puts back.
+func TestNoDrainCountsWhereItIsNotKnownWhatIsKept(t *testing.T) {
+	bubbleWith(t, func(c *Config) { obstruct(t, archiveIn(c.StateDir), 1) }, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "web2")
+		time.Sleep(5 * time.Second)
+		f.set("-web2")
+		time.Sleep(10 * time.Second)
+		if a := f.lastAck(); e.serving() != "web1" || a.Rev != 0 || !strings.Contains(a.Error, "a restart of lbd might serve again what was taken out") {
+			t.Errorf("serving %s, said %+v", e.serving(), a)
+		}
+		if s, _ := l.board.read(&l.cfg); len(s.Problems) != 1 || !strings.HasPrefix(s.Problems[0], unremembered) {
+			t.Errorf("problems %q", s.Problems)
+		}
+	})
+}
+
+// What can't be kept is logged once as long as the cause lasts, however many generations come.
+func TestWhatCantBeKeptIsLoggedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
+		f.set("web1", "web2", "web3")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		var log bytes.Buffer
+		l.say.log = slog.New(slog.NewTextHandler(&log, nil))
+		end := obstruct(t, l.archive, l.wanted.N+1)
+		for _, change := range []string{"web4", "-web3", "web5"} {
+			f.set(change)
+			time.Sleep(5 * time.Second)
+		}
+		synctest.Wait()
+		if n := strings.Count(log.String(), "can't remember what is served: "); n != 1 || strings.Count(log.String(), "\n") != 1 {
+			t.Errorf("said %d times:\n%s", n, log.String())
+		}
+		end()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if !strings.Contains(log.String(), "what is served is remembered again") {
+			t.Errorf("not said to be over:\n%s", log.String())
 		}
 	})
 }
