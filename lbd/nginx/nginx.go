@@ -86,6 +86,8 @@ type Nginx struct {
 	swept map[string]bool // folders in which no left-over of a killed lbd is any more
 	roads *roads          // of the last look; nil: none yet
 
+	unkept unkept
+
 	proofMu sync.Mutex
 	proof   *proof // what was proven last; nil: not yet loaded from StateDir
 

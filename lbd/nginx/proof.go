@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/bazbeans/bazbeans/step"
 )
 
 // proof says which files a master was seen to serve, or which files were on disk when there was no master. It is kept
@@ -124,7 +122,5 @@ func (n *Nginx) record(p proof) {
 			err = os.Rename(temp, n.proofFile())
 		}
 	}
-	if err != nil { // no harm but one reload more after lbd's next start
-		n.log.Warn("cannot keep the proof", "step", step.Verify, "err", err)
-	}
+	n.kept(n.proofFile(), "cannot keep the proof", err) // no harm but one reload more after lbd's next start
 }

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"github.com/bazbeans/bazbeans/step"
 )
 
 // The content of each file that Nginx was last proven to serve is kept in StateDir: what a refused reload goes back to
@@ -48,9 +46,7 @@ func (n *Nginx) keepVerified(outs []*output, content func(*output) []byte) map[s
 			if err == nil {
 				err = os.Rename(name+".new", name)
 			}
-			if err != nil {
-				n.log.Warn("cannot keep what was proven", "step", step.Verify, "file", o.real, "err", err)
-			}
+			n.kept(name, "cannot keep what was proven", err, "file", o.real)
 		})
 	}
 	return sums
