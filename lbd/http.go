@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -51,11 +55,39 @@ func (l *LB) serve(ctx context.Context, ln net.Listener) error {
 		_ = enc.Encode(s) // the reader has gone
 	})
 	mux.Handle("GET /metrics", l.metrics.handler())
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: log.New(&seldom{log: l.log, every: time.Minute}, "", 0)}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() }) // nothing that it serves is worth waiting for
 	defer stop()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve status: %w", err)
 	}
 	return nil
+}
+
+// seldom takes the lines of net/http's server into a log, in the log's form, and one that repeats no more often than every so
+// often: out of file descriptors that server has one each second.
+type seldom struct {
+	log   *slog.Logger
+	every time.Duration
+
+	mu   sync.Mutex
+	said map[string]time.Time
+}
+
+func (s *seldom) Write(line []byte) (int, error) {
+	text, _, _ := strings.Cut(strings.TrimSpace(string(line)), "; retrying in ") // that time is another one each time at first
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(s.said, func(_ string, at time.Time) bool { return now.Sub(at) >= s.every })
+	if _, ok := s.said[text]; ok {
+		return len(line), nil
+	}
+	if s.said == nil {
+		s.said = map[string]time.Time{}
+	}
+	s.said[text] = now
+	s.log.Error("status.listen has trouble", "error", text)
+	return len(line), nil
 }
