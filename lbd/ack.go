@@ -2,7 +2,6 @@ package lbd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,7 +114,7 @@ func (s State) lacks(err error) (how string, why error) {
 	case err != nil:
 		return "lbd can't tell whether nginx runs", err
 	case !s.Up():
-		return "nginx is not running, as far as lbd can see", errors.New(s.Why)
+		return "nginx is not running, as far as lbd can see", fmt.Errorf("%s (lbd doctor says what to do)", s.Why)
 	}
 	return "", nil
 }

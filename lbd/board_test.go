@@ -19,7 +19,7 @@ func TestWhatIsNotKnownOfNginx(t *testing.T) {
 		want  string // "": nothing
 	}{
 		"it runs":            {up, nil, ""},
-		"it is down":         {nginx.State{Why: "there is no pid file"}, nil, "nginx is not running, as far as lbd can see: there is no pid file"},
+		"it is down":         {nginx.State{Why: "there is no pid file"}, nil, "nginx is not running, as far as lbd can see: there is no pid file (lbd doctor says what to do)"},
 		"it does not answer": {up, errors.New("no such socket"), "nginx runs, and can't be asked what it does (changes go in by reloads if that lasts): no such socket"},
 		"it can't be seen":   {nginx.State{}, errors.New("read pid file: permission denied"), "lbd can't tell whether nginx runs: read pid file: permission denied"},
 	} {
