@@ -1,12 +1,10 @@
 package ctl
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,22 +16,7 @@ import (
 const soon = time.Minute
 
 // screen is an output that is read while it is written.
-type screen struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
+type screen struct{ serverstest.Transcript }
 
 // shows waits until a line is there.
 func (s *screen) shows(t *testing.T, line string) {

@@ -8,10 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 // obstruct makes that no generation can be written, while those that are kept can be read, as on a full disk; end ends it.
@@ -140,31 +141,13 @@ func TestNoDrainCountsWhereItIsNotKnownWhatIsKept(t *testing.T) {
 	})
 }
 
-// lockedLog is a log that the loop writes and the test reads.
-type lockedLog struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lockedLog) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *lockedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // What can't be kept is logged once as long as the cause lasts, however many generations come.
 func TestWhatCantBeKeptIsLoggedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakePool, e *fakeEngine, l *LB) {
 		f.set("web1", "web2", "web3")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		var log lockedLog
+		var log serverstest.Transcript
 		l.say.log = slog.New(slog.NewTextHandler(&log, nil))
 		end := obstruct(t, l.archive, l.wanted.N+1)
 		for _, change := range []string{"web4", "-web3", "web5"} {

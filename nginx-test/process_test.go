@@ -1,7 +1,6 @@
 package nginxtest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,38 +9,19 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
-// transcript is what a process has written so far.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (w *transcript) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(p)
-}
-
-func (w *transcript) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
-}
-
 // daemon is a process that runs until it is told to stop.
 type daemon struct {
 	t     testing.TB
 	name  string
 	cmd   *exec.Cmd
-	log   transcript    // stderr
-	ended chan struct{} // closed when it has ended
+	log   serverstest.Transcript // stderr
+	ended chan struct{}          // closed when it has ended
 }
 
 // command is a process in an environment of its own: no setting of whoever runs the tests reaches it. A name without
@@ -166,7 +146,7 @@ func run(t testing.TB, dir, name string, args ...string) result {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*soon)
 	defer cancel()
 	cmd := command(dir, name, args...)
-	var stdout, stderr transcript
+	var stdout, stderr serverstest.Transcript
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	runtime.LockOSThread() // as in start
 	defer runtime.UnlockOSThread()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -10,10 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 // asInit makes the test's own binary bbinit.
@@ -33,7 +33,7 @@ type box struct {
 	t   *testing.T
 	dir string
 	cmd *exec.Cmd
-	out lockedBuffer
+	out serverstest.Transcript
 }
 
 // begin starts bbinit; main and second are the texts of scripts that run in the box's folder, second may be "".
@@ -125,21 +125,4 @@ func (b *box) pid(name string) (pid int) {
 		return pid > 0
 	})
 	return pid
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
