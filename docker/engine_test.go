@@ -9,9 +9,13 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +36,7 @@ var world struct {
 	prefix   string // of the images' names
 	base     string // an image with nginx and redis in it, in place of those that users pull
 	plugins  string // a folder for DOCKER_CONFIG, with version 2 of compose
+	network  string // for NETWORK, see docker/.env
 }
 
 const version = "v0.0.1-test"
@@ -76,6 +81,12 @@ func setUp() (undo func(), err error) {
 		return undo, err
 	}
 	undos = append(undos, func() { complain(docker.Stop()) })
+	if err := docker.Alone(ctx); err != nil { // the pages' names are everybody's
+		return undo, err
+	}
+	if world.network, err = freeNetwork(); err != nil {
+		return undo, err
+	}
 	dir, err := os.MkdirTemp("", "bazbeans-docker-")
 	if err != nil {
 		return undo, err
@@ -154,6 +165,25 @@ func copyCheckout(to string) error {
 	return nil
 }
 
+// freeNetwork returns the first three numbers of addresses that no network of this machine has.
+func freeNetwork() (string, error) {
+	taken, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", err
+	}
+	for range 1000 {
+		first := netip.AddrFrom4([4]byte{10, byte(rand.IntN(256)), byte(rand.IntN(256)), 0})
+		ours := netip.PrefixFrom(first, 24)
+		if !slices.ContainsFunc(taken, func(a net.Addr) bool {
+			theirs, err := netip.ParsePrefix(a.String())
+			return err == nil && theirs.Overlaps(ours)
+		}) {
+			return strings.TrimSuffix(first.String(), ".0"), nil
+		}
+	}
+	return "", fmt.Errorf("no 10.x.y.0/24 is free beside %s", taken)
+}
+
 // compose2 returns a folder for DOCKER_CONFIG with which `docker compose` is version 2, of Debian 13.
 func compose2(ctx context.Context, dir string) (string, error) {
 	root, err := base.Debian(ctx, "trixie", "docker-compose", "docker-cli")
@@ -172,7 +202,7 @@ func compose2(ctx context.Context, dir string) (string, error) {
 // env is what programs run with: settings that stand in for images that can't be pulled here.
 func env(more ...string) []string {
 	e := append(os.Environ(), "DOCKER_CONFIG="+world.plugins, "PREFIX="+world.prefix, "BINARIES=prebuilt", "VERSION="+version,
-		"BUILD_IMAGE="+world.base, "NGINX_IMAGE="+world.base, "REDIS_IMAGE="+world.base, "SOURCE_DATE_EPOCH=1700000000",
+		"BUILD_IMAGE="+world.base, "NGINX_IMAGE="+world.base, "REDIS_IMAGE="+world.base, "NETWORK="+world.network, "SOURCE_DATE_EPOCH=1700000000",
 		"BUILDKIT_PROGRESS=plain")
 	for _, name := range []string{"lbd", "web", "bbagent", "bbctl"} {
 		e = append(e, strings.ToUpper(name)+"_IMAGE="+world.prefix+name)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,9 +92,12 @@ func controlGroup(t testing.TB) *os.File {
 			top = f[1]
 		}
 	}
-	dir := filepath.Join(top, "bazbeans-"+strconv.Itoa(os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); top == "" || err != nil {
-		t.Fatalf("make a control group (version 2): %v", err)
+	if top == "" {
+		t.Fatal("no control groups (version 2) are mounted")
+	}
+	dir, err := os.MkdirTemp(top, "bazbeans-") // a killed process with our number may have left one
+	if err != nil {
+		t.Fatalf("make a control group: %v", err)
 	}
 	group, err := os.Open(dir)
 	if err != nil {

@@ -19,14 +19,16 @@ const startWithin = 60 * time.Second
 // Docker is a container engine that answered the docker command of this process
 // and those that it starts.
 type Docker struct {
-	dir string
-	use *os.File // locked as long as we use it
+	dir   string
+	use   *os.File // locked as long as we use it
+	alone *os.File // locked as long as we have it alone
 }
 
 // Engine returns the container engine of this machine. When none runs it starts
 // one, with images and containers of its own (the machine's own containers are
 // left where they are), which goes on until all that called Engine, in any
-// process, have called Stop or ended. Nothing is started beside DOCKER_HOST.
+// process, have called Stop or ended. What killed processes have left in it,
+// all but images, is removed. Nothing is started beside DOCKER_HOST.
 func Engine(ctx context.Context) (*Docker, error) {
 	cache, err := Cache()
 	if err != nil {
@@ -50,13 +52,57 @@ func Engine(ctx context.Context) (*Docker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if syscall.Flock(int(d.use.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil && d.pid() != 0 { // ours, and nobody uses it
+		if err := sweep(ctx); err != nil {
+			d.use.Close()
+			return nil, fmt.Errorf("remove what a killed process left in the container engine: %w", err)
+		}
+	}
 	return d, syscall.Flock(int(d.use.Fd()), syscall.LOCK_SH) // nobody keeps it from us: it's our turn
+}
+
+// Alone waits until no other process is alone with this engine, and then is
+// until Stop. It is for those who give containers names, or networks addresses,
+// that another process may give at the same time.
+func (d *Docker) Alone(ctx context.Context) (err error) {
+	d.alone, err = acquire(ctx, filepath.Join(d.dir, "alone.lock"))
+	if err != nil {
+		return fmt.Errorf("have the container engine alone: %w", err)
+	}
+	return nil
+}
+
+// sweep removes all containers, volumes and networks.
+func sweep(ctx context.Context) error {
+	for _, all := range []struct{ list, remove string }{
+		{"docker ps --all --quiet", "docker rm --force --volumes"},
+		{"docker volume ls --quiet", "docker volume rm --force"},
+		{"docker network ls --filter type=custom --quiet", "docker network rm"},
+	} {
+		argv := strings.Fields(all.list)
+		out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
+		if err != nil {
+			return fmt.Errorf("%s: %w", all.list, err)
+		}
+		left := strings.Fields(string(out))
+		if len(left) == 0 {
+			continue
+		}
+		argv = append(strings.Fields(all.remove), left...)
+		if out, err = exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", all.remove, err, tail(out))
+		}
+	}
+	return nil
 }
 
 // Stop ends the engine if Engine started it, here or elsewhere, and nobody else
 // uses it.
 func (d *Docker) Stop() error {
 	defer d.use.Close()
+	if d.alone != nil {
+		defer d.alone.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin) // a clean-up: the caller's context is often done
 	defer cancel()
 	turn, err := d.turn(ctx)

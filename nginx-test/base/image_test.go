@@ -9,7 +9,7 @@ import (
 	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
-func engine(t *testing.T) *base.Docker {
+func start(t *testing.T) *base.Docker {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("one has to be root to start a container engine")
@@ -18,12 +18,17 @@ func engine(t *testing.T) *base.Docker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return d
+}
+
+func engine(t *testing.T) {
+	t.Helper()
+	d := start(t)
 	t.Cleanup(func() {
 		if err := d.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return d
 }
 
 func TestImageRunsTheSameNginx(t *testing.T) {
@@ -57,6 +62,47 @@ func TestAnEngineThatOthersUseGoesOn(t *testing.T) {
 	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
 		t.Errorf("the engine was stopped by the first of two users: %v\n%s", err, out)
 	}
+}
+
+// Who is killed stops nothing: what is left must not be in the way of the next.
+func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
+	d := start(t)
+	image, err := root(t, "trixie").Image(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Alone(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const name = "bazbeans-base-test"
+	docker := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("docker", args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	docker("network", "create", name)
+	docker("run", "--detach", "--restart", "always", "--stop-signal", "KILL", "--name", name, "--network", name, "--volume", name+":/kept", image, "sleep", "1000")
+	t.Cleanup(func() { // when the test failed
+		for _, args := range [][]string{{"rm", "--force"}, {"volume", "rm", "--force"}, {"network", "rm"}} {
+			_ = exec.Command("docker", append(args, name)...).Run()
+		}
+	})
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	alone := exec.Command("docker", "version").Run() != nil
+	engine(t)
+	left := docker("ps", "--all") + docker("volume", "ls") + docker("network", "ls")
+	if alone && strings.Contains(left, name) {
+		t.Errorf("there are still\n%s", left)
+	}
+	if !alone && strings.Count(left, name) < 3 {
+		t.Errorf("another process uses the engine, whose things were taken away; there are\n%s", left)
+	}
+	docker("image", "inspect", image)
 }
 
 func TestNoEngineIsStartedBesideDockerHost(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bazbeans/bazbeans/nginx-test/base"
@@ -62,7 +62,7 @@ func (o *options) project(ctx context.Context) (*project, error) {
 		return nil, err
 	}
 	env = append(env, "MODULES="+o.modules)
-	return &project{name: "bazbeans-harness-" + strconv.Itoa(os.Getpid()), command: command, file: o.file, env: env}, nil
+	return &project{name: "bazbeans-harness-" + strings.ToLower(rand.Text()), command: command, file: o.file, env: env}, nil
 }
 
 // paths makes the paths of the user's files absolute and returns the variables of compose.yml that name them.
