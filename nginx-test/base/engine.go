@@ -159,6 +159,9 @@ func (d *Docker) start(ctx context.Context, why error) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("no container engine runs, and only root can start one: %w", why)
 	}
+	if err := forget(); err != nil {
+		return fmt.Errorf("start a container engine: %w", err)
+	}
 	log, err := os.OpenFile(d.log(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("start a container engine: %w", err)
@@ -192,6 +195,27 @@ func (d *Docker) start(ctx context.Context, why error) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// forget removes the pid files of an engine that was killed. When another
+// process has such a number by now, dockerd takes it for an engine that runs.
+func forget() error {
+	for path, program := range map[string]string{"/var/run/docker.pid": "dockerd", "/var/run/docker/containerd/containerd.pid": "containerd"} {
+		pid, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		name, _ := os.ReadFile(filepath.Join("/proc", strings.TrimSpace(string(pid)), "comm"))
+		if strings.TrimSpace(string(name)) == program {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pid is the process of the engine that we, or another process like us, have

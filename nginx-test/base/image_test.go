@@ -1,19 +1,29 @@
 package base_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 	"github.com/bazbeans/bazbeans/nginx-test/base"
 )
 
-func start(t *testing.T) *base.Docker {
+func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("one has to be root to start a container engine")
 	}
+}
+
+func start(t *testing.T) *base.Docker {
+	t.Helper()
+	needRoot(t)
 	d, err := base.Engine(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +114,37 @@ func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
 	}
 	docker("image", "inspect", image)
 }
+
+// Nor must the numbers that its engine's processes had, which others have by now. The engine of this test has a /run, a
+// network and a cache of its own.
+func TestAKilledEngineIsForgotten(t *testing.T) {
+	needRoot(t)
+	if os.Getenv(ownRun) == "" {
+		child := exec.Command(os.Args[0], "-test.run=^TestAKilledEngineIsForgotten$", "-test.v")
+		child.Env = append(os.Environ(), ownRun+"=1", "DOCKER_HOST=", "XDG_CACHE_HOME="+serverstest.Dir(t))
+		child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
+		out, err := child.CombinedOutput()
+		if !strings.Contains(string(out), "--- PASS: TestAKilledEngineIsForgotten") || err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if err := errors.Join(syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""), syscall.Mount("x", "/run", "tmpfs", 0, "")); err != nil {
+		t.Fatal(err)
+	}
+	stranger := []byte(strconv.Itoa(os.Getpid()))
+	for _, file := range []string{"/var/run/docker.pid", "/var/run/docker/containerd/containerd.pid"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, stranger, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := start(t).Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// ownRun tells this test binary, started by a test, that it may do as it likes in /run.
+const ownRun = "BAZBEANS_TEST_OWN_RUN"
 
 func TestNoEngineIsStartedBesideDockerHost(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
