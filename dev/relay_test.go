@@ -4,6 +4,9 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/bazbeans/bazbeans/dev/servers"
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 // echo is a server that sends back what it gets.
@@ -54,12 +57,7 @@ func TestRelayPassesOnUntilItIsCut(t *testing.T) {
 }
 
 func TestRelayEndsWithEitherSide(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	r, err := listenRelay(gone.Addr().String())
+	r, err := listenRelay(servers.Loopback(serverstest.Ports(t, 1)[0])) // nobody is there
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bazbeans/bazbeans/dev/servers"
+	"github.com/bazbeans/bazbeans/dev/servers/serverstest"
 )
 
 // echo answers each line with its name and the line.
@@ -195,12 +198,8 @@ func TestProxyGoesToAnotherTarget(t *testing.T) {
 
 // TestProxyWithoutServer: a client must see a reset, and not an orderly end.
 func TestProxyWithoutServer(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	c, err := net.Dial("tcp", startProxy(t, l.Addr().String()).Addr())
+	nobody := servers.Loopback(serverstest.Ports(t, 1)[0])
+	c, err := net.Dial("tcp", startProxy(t, nobody).Addr())
 	if err == nil { // else the reset was even quicker
 		defer c.Close()
 		_, err = client{t, c}.ask(time.Minute, "x")
