@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -125,6 +126,10 @@ func TestBinaryKilledLeavesNoNginx(t *testing.T) {
 }
 
 func TestBinarySecondSignalEndsItAtOnce(t *testing.T) {
+	// Who is started in a script's background ignores SIGINT, and so do its children unless it takes the signal itself.
+	taken := make(chan os.Signal, 1)
+	signal.Notify(taken, syscall.SIGINT)
+	defer signal.Stop(taken)
 	b := command(t, nil, "--log")
 	b.start(t)
 	b.Process.Signal(syscall.SIGINT)

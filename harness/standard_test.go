@@ -86,8 +86,10 @@ func asNobody(t *testing.T, args ...string) *Report {
 		if err := os.WriteFile(cmd.Path, text, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{dir, cmd.Path} { // whatever the umask
+			if err := os.Chmod(name, 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "HOME=/")

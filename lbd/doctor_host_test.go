@@ -40,7 +40,7 @@ func (p *patient) elsewhere(uid int, script string) (found []finding) {
 		}
 		p.write("doctor", string(text))
 	}
-	for _, name := range []string{p.dir, doctor, p.path("nginx.conf"), p.path("conf.d/upstream.conf")} {
+	for _, name := range []string{p.dir, doctor, p.path("nginx.conf"), p.path("nginx.pid"), p.path("conf.d"), p.path("conf.d/upstream.conf")} {
 		if err := os.Chmod(name, 0o755); err != nil {
 			p.t.Fatal(err)
 		}

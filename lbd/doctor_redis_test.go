@@ -45,7 +45,7 @@ func TestDoctorOfRedis(t *testing.T) {
 		{"kept now and then", "redis-persistence", levelNote, []string{"--save", "3600 1"}, true},
 		{"heartbeats are evicted", "redis-eviction", levelProblem, []string{"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"}, true},
 		{"nodes are evicted", "redis-eviction", levelProblem, []string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-random"}, true},
-		{"memory is full", "redis-memory", levelProblem, []string{"--maxmemory", "1mb"}, true},
+		{"memory is full", "redis-memory", levelProblem, []string{"--maxmemory", "100kb"}, true},
 		{"a replica", "redis-role", levelProblem, []string{"--replicaof", strings.ReplaceAll(master.Addr(), ":", " ")}, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -121,7 +121,7 @@ func (s *site) pretender(uid int, binary, extra string) *exec.Cmd {
 	dir := serverstest.Dir(s.t)
 	text, err := os.ReadFile(sleep)
 	if err == nil {
-		err = errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, binary), text, 0o755))
+		err = errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, binary), text, 0o755), os.Chmod(filepath.Join(dir, binary), 0o755)) // whatever the umask
 	}
 	if err != nil {
 		s.t.Fatal(err)
