@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -153,6 +154,31 @@ func TestEndsWithItsParentsSignal(t *testing.T) {
 	}
 	if present, _ := filepath.Glob(n.PIDFile); present != nil {
 		t.Error("the pid file is still there: nginx did not end in order")
+	}
+}
+
+// A Debian is made once, for the daemons of other users in it too, whatever the umask of whoever came first.
+func TestADebianIsOpenToItsUsers(t *testing.T) {
+	needRoot(t)
+	bin := t.TempDir()
+	if err := os.WriteFile(bin+"/debootstrap", []byte("#!/bin/sh\nmkdir \"$4/etc\"; chmod 755 \"$4/etc\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	defer syscall.Umask(syscall.Umask(0o077))
+	dir, err := base.Debian(t.Context(), "bookworm", "none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{"": 0o755, "/etc/hosts": 0o644} {
+		info, err := os.Stat(dir + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s%s has mode %v", dir, path, info.Mode())
+		}
 	}
 }
 

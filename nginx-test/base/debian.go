@@ -88,6 +88,10 @@ func bootstrap(ctx context.Context, lock *os.File, suite, home string, packages 
 			return err
 		}
 	}
+	// Whatever our umask: the daemons in it are other users.
+	if err := errors.Join(os.Chmod(root, 0o755), os.Chmod(hosts, 0o644)); err != nil {
+		return err
+	}
 	return os.Rename(making, home)
 }
 
