@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,19 +40,30 @@ func Boot(t testing.TB) *Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"--quiet", "--boot", "--private-network", "--volatile=overlay", "--link-journal=no",
+	args := []string{"--quiet", "--boot", "--private-network", "--volatile=overlay", "--link-journal=no", "--kill-signal=SIGKILL",
 		"--machine=bazbeans-" + strconv.Itoa(os.Getpid()), "--directory=" + root}
 	cmd := exec.Command("systemd-nspawn", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // it kills the machine when we are killed
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		// This host was not booted by systemd: nobody gives the machine a control group, so we do.
 		group := controlGroup(t)
 		cmd.Args = append(cmd.Args, "--register=no", "--keep-unit")
 		cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
 	}
 	var console strings.Builder
 	cmd.Stdout, cmd.Stderr = &console, &console
-	if err := cmd.Start(); err != nil {
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // the signal really follows the death of the thread that forked
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // killed, so it failed
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatalf("%v (install systemd-container)", err)
 	}
 	m := &Machine{}
@@ -61,7 +73,7 @@ func Boot(t testing.TB) *Machine {
 		} else {
 			_ = cmd.Process.Kill()
 		}
-		_ = cmd.Wait() // killed, so it failed
+		<-ended
 	})
 	up := Until(func() bool {
 		m.Init = child(cmd.Process.Pid)
