@@ -241,7 +241,8 @@ func TestUpdateGuards(t *testing.T) {
 	if log.take() != "" {
 		t.Error("a node that was not drained was updated")
 	}
-	r = s.update("--drain-timeout", "200ms", "--resume", "--force")
+	// The time is also that in which it is to be served again: more than this machine may stand still.
+	r = s.update("--drain-timeout", "4s", "--resume", "--force")
 	if r.code != 0 || !strings.Contains(r.stderr, " 2 of 2 updated in ") {
 		t.Errorf("%+v", r)
 	}
