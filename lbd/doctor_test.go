@@ -324,7 +324,10 @@ func TestTheDoctorIsContent(t *testing.T) {
 	p.start()
 	p.cfg.Redis.URL, p.nodes = serverstest.Redis(t, "--appendonly", "yes").URL(), nil
 	for _, f := range hurting(p.examine()) {
-		if f.Code != "redis-rights" && f.Code != "redis-latency" { // the user default may do everything; and machines are busy
+		switch f.Code {
+		case "redis-rights", "redis-latency": // the user default may do everything; and machines are busy
+		case "state-volatile": // temporary files are, on many hosts
+		default:
 			t.Errorf("%+v", f)
 		}
 	}

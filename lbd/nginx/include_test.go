@@ -24,7 +24,7 @@ var layouts = []struct {
 	{name: "quoted", include: "include \n'conf.d/out.conf' # why not\n;"},
 	{name: "several on a line", include: "map $host $b { default 1; } include conf.d/*.conf; map $host $d { default 1; }"},
 	{name: "after a comment that looks like it", include: "# include nowhere.conf;\nmap $host $b { '}' '{'; } include conf.d/*.conf;"},
-	{name: "dots in the path", include: "include ../..DIR/conf.d/../conf.d/./out.conf;"},
+	{name: "dots in the path", include: "include ../../../../../../..DIR/conf.d/../conf.d/./out.conf;"},
 	{name: "nested", include: "include a/*.conf;", files: map[string]string{
 		"a/1.conf": "map $host $b { default 1; }", "a/2.conf": "include a/b/*;", "a/b/x": "include conf.d/o*.conf; # end"}},
 	{name: "sites-enabled", include: "include sites-enabled/*;", files: map[string]string{
