@@ -159,6 +159,18 @@ func (d *Docker) start(ctx context.Context, why error) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("no container engine runs, and only root can start one: %w", why)
 	}
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for d.pid() != 0 { // it is about to end, and who told it so was killed before it had
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the container engine, process %d, does not answer: %w; see %s", d.pid(), why, d.log())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if why = ping(ctx); why == nil {
+			return nil
+		}
+	}
 	if err := forget(); err != nil {
 		return fmt.Errorf("start a container engine: %w", err)
 	}
@@ -180,8 +192,6 @@ func (d *Docker) start(ctx context.Context, why error) error {
 	if err := os.WriteFile(d.pidFile(), []byte(strconv.Itoa(cmd.Process.Pid)), 0o644); err != nil {
 		return errors.Join(fmt.Errorf("start a container engine: %w", err), cmd.Process.Signal(syscall.SIGTERM))
 	}
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
-	defer cancel()
 	for {
 		if why = ping(ctx); why == nil {
 			return nil

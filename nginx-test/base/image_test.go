@@ -138,7 +138,26 @@ func TestAKilledEngineIsForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := start(t).Stop(); err != nil {
+	d := start(t)
+	// Who stops it is killed while it ends: the next one waits for that.
+	pid, err := os.ReadFile(os.Getenv("XDG_CACHE_HOME") + "/bazbeans/base/docker/dockerd.pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := strconv.Atoi(string(pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(first, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	serverstest.Eventually(t, soon, func() error {
+		if exec.Command("docker", "version").Run() == nil {
+			return errors.New("it answers yet")
+		}
+		return nil
+	})
+	if err := errors.Join(start(t).Stop(), d.Stop()); err != nil {
 		t.Error(err)
 	}
 }
